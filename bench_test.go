@@ -1,0 +1,141 @@
+package checkpointstore_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// The benchmarks run on the fake service with 0 and 5 ms for each request, and
+// report the requests of one operation next to its time and allocations:
+//
+//	go test -run '^$' -bench . -benchmem .
+
+var latencies = []time.Duration{0, 5 * time.Millisecond}
+
+func benchmarkStore(b *testing.B, latency time.Duration) (*checkpointstore.BlobCheckpointStore, *fakeblob.Service) {
+	b.Helper()
+	service := fakeblob.New()
+	service.SetRecording(false)
+	store := newFakeStore(b, service, nil)
+	service.SetLatency(latency)
+	return store, service
+}
+
+func reportRequests(b *testing.B, service *fakeblob.Service) {
+	b.ReportMetric(float64(service.Requests())/float64(b.N), "requests/op")
+}
+
+func BenchmarkClaim(b *testing.B) {
+	for _, latency := range latencies {
+		for _, n := range []int{4, 32, 256, 1024} {
+			b.Run(fmt.Sprintf("latency=%s/partitions=%d", latency, n), func(b *testing.B) {
+				store, service := benchmarkStore(b, latency)
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := range b.N {
+					won, err := store.ClaimOwnership(context.Background(), claims(fmt.Sprintf("group%d", i), "owner", n), nil)
+					require.NoError(b, err)
+					require.Len(b, won, n)
+				}
+				reportRequests(b, service)
+			})
+		}
+	}
+}
+
+func BenchmarkRenew(b *testing.B) {
+	for _, latency := range latencies {
+		for _, n := range []int{4, 32, 256, 1024} {
+			b.Run(fmt.Sprintf("latency=%s/partitions=%d", latency, n), func(b *testing.B) {
+				store, service := benchmarkStore(b, latency)
+				won, err := store.ClaimOwnership(context.Background(), claims("group", "owner", n), nil)
+				require.NoError(b, err)
+				service.Reset()
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					won, err = store.ClaimOwnership(context.Background(), won, nil)
+					require.NoError(b, err)
+					require.Len(b, won, n)
+				}
+				reportRequests(b, service)
+			})
+		}
+	}
+}
+
+func BenchmarkUpdateCheckpoint(b *testing.B) {
+	for _, latency := range latencies {
+		b.Run(fmt.Sprintf("latency=%s", latency), func(b *testing.B) {
+			store, service := benchmarkStore(b, latency)
+			c := checkpoint("group", "0", 0)
+			require.NoError(b, store.UpdateCheckpoint(context.Background(), c, nil))
+			service.Reset()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				c.SequenceNumber = to.Ptr(int64(i + 1))
+				require.NoError(b, store.UpdateCheckpoint(context.Background(), c, nil))
+			}
+			reportRequests(b, service)
+		})
+	}
+}
+
+// BenchmarkBareSetMetadata is what BenchmarkUpdateCheckpoint is compared with:
+// the one request of it, by azblob alone.
+func BenchmarkBareSetMetadata(b *testing.B) {
+	service := fakeblob.New()
+	service.SetRecording(false)
+	service.Put("ns.example/hub/group/checkpoint/0", nil)
+	set := bareSetMetadata(service, "ns.example/hub/group/checkpoint/0")
+	service.Reset()
+	b.ReportAllocs()
+	for i := range b.N {
+		require.NoError(b, set(int64(i)))
+	}
+	reportRequests(b, service)
+}
+
+func BenchmarkListOwnership(b *testing.B) {
+	for _, latency := range latencies {
+		for _, n := range []int{32, 1024} {
+			b.Run(fmt.Sprintf("latency=%s/partitions=%d", latency, n), func(b *testing.B) {
+				store, service := benchmarkStore(b, latency)
+				_, err := store.ClaimOwnership(context.Background(), claims("group", "owner", n), nil)
+				require.NoError(b, err)
+				service.Reset()
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					all, err := store.ListOwnership(context.Background(), namespace, hub, "group", nil)
+					require.NoError(b, err)
+					require.Len(b, all, n)
+				}
+				reportRequests(b, service)
+			})
+		}
+	}
+}
+
+// bareSetMetadata writes a checkpoint with azblob alone, conditionally.
+func bareSetMetadata(service *fakeblob.Service, name string) func(int64) error {
+	client := service.Client().NewBlockBlobClient(name)
+	var options = ifMatch("")
+	return func(sequenceNumber int64) error {
+		resp, err := client.SetMetadata(context.Background(), layout.CheckpointMetadata(sequenceNumber, to.Ptr("5678")), options)
+		if err == nil {
+			options = ifMatch(string(*resp.ETag))
+		}
+		return err
+	}
+}

@@ -1,0 +1,145 @@
+package checkpointstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// Checkpoint is the record that says how far a partition was read: the position
+// of the last event that was handled. It has the fields of the azeventhubs/v2
+// type of the same name, so that one converts to the other:
+// azeventhubs.Checkpoint(c).
+type Checkpoint struct {
+	ConsumerGroup           string
+	EventHubName            string
+	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
+	PartitionID             string
+
+	// Offset is the event's offset, opaque text: printable ASCII without spaces
+	// around it. Nil where none is known. The texts that other packages write
+	// for "none" ("", "no offset", "None") count as nil.
+	Offset *string
+
+	// SequenceNumber is the event's sequence number, by which positions are
+	// compared. A checkpoint cannot be stored without it; one that another
+	// package wrote may come back without.
+	SequenceNumber *int64
+}
+
+// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
+// take the checkpoint: a name that is empty, too long, or has slashes, control
+// characters, a final dot or outer spaces; an offset that is not printable ASCII
+// or has outer spaces; no sequence number, or the smallest int64.
+func (c Checkpoint) Validate() error {
+	err := checkPartition(c.scope(), c.PartitionID)
+	if err == nil && c.Offset != nil {
+		err = layout.CheckOffset(*c.Offset)
+	}
+	if err == nil && c.SequenceNumber == nil {
+		err = errors.New("the checkpoint has no sequence number, without which other packages fail their whole list")
+	}
+	if err == nil {
+		err = layout.CheckSequenceNumber(*c.SequenceNumber)
+	}
+	return invalid(c.PartitionID, err)
+}
+
+func (c Checkpoint) scope() layout.Scope {
+	return layout.Scope{Namespace: c.FullyQualifiedNamespace, EventHub: c.EventHubName, ConsumerGroup: c.ConsumerGroup}
+}
+
+// storableOffset is the offset as it is written: texts that readers take for
+// "none" are none.
+func (c Checkpoint) storableOffset() *string {
+	if c.Offset == nil {
+		return nil
+	}
+	return layout.Offset(*c.Offset)
+}
+
+// GetCheckpointOptions has no fields yet.
+type GetCheckpointOptions struct{}
+
+// ListCheckpoints returns the checkpoints of a scope, as [CheckpointStore] has
+// it. Blobs that are not direct children of the prefix and the directory stubs
+// of accounts with a hierarchical namespace are skipped.
+//
+// A blob without any readable position comes back with Offset and SequenceNumber
+// nil, and is logged as a warning with its name: a processor then refuses that
+// one partition. To skip it would restart the partition at the default position;
+// to fail would stop them all.
+//
+// If the names as typed differ from the store's spelling, as "$Default" does
+// from "$default", what stands under them is read too, and for each partition
+// the record that was modified last is returned (by the service's clock; the
+// store's own on a tie). So a fleet that comes from the official Go, Java or
+// Rust store goes on where it was, and a deliberate rewind is not undone by an
+// old record. [BlobCheckpointStoreOptions].IgnoreVerbatimNames switches it off.
+//
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
+// Requests: one List Blobs for each page of up to 5000 blobs, and as many under
+// the names as typed, at the same time.
+func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListCheckpointsOptions) ([]Checkpoint, error) {
+	const op = "ListCheckpoints"
+	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	if err := invalid("", asTyped.Check()); err != nil {
+		return nil, named(op, err)
+	}
+	ctx, cancel := s.deadline(withSecondaryReads(ctx))
+	defer cancel()
+	found, err := s.newest(asTyped, func(prefix string) ([]record, error) {
+		at := place{blobName: prefix, action: listBlobs}
+		r, err := s.list(ctx, prefix)
+		if err != nil {
+			return nil, s.failure(op, at, err)
+		}
+		return r, nil
+	}, s.records.listed)
+	if err != nil {
+		return nil, err
+	}
+	checkpoints := make([]Checkpoint, 0, len(found))
+	for _, f := range found {
+		checkpoints = append(checkpoints, s.checkpointOf(ctx, asTyped, f))
+	}
+	return checkpoints, nil
+}
+
+// GetCheckpoint returns the checkpoint of one partition, by the same rules as
+// [BlobCheckpointStore.ListCheckpoints].
+//
+// Errors: [ErrNotFound] for a partition without a checkpoint,
+// [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]. It sends one
+// request, Get Blob Properties, and one for the name as typed where that differs.
+func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetCheckpointOptions) (Checkpoint, error) {
+	const op = "GetCheckpoint"
+	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	if err := invalid(partitionID, checkPartition(asTyped, partitionID)); err != nil {
+		return Checkpoint{}, named(op, err)
+	}
+	ctx, cancel := s.deadline(withSecondaryReads(ctx))
+	defer cancel()
+	found, err := s.newest(asTyped, func(prefix string) ([]record, error) {
+		at := place{partitionID, prefix + partitionID, readBlob}
+		r, err := read(ctx, s.blob(at.blobName))
+		if err != nil {
+			return nil, s.failure(op, at, err)
+		}
+		if r.etag == "" {
+			return nil, nil
+		}
+		r.name = at.blobName
+		return []record{r}, nil
+	}, func(prefix string, found []record, mark uint64) {
+		s.records.read(prefix, partitionID, found, mark)
+	})
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if len(found) == 0 {
+		return Checkpoint{}, notFound(op, place{partitionID: partitionID, blobName: s.scope(asTyped).Prefix(layout.Checkpoint) + partitionID})
+	}
+	return s.checkpointOf(ctx, asTyped, found[0]), nil
+}

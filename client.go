@@ -1,0 +1,133 @@
+package checkpointstore
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// clientOptions completes the options of a client that the store builds. The
+// transport is the one that it made, or nil.
+func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
+	options := s.ClientOptions
+	timeout := s.Timeout
+	if timeout < 0 {
+		timeout = DefaultTimeout
+	}
+	setDefault(&options.Retry.MaxRetries, 3)
+	setDefault(&options.Retry.RetryDelay, 200*time.Millisecond)
+	setDefault(&options.Retry.MaxRetryDelay, timeout/2)
+	setDefault(&options.Retry.TryTimeout, timeout*7/30)
+
+	// Clipped, as the caller's slices may be shared.
+	options.PerCallPolicies = slices.Clip(options.PerCallPolicies)
+	options.PerRetryPolicies = slices.Clip(options.PerRetryPolicies)
+	if s.APIVersion != "" {
+		options.PerCallPolicies = append(options.PerCallPolicies, apiVersionPolicy(s.APIVersion))
+	}
+	if s.SecondaryHost != "" {
+		second := secondary{host: s.SecondaryHost}
+		options.PerCallPolicies = append(options.PerCallPolicies, policyFunc(second.perCall))
+		options.PerRetryPolicies = append(options.PerRetryPolicies, policyFunc(second.perTry))
+	}
+	if options.Transport != nil {
+		return options, nil
+	}
+	transport := newTransport(s.MaxConcurrency)
+	options.Transport = &http.Client{Transport: transport}
+	return options, transport
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// newTransport is the Azure SDK's default transport with as many idle
+// connections as there are claims at once: with fewer, every round of claims
+// dials the rest anew.
+func newTransport(connections int) *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          2*connections + 2,
+		MaxIdleConnsPerHost:   connections,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+}
+
+// policyFunc makes a policy of a function.
+type policyFunc func(*policy.Request) (*http.Response, error)
+
+func (f policyFunc) Do(req *policy.Request) (*http.Response, error) { return f(req) }
+
+// apiVersionPolicy asks for a version of the service. It runs once per call,
+// before the request is signed. The generated client writes the header's map key
+// in lower case; Set would make a second header beside it and break the
+// signature.
+func apiVersionPolicy(version string) policy.Policy {
+	return policyFunc(func(req *policy.Request) (*http.Response, error) {
+		req.Raw().Header["x-ms-version"] = []string{version} //nolint:staticcheck // see above
+		return req.Next()
+	})
+}
+
+// secondaryReadsKey marks the context of calls whose retries may go to the
+// secondary.
+type secondaryReadsKey struct{}
+
+func withSecondaryReads(ctx context.Context) context.Context {
+	return context.WithValue(ctx, secondaryReadsKey{}, true)
+}
+
+// secondary sends every second try of a marked read to the secondary host.
+type secondary struct{ host string }
+
+// secondaryTries counts the tries of one request.
+type secondaryTries struct{ n int }
+
+// errNotReplicated is retried, at the primary.
+var errNotReplicated = errors.New("the secondary does not have it, which says nothing about the primary")
+
+// perCall begins the count of a marked request.
+func (s secondary) perCall(req *policy.Request) (*http.Response, error) {
+	if req.Raw().Context().Value(secondaryReadsKey{}) != nil {
+		req.SetOperationValue(&secondaryTries{})
+	}
+	return req.Next()
+}
+
+// perTry runs after signing: neither a shared key nor a SAS nor a token signs
+// the host.
+func (s secondary) perTry(req *policy.Request) (*http.Response, error) {
+	var tries *secondaryTries
+	if !req.OperationValue(&tries) {
+		return req.Next()
+	}
+	tries.n++
+	if tries.n%2 == 1 {
+		return req.Next()
+	}
+	req.Raw().URL.Host = s.host
+	req.Raw().Host = s.host
+	resp, err := req.Next()
+	if err == nil && resp.StatusCode == http.StatusNotFound {
+		_ = resp.Body.Close()
+		return nil, errNotReplicated
+	}
+	return resp, err
+}

@@ -1,0 +1,162 @@
+package checkpointstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The kinds of failure that a caller can act on. Test for them with
+// [errors.Is]; the operation, partition and blob are in [Error].
+var (
+	// ErrInvalidArgument: a name, owner id, ETag, position or option that cannot
+	// be stored or cannot take effect. Nothing was sent.
+	ErrInvalidArgument = errors.New("invalid argument")
+
+	// ErrContainerNotFound: the container does not exist. The store creates it
+	// only when asked to, see [BlobCheckpointStore.EnsureContainer].
+	ErrContainerNotFound = errors.New("container not found")
+
+	// ErrNotAuthorized: the service refused the credential (401, 403), or
+	// anonymous access to the container (409 PublicAccessNotPermitted).
+	ErrNotAuthorized = errors.New("not authorized")
+
+	// ErrStaleCheckpoint: the stored position is ahead of the one given, which
+	// was not stored. Either the partition has another owner now, or an older
+	// event's checkpoint came after a newer one's.
+	ErrStaleCheckpoint = errors.New("stale checkpoint")
+
+	// ErrNotFound: the partition has no such record.
+	ErrNotFound = errors.New("not found")
+)
+
+// Error is the failure of one operation, on one partition where there is one.
+// Its text is one line and never holds a credential: no SAS, no key, no token,
+// no query string.
+//
+// [errors.Is] finds the sentinel and [errors.As] the cause, among others
+// *azcore.ResponseError with the service's answer.
+type Error struct {
+	// Op is the method that failed: "ClaimOwnership". Empty for what a Validate
+	// method or function found.
+	Op string
+
+	// PartitionID is empty where the operation is not about one partition.
+	PartitionID string
+
+	// BlobName is the name of the blob in the container, or the prefix that was
+	// listed. Empty where the store does not use blobs, or nothing was sent.
+	BlobName string
+
+	// Detail says in words what happened and what to do about it.
+	Detail string
+
+	// Kind is one of the sentinels of this package, or nil.
+	Kind error
+
+	// Err is the cause, or nil.
+	Err error
+}
+
+// Error returns one line: operation, partition, blob, what happened.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("checkpointstore: ")
+	if e.Op != "" {
+		b.WriteString(e.Op + ": ")
+	}
+	if e.PartitionID != "" {
+		fmt.Fprintf(&b, "partition %q: ", e.PartitionID)
+	}
+	if e.BlobName != "" {
+		fmt.Fprintf(&b, "blob %q: ", e.BlobName)
+	}
+	b.WriteString(e.reason())
+	return b.String()
+}
+
+// reason is the text without the place: the kind, then the detail.
+func (e *Error) reason() string {
+	switch {
+	case e.Kind != nil && e.Detail != "":
+		return e.Kind.Error() + ": " + e.Detail
+	case e.Kind != nil:
+		return e.Kind.Error()
+	case e.Detail != "":
+		return e.Detail
+	case e.Err != nil:
+		return oneLine(e.Err.Error())
+	}
+	return "unknown failure"
+}
+
+// Unwrap gives the sentinel and the cause to [errors.Is] and [errors.As].
+func (e *Error) Unwrap() []error {
+	var errs []error
+	if e.Kind != nil {
+		errs = append(errs, e.Kind)
+	}
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	return errs
+}
+
+// PartitionErrors are the partitions that one ClaimOwnership call could not
+// decide, in the order asked. It comes together with the records that were won.
+//
+//	won, err := store.ClaimOwnership(ctx, claims, nil)
+//	var failed checkpointstore.PartitionErrors
+//	if errors.As(err, &failed) {
+//		for _, f := range failed {
+//			log.Print(f.PartitionID, f)
+//		}
+//	}
+type PartitionErrors []*Error
+
+// Error returns one line: how many partitions failed, the first one's reason,
+// and which others there are.
+func (e PartitionErrors) Error() string {
+	if len(e) == 0 {
+		return "checkpointstore: no partition failed"
+	}
+	if len(e) == 1 {
+		return e[0].Error()
+	}
+	const most = 16
+	ids := make([]string, 0, most+1)
+	for i, f := range e[1:] {
+		if i == most {
+			ids = append(ids, "…")
+			break
+		}
+		ids = append(ids, f.PartitionID)
+	}
+	return fmt.Sprintf("%s (and %d more partitions: %s)", e[0].Error(), len(e)-1, strings.Join(ids, ", "))
+}
+
+// Unwrap gives every partition's error to [errors.Is] and [errors.As].
+func (e PartitionErrors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, f := range e {
+		errs[i] = f
+	}
+	return errs
+}
+
+// named puts the method into an [Error] that has none yet.
+func named(op string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Op = op
+	}
+	return err
+}
+
+// notFound says that a partition has no such record.
+func notFound(op string, at place) error {
+	return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrNotFound, Detail: "the partition has no such record"}
+}
+
+// oneLine folds white space, so that a cause's line breaks do not reach a log.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

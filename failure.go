@@ -1,0 +1,165 @@
+package checkpointstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+)
+
+// What a request needs, in the words of Azure's role-based access control and of
+// a SAS ("Azure permissions for Blob Storage", "Permissions for a service SAS").
+const (
+	readBlob        = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: r)"
+	listBlobs       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: l)"
+	writeBlob       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write (SAS: w, c)"
+	createContainer = "action Microsoft.Storage/storageAccounts/blobServices/containers/write (account SAS: c)"
+)
+
+// publicAccessNotPermitted is a 409, and not in azblob's list of codes.
+const publicAccessNotPermitted bloberror.Code = "PublicAccessNotPermitted"
+
+// A place is what an error was about.
+type place struct {
+	partitionID string
+	blobName    string // or prefix
+	action      string // what the request needed
+}
+
+// location is where the container is, for error texts.
+type location struct {
+	account   string // the host, with the account's segment on emulators
+	container string
+}
+
+func locationOf(u *url.URL) location {
+	account, container := u.Host, strings.Trim(u.Path, "/")
+	if i := strings.LastIndex(container, "/"); i >= 0 {
+		account, container = account+"/"+container[:i], container[i+1:]
+	}
+	return location{account, container}
+}
+
+// failure is the one place where a service's answer becomes an [Error]. It keeps
+// an error that is one already.
+func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
+	e := &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Err: redact(err)}
+	var resp *azcore.ResponseError
+	switch {
+	case errors.As(err, &resp):
+		e.Kind, e.Detail = s.explain(resp, at.action)
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Detail = fmt.Sprintf("no answer before the deadline (the context's, or the store's Timeout of %s): %s", s.settings.Timeout, describe(err))
+	default:
+		e.Detail = describe(err)
+	}
+	return e
+}
+
+// explain says what an answer means and what to do.
+func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string) (kind error, detail string) {
+	answer := answerOf(resp)
+	switch bloberror.Code(resp.ErrorCode) {
+	case bloberror.ContainerNotFound:
+		return ErrContainerNotFound, fmt.Sprintf("container %q does not exist in account %q (%s): create it, or call EnsureContainer", s.location.container, s.location.account, answer)
+	case bloberror.ContainerBeingDeleted:
+		return ErrContainerNotFound, fmt.Sprintf("container %q in account %q is being deleted (%s): it can be created again after about 30 s", s.location.container, s.location.account, answer)
+	case bloberror.LeaseIDMissing:
+		return nil, fmt.Sprintf("somebody holds a lease on the blob (%s): break it; checkpoint stores use no leases", answer)
+	case publicAccessNotPermitted:
+		return ErrNotAuthorized, fmt.Sprintf("account %q allows no anonymous access (%s): use a credential or a SAS", s.location.account, answer)
+	case bloberror.AuthenticationFailed:
+		return ErrNotAuthorized, fmt.Sprintf("account %q does not accept the credential (%s): check the account key, or the SAS and the time it is valid, and this machine's clock; the request needs %s", s.location.account, answer, action)
+	}
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		return ErrNotAuthorized, fmt.Sprintf("container %q in account %q (%s): the request needs %s; the role Storage Blob Data Contributor has it; see to the account's firewall too", s.location.container, s.location.account, answer, action)
+	}
+	return nil, "the service answered " + answer
+}
+
+// answerOf is a status with its code, if it has one.
+func answerOf(resp *azcore.ResponseError) string {
+	if resp.ErrorCode == "" {
+		return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	return fmt.Sprintf("%d %s", resp.StatusCode, resp.ErrorCode)
+}
+
+// isLost decides whether an answer to a conditional write says that somebody
+// else won. It goes by the code, and by the status only if there is no code:
+// LeaseIdMissing is a 412 as well.
+func isLost(resp *azcore.ResponseError) bool {
+	switch bloberror.Code(resp.ErrorCode) {
+	case bloberror.ConditionNotMet, bloberror.BlobAlreadyExists:
+		return true
+	case "":
+		return resp.StatusCode == http.StatusPreconditionFailed || resp.StatusCode == http.StatusConflict
+	}
+	return false
+}
+
+// isAbsent decides whether an answer says that there is no such blob.
+func isAbsent(resp *azcore.ResponseError) bool {
+	switch bloberror.Code(resp.ErrorCode) {
+	case bloberror.BlobNotFound:
+		return true
+	case "", bloberror.ResourceNotFound:
+		return resp.StatusCode == http.StatusNotFound
+	}
+	return false
+}
+
+// redact takes the query out of a transport's error: net/http puts the full URL
+// into it, and a SAS is in there.
+func redact(err error) error {
+	var u *url.Error
+	if !errors.As(err, &u) {
+		if text := err.Error(); secret.MatchString(text) {
+			return &redacted{text: scrub(text), err: err}
+		}
+		return err
+	}
+	clean := *u
+	if parsed, perr := url.Parse(u.URL); perr == nil {
+		parsed.RawQuery, parsed.User = "", nil
+		clean.URL = parsed.String()
+	} else {
+		clean.URL = "(unreadable URL)"
+	}
+	var dial *net.OpError
+	if !errors.As(u.Err, &dial) {
+		clean.Err = redact(u.Err)
+	}
+	return &clean
+}
+
+// redacted is an error with a secret in its text, told without it.
+type redacted struct {
+	text string
+	err  error
+}
+
+func (e *redacted) Error() string { return e.text }
+func (e *redacted) Unwrap() error { return e.err }
+
+// secret finds the signature of a SAS, an account key and a token.
+var secret = regexp.MustCompile(`(?i)(\bsig=|AccountKey=|SharedAccessSignature=|\bBearer |SharedKey )[^&;\s"']+`)
+
+func scrub(text string) string { return secret.ReplaceAllString(text, "${1}REDACTED") }
+
+// describe is an error's text in one line of bounded length, without secrets.
+func describe(err error) string {
+	const most = 600
+	text := scrub(oneLine(redact(err).Error()))
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,176 @@
+// Package fence decides whether a checkpoint may be written over what is stored.
+// It is pure: it sends nothing, and says what to send next.
+//
+// # Why
+//
+// Every other store writes checkpoints unconditionally. An owner that was
+// paused, lost its partition and resumed then moves the checkpoint back; so does
+// a write that the network delayed past a hand-over. Here every write is
+// conditional on a baseline.
+//
+// # Baseline
+//
+// The baseline of a partition is the record, or the absence of one, that the
+// next write may replace: its ETag and its sequence number. It is set by the
+// first time that the record is seen in a tenure, and by each write of this
+// store. Seeing the record again later does not move it: a listing on behalf of
+// another partition must not arm the late handler of this one.
+//
+// # Tenure
+//
+// A tenure begins when this store wins the partition on an ETag other than that
+// of its own last win, or after it relinquished the partition; that drops the
+// baseline. A renewal goes on with the tenure. A loss ends nothing: late
+// handlers must keep failing.
+//
+// # Rules
+//
+//   - Behind a position that this store wrote itself: stale, nothing is sent.
+//   - Behind a baseline that it has only seen: accepted. A recreated hub starts
+//     at 0 again, and an operator may have rewound.
+//   - Somebody else has written since the baseline: read, and compare. Ahead of
+//     it: write on what was read, until decided. The same position: done. Behind
+//     it: stale.
+//   - A record whose sequence number cannot be read is ahead of nothing.
+package fence
+
+// A Record is what is stored for a partition. The zero value is "no record".
+type Record struct {
+	ETag           string // in one form only, so that equal means equal
+	SequenceNumber int64
+	Readable       bool // whether SequenceNumber is known
+}
+
+func (r Record) absent() bool { return r.ETag == "" }
+
+// Partition is what a store remembers of one partition. The zero value is ready.
+// It is a value without pointers in it, for callers to lock and for tests to
+// copy.
+type Partition struct {
+	lastWin      string // the ETag of the ownership record that this store won last
+	relinquished bool   // whether that win gave the partition up
+
+	known    bool // whether there is a baseline
+	baseline Record
+	wrote    bool // whether this store wrote the baseline, rather than saw it
+}
+
+// Won tells that a claim on the ownership record was won: the ETag it was
+// conditional on ("" for none), the record's new one, and whether it gave the
+// partition up. It reports whether a tenure began.
+func (p *Partition) Won(on, now string, relinquished bool) bool {
+	renewal := on != "" && on == p.lastWin && !p.relinquished
+	p.lastWin, p.relinquished = now, relinquished
+	if renewal {
+		return false
+	}
+	p.known, p.baseline, p.wrote = false, Record{}, false
+	return true
+}
+
+// Saw tells what a listing or a read found.
+func (p *Partition) Saw(r Record) {
+	if !p.known {
+		p.known, p.baseline, p.wrote = true, r, false
+	}
+}
+
+// Position is the sequence number of the baseline; 0 if there is none.
+func (p *Partition) Position() int64 { return p.baseline.SequenceNumber }
+
+// Action is what an [Update] has to do next.
+type Action int
+
+const (
+	Read    Action = iota // read the record
+	Create                // write, on condition that there is no record
+	Replace               // write, on condition that the record has ETag
+	Done                  // stored
+	Stale                 // not stored: a position further on is
+	Failed                // not known to be stored: the last write's own error says why
+)
+
+// Step is an action with the ETag that it is conditional on, if it is [Replace].
+type Step struct {
+	Action Action
+	ETag   string
+}
+
+// Update is one checkpoint on its way.
+type Update struct {
+	sequenceNumber int64
+	rewind         bool
+	state          state
+}
+
+type state int
+
+const (
+	toBaseline state = iota // reading for a baseline
+	writing                 // a write is out
+	toCompare               // reading, because a condition was not met
+	toResolve               // reading, because the write's answer is missing
+)
+
+// Begin starts an update and gives the first step.
+func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
+	u := Update{sequenceNumber: sequenceNumber, rewind: rewind}
+	switch {
+	case !p.known:
+		u.state = toBaseline
+		return u, Step{Action: Read}
+	case p.wrote && !rewind && sequenceNumber < p.baseline.SequenceNumber:
+		return u, Step{Action: Stale}
+	}
+	return u, u.write(p.baseline)
+}
+
+// Found is the outcome of [Read].
+func (p *Partition) Found(u *Update, r Record) Step {
+	switch {
+	case u.state == toBaseline:
+		p.Saw(r)
+		return u.write(r)
+	case !r.absent() && r.Readable && r.SequenceNumber == u.sequenceNumber:
+		p.Wrote(u, r.ETag)
+		return Step{Action: Done}
+	case !r.absent() && r.Readable && r.SequenceNumber > u.sequenceNumber && !u.rewind:
+		return Step{Action: Stale}
+	case u.state == toResolve:
+		return Step{Action: Failed}
+	}
+	return u.write(r)
+}
+
+// Wrote is the outcome of a [Create] or [Replace] that took effect: the record's
+// new ETag.
+func (p *Partition) Wrote(u *Update, etag string) Step {
+	p.known, p.wrote = true, true
+	p.baseline = Record{ETag: etag, SequenceNumber: u.sequenceNumber, Readable: true}
+	return Step{Action: Done}
+}
+
+// Refused is the outcome of a [Create] or [Replace] whose condition was not met:
+// there is a record, or another one, or none any more.
+func (p *Partition) Refused(u *Update) Step {
+	u.state = toCompare
+	return Step{Action: Read}
+}
+
+// Gone is the outcome of a [Replace] that found no record.
+func (p *Partition) Gone(u *Update) Step { return u.write(Record{}) }
+
+// Unanswered is the outcome of a [Create] or [Replace] that may have taken effect.
+func (p *Partition) Unanswered(u *Update) Step {
+	u.state = toResolve
+	return Step{Action: Read}
+}
+
+// write is the step that replaces r and nothing else.
+func (u *Update) write(r Record) Step {
+	u.state = writing
+	if r.absent() {
+		return Step{Action: Create}
+	}
+	return Step{Action: Replace, ETag: r.ETag}
+}

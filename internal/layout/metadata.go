@@ -1,0 +1,151 @@
+package layout
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Metadata keys. They are written in exactly this case, as the JavaScript,
+// Python, Java and Rust packages compare them so, and read ignoring case, as
+// the C++ package writes "ownerId" and HTTP canonicalises headers.
+const (
+	keyOwnerID        = "ownerid"
+	keySequenceNumber = "sequencenumber"
+	keyOffset         = "offset"
+	keyDirectory      = "hdi_isfolder"
+)
+
+// maxValue keeps a record's metadata well within the service's 8 KiB.
+const maxValue = 2048
+
+// Metadata is what azblob takes and gives.
+type Metadata = map[string]*string
+
+// OwnershipMetadata is the metadata of an ownership blob. A relinquished one
+// keeps the key, with an empty value: the JavaScript and Python packages fail
+// their whole list without it.
+func OwnershipMetadata(ownerID string) Metadata {
+	return Metadata{keyOwnerID: &ownerID}
+}
+
+// OwnerID reads the owner of an ownership blob. No metadata, no key and no value
+// all mean that the partition is relinquished.
+func OwnerID(m Metadata) string { return value(m, keyOwnerID) }
+
+// CheckpointMetadata is the metadata of a checkpoint blob. Both keys are always
+// written, an absent offset as the empty text, as .NET does: the other packages
+// fail their whole list when one is missing.
+func CheckpointMetadata(sequenceNumber int64, offset *string) Metadata {
+	number, text := strconv.FormatInt(sequenceNumber, 10), ""
+	if offset != nil {
+		text = *offset
+	}
+	return Metadata{keySequenceNumber: &number, keyOffset: &text}
+}
+
+// Position reads a checkpoint blob. What no package means as a position is nil:
+// see [Offset] and [SequenceNumber].
+func Position(m Metadata) (offset *string, sequenceNumber *int64) {
+	return Offset(value(m, keyOffset)), SequenceNumber(value(m, keySequenceNumber))
+}
+
+// Offset is nil for the texts that stand for "no offset": "" (.NET), "no offset"
+// in any case (.NET 5.11.3 to 5.11.6) and "None" (Python). All other text is
+// opaque.
+func Offset(text string) *string {
+	if text == "" || text == "None" || strings.EqualFold(text, "no offset") {
+		return nil
+	}
+	return &text
+}
+
+// SequenceNumber is nil for text that is not a decimal int64, which includes the
+// "" of .NET and the "None" of Python, and for the smallest int64, which .NET
+// wrote for "none".
+func SequenceNumber(text string) *int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n == math.MinInt64 {
+		return nil
+	}
+	return &n
+}
+
+// IsDirectory reports whether a blob is the stub by which accounts with a
+// hierarchical namespace show a directory.
+func IsDirectory(m Metadata) bool { return strings.EqualFold(value(m, keyDirectory), "true") }
+
+// value finds a key ignoring case; exactly lower case wins.
+func value(m Metadata, key string) string {
+	if v, found := m[key]; found {
+		return deref(v)
+	}
+	for k, v := range m {
+		if strings.EqualFold(k, key) {
+			return deref(v)
+		}
+	}
+	return ""
+}
+
+func deref(v *string) string {
+	if v == nil {
+		return ""
+	}
+	return *v
+}
+
+// CheckOwnerID says what is wrong with an owner id, if anything. An empty one
+// relinquishes.
+func CheckOwnerID(id string) error { return checkValue("owner id", id) }
+
+// CheckOffset says what is wrong with an offset, if anything.
+func CheckOffset(offset string) error { return checkValue("offset", offset) }
+
+// CheckSequenceNumber refuses the one number that readers take for "none".
+func CheckSequenceNumber(n int64) error {
+	if n == math.MinInt64 {
+		return fmt.Errorf("the sequence number %d means \"none\" to readers", n)
+	}
+	return nil
+}
+
+// checkValue allows what travels in an HTTP header and comes back the same:
+// printable ASCII without spaces around it. For anything else the service
+// answers 403, as the signature no longer fits.
+func checkValue(what, v string) error {
+	switch {
+	case len(v) > maxValue:
+		return fmt.Errorf("the %s has %d bytes, %d fit", what, len(v), maxValue)
+	case strings.TrimSpace(v) != v:
+		return fmt.Errorf("the %s %s has spaces around it, which do not survive in metadata", what, Quote(v))
+	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }):
+		return fmt.Errorf("the %s %s has characters other than printable ASCII, which metadata cannot hold", what, Quote(v))
+	}
+	return nil
+}
+
+// CheckETag says what is wrong with the ETag of a claim, if anything. "*" would
+// take the partition from whoever has it.
+func CheckETag(etag string) error {
+	switch {
+	case strings.Trim(etag, `"`) == "":
+		return errors.New("the ETag is empty: nil claims a partition that has no record")
+	case etag == "*":
+		return errors.New("the ETag is \"*\", which would take the partition from any owner")
+	case strings.ContainsFunc(etag, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return fmt.Errorf("the ETag %s has characters that no ETag has", Quote(etag))
+	}
+	return nil
+}
+
+// ETag brings an ETag to the one form in which it is handed out: quoted, as in
+// the HTTP header. Lists give it without quotes.
+func ETag(etag string) string {
+	if etag == "" || strings.HasPrefix(etag, `"`) || strings.HasPrefix(etag, "W/") {
+		return etag
+	}
+	return `"` + etag + `"`
+}

@@ -1,0 +1,117 @@
+// Package layout is the storage format: where a record's blob is and what its
+// metadata means. It is pure; nothing here sends a request.
+package layout
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A Kind is the segment of a blob's name that says what the record is.
+type Kind string
+
+const (
+	Ownership  Kind = "ownership"
+	Checkpoint Kind = "checkpoint"
+)
+
+// maxName is the service's limit for a blob's name, in characters ("Naming and
+// Referencing Containers, Blobs, and Metadata", Blob names).
+const maxName = 1024
+
+// A Scope is whose records they are.
+type Scope struct {
+	Namespace, EventHub, ConsumerGroup string
+}
+
+// Lower is the scope as the .NET, JavaScript and Python packages spell it.
+func (s Scope) Lower() Scope {
+	return Scope{strings.ToLower(s.Namespace), strings.ToLower(s.EventHub), strings.ToLower(s.ConsumerGroup)}
+}
+
+// Prefix is what the names of all blobs of that kind begin with. It ends in a
+// slash: without it, accounts with a hierarchical namespace list the directory
+// itself.
+func (s Scope) Prefix(kind Kind) string {
+	return s.Namespace + "/" + s.EventHub + "/" + s.ConsumerGroup + "/" + string(kind) + "/"
+}
+
+// PartitionID takes the partition out of a blob's name. It reports false for a
+// blob that is not a direct child of the prefix.
+func PartitionID(prefix, blobName string) (string, bool) {
+	id, found := strings.CutPrefix(blobName, prefix)
+	if !found || id == "" || strings.Contains(id, "/") {
+		return "", false
+	}
+	return id, true
+}
+
+// Check says what is wrong with the scope's three names, if anything.
+func (s Scope) Check() error {
+	for _, atom := range [...]struct{ what, name string }{
+		{"fully qualified namespace", s.Namespace},
+		{"event hub name", s.EventHub},
+		{"consumer group", s.ConsumerGroup},
+	} {
+		if err := checkAtom(atom.what, atom.name); err != nil {
+			return err
+		}
+	}
+	if s.length() >= maxName {
+		return fmt.Errorf("namespace, event hub and consumer group make a blob name of more than %d characters", maxName)
+	}
+	return nil
+}
+
+// length is that of the longest prefix, in characters.
+func (s Scope) length() int {
+	n := len("///") + len(Checkpoint) + len("/")
+	for _, atom := range [...]string{s.Namespace, s.EventHub, s.ConsumerGroup} {
+		n += utf8.RuneCountInString(strings.ToLower(atom))
+	}
+	return n
+}
+
+// CheckPartition says what is wrong with a partition id in a scope that passed
+// [Scope.Check], if anything.
+func (s Scope) CheckPartition(id string) error {
+	if err := checkAtom("partition id", id); err != nil {
+		return err
+	}
+	if n := s.length() + utf8.RuneCountInString(id); n > maxName {
+		return fmt.Errorf("the blob name has %d characters, the service takes %d", n, maxName)
+	}
+	return nil
+}
+
+// checkAtom refuses what would end up in another blob than the one it names:
+// slashes make another depth, "." and ".." are resolved on the way, and the
+// service drops or refuses a segment's final dot.
+func checkAtom(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("the %s is empty", what)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the %s is not valid UTF-8", what)
+	case strings.ContainsAny(name, `/\`):
+		return fmt.Errorf("the %s %s has a slash in it", what, Quote(name))
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("the %s %s has a control character in it", what, Quote(name))
+	case strings.HasSuffix(name, "."):
+		return fmt.Errorf("the %s %s ends in a dot", what, Quote(name))
+	case strings.TrimSpace(name) != name:
+		return fmt.Errorf("the %s %s has spaces around it", what, Quote(name))
+	}
+	return nil
+}
+
+// Quote quotes a name for an error's text, cut to a readable length.
+func Quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,181 @@
+package checkpointstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// Ownership is the record that says who reads a partition. It has the fields of
+// the azeventhubs/v2 type of the same name, so that one converts to the other:
+// azeventhubs.Ownership(o).
+type Ownership struct {
+	ConsumerGroup           string
+	EventHubName            string
+	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
+	PartitionID             string
+
+	// OwnerID is who owns the partition: printable ASCII without spaces around
+	// it. Empty means relinquished: free to be claimed at once.
+	OwnerID string
+
+	// LastModifiedTime is when the record was written last, by the store's
+	// clock, in UTC, to the second on blobs. Claims ignore it.
+	LastModifiedTime time.Time
+
+	// ETag is the state of the record. A claim wins only if it is still the
+	// record's; nil claims a partition that has no record.
+	ETag *azcore.ETag
+}
+
+// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
+// take the record as a claim: a name that is empty, too long, or has slashes,
+// control characters, a final dot or outer spaces; an owner id that is not
+// printable ASCII or has outer spaces; an ETag that is empty or "*".
+func (o Ownership) Validate() error {
+	scope := o.scope()
+	err := checkPartition(scope, o.PartitionID)
+	if err == nil {
+		err = layout.CheckOwnerID(o.OwnerID)
+	}
+	if err == nil && o.ETag != nil {
+		err = layout.CheckETag(string(*o.ETag))
+	}
+	return invalid(o.PartitionID, err)
+}
+
+func (o Ownership) scope() layout.Scope {
+	return layout.Scope{Namespace: o.FullyQualifiedNamespace, EventHub: o.EventHubName, ConsumerGroup: o.ConsumerGroup}
+}
+
+// ValidateClaims returns an error of the kind [ErrInvalidArgument] if a store
+// cannot take the records as the claims of one call: one that is not valid by
+// itself, or a partition that is asked for twice.
+func ValidateClaims(ownerships []Ownership) error {
+	asked := make(map[layout.Scope]map[string]bool)
+	for _, o := range ownerships {
+		if err := o.Validate(); err != nil {
+			return err
+		}
+		scope := o.scope().Lower()
+		if asked[scope] == nil {
+			asked[scope] = make(map[string]bool, len(ownerships))
+		}
+		if asked[scope][o.PartitionID] {
+			return invalid(o.PartitionID, fmt.Errorf("the partition is asked for twice in one call"))
+		}
+		asked[scope][o.PartitionID] = true
+	}
+	return nil
+}
+
+// ValidateScope returns an error of the kind [ErrInvalidArgument] if a store
+// cannot hold records of that namespace, event hub and consumer group.
+func ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup string) error {
+	scope := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	return invalid("", scope.Check())
+}
+
+func checkPartition(scope layout.Scope, id string) error {
+	if err := scope.Check(); err != nil {
+		return err
+	}
+	return scope.CheckPartition(id)
+}
+
+// invalid makes an [Error] of what layout found, if it found anything. The
+// partition is named only if it can be.
+func invalid(partitionID string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{PartitionID: partitionID, Kind: ErrInvalidArgument, Detail: err.Error()}
+}
+
+// GetOwnershipOptions has no fields yet.
+type GetOwnershipOptions struct{}
+
+// ListOwnership returns the ownership records of a scope, as
+// [CheckpointStore] has it. Blobs that are not direct children of the prefix and
+// the directory stubs of accounts with a hierarchical namespace are skipped. A
+// blob with a missing or empty owner id is a relinquished partition, with its
+// ETag, so that it can be claimed.
+//
+// If the names as typed differ from the store's spelling, the store looks under
+// them for a live owner, which is a consumer that writes verbatim names (the
+// official Go, Java and Rust stores) and reads the same partitions without
+// seeing this one. It logs a warning that names both spellings. What comes of
+// that look is not returned and its failure is not an error.
+//
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
+// Requests: one List Blobs for each page of up to 5000 blobs; one more, once per
+// scope and then at most every five minutes, for the look under the names as
+// typed, unless they are the same, the store ignores them, or its logger drops
+// warnings.
+func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error) {
+	const op = "ListOwnership"
+	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	if err := invalid("", asTyped.Check()); err != nil {
+		return nil, named(op, err)
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	prefix := s.scope(asTyped).Prefix(layout.Ownership)
+	found, err := s.list(ctx, prefix)
+	if err != nil {
+		return nil, s.failure(op, place{blobName: prefix, action: listBlobs}, err)
+	}
+	ownerships := make([]Ownership, 0, len(found))
+	for _, r := range found {
+		id, _ := layout.PartitionID(prefix, r.name)
+		ownerships = append(ownerships, ownershipOf(asTyped, id, r))
+	}
+	s.warnOfOtherSpelling(ctx, asTyped)
+	return ownerships, nil
+}
+
+// GetOwnership returns the ownership record of one partition, relinquished or
+// not.
+//
+// Errors: [ErrNotFound] for a partition that was never claimed,
+// [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]. It sends one
+// request, Get Blob Properties.
+func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetOwnershipOptions) (Ownership, error) {
+	const op = "GetOwnership"
+	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	if err := invalid(partitionID, checkPartition(asTyped, partitionID)); err != nil {
+		return Ownership{}, named(op, err)
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	at := place{partitionID, s.scope(asTyped).Prefix(layout.Ownership) + partitionID, readBlob}
+	r, err := read(ctx, s.blob(at.blobName))
+	if err != nil {
+		return Ownership{}, s.failure(op, at, err)
+	}
+	if r.etag == "" {
+		return Ownership{}, notFound(op, at)
+	}
+	return ownershipOf(asTyped, partitionID, r), nil
+}
+
+// ownershipOf is the record of a blob, in the caller's spelling.
+func ownershipOf(asTyped layout.Scope, partitionID string, r record) Ownership {
+	o := Ownership{
+		ConsumerGroup:           asTyped.ConsumerGroup,
+		EventHubName:            asTyped.EventHub,
+		FullyQualifiedNamespace: asTyped.Namespace,
+		PartitionID:             partitionID,
+		OwnerID:                 layout.OwnerID(r.metadata),
+		LastModifiedTime:        r.lastModified,
+	}
+	if r.etag != "" {
+		etag := azcore.ETag(r.etag)
+		o.ETag = &etag
+	}
+	return o
+}

@@ -1,0 +1,185 @@
+package checkpointstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// The requests that everything is made of: two conditional writes, an
+// unconditional one, a read of one blob and a list.
+
+// outcome is what is known after a write.
+type outcome int
+
+const (
+	stored     outcome = iota // it took effect
+	refused                   // its condition was not met
+	absent                    // there is no blob to write to
+	unanswered                // it may have taken effect
+	failed                    // it took no effect
+)
+
+// answer is the outcome of a write, with the record's new state if it was stored.
+type answer struct {
+	outcome      outcome
+	etag         string // in the form of [layout.ETag]
+	lastModified time.Time
+
+	// err is why, unless it was stored. With unanswered, lost tells that the
+	// last answer was "condition not met", to a request that was sent more than
+	// once: it may have met its own earlier self.
+	err  error
+	lost bool
+}
+
+// create writes a blob that does not exist: Put Blob, If-None-Match: *.
+func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) answer {
+	sent := &attempts{}
+	none := azcore.ETagAny
+	resp, err := b.Upload(sent.trace(ctx), streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{
+		Metadata:         m,
+		AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &none}},
+	})
+	return sent.answer(resp.ETag, resp.LastModified, err)
+}
+
+// replace writes the metadata of a blob that still has that ETag: Set Blob
+// Metadata, If-Match. Without an ETag, of any blob that exists.
+func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag string) answer {
+	sent := &attempts{}
+	options := &blob.SetMetadataOptions{}
+	if etag != "" {
+		ifMatch := azcore.ETag(etag)
+		options.AccessConditions = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: &ifMatch}}
+	}
+	resp, err := b.SetMetadata(sent.trace(ctx), m, options)
+	return sent.answer(resp.ETag, resp.LastModified, err)
+}
+
+// attempts counts how often a request may have reached the service. The client's
+// retries are not seen from outside, and the client may be the caller's: so the
+// transport is asked, through the context.
+type attempts struct {
+	asked atomic.Int32 // connections asked for: 0 means a transport that does not tell
+	had   atomic.Int32 // connections had, each for one attempt
+	hooks httptrace.ClientTrace
+}
+
+func (a *attempts) trace(ctx context.Context) context.Context {
+	a.hooks.GetConn = func(string) { a.asked.Add(1) }
+	a.hooks.GotConn = func(httptrace.GotConnInfo) { a.had.Add(1) }
+	return httptrace.WithClientTrace(ctx, &a.hooks)
+}
+
+// answer classifies what came of a write.
+func (a *attempts) answer(etag *azcore.ETag, lastModified *time.Time, err error) answer {
+	if err == nil {
+		if etag == nil || *etag == "" || lastModified == nil {
+			return answer{outcome: unanswered, err: errors.New("the service's answer has no ETag or no Last-Modified")}
+		}
+		return answer{outcome: stored, etag: layout.ETag(string(*etag)), lastModified: lastModified.UTC()}
+	}
+	silent := a.asked.Load() == 0
+	var resp *azcore.ResponseError
+	if !errors.As(err, &resp) {
+		if silent || a.had.Load() > 0 {
+			return answer{outcome: unanswered, err: err}
+		}
+		return answer{outcome: failed, err: err}
+	}
+	switch repeated := silent || a.had.Load() > 1; {
+	case isAbsent(resp):
+		return answer{outcome: absent, err: err}
+	case repeated, resp.StatusCode >= 500:
+		return answer{outcome: unanswered, err: err, lost: isLost(resp)}
+	case isLost(resp):
+		return answer{outcome: refused, err: err}
+	}
+	return answer{outcome: failed, err: err}
+}
+
+// record is a blob as it was read.
+type record struct {
+	name         string
+	metadata     layout.Metadata
+	etag         string // in the form of [layout.ETag]; empty if there is no blob
+	lastModified time.Time
+}
+
+// read reads one blob: Get Blob Properties. No blob is not an error.
+func read(ctx context.Context, b *blockblob.Client) (record, error) {
+	resp, err := b.GetProperties(ctx, nil)
+	if err != nil {
+		var answer *azcore.ResponseError
+		if errors.As(err, &answer) && isAbsent(answer) {
+			return record{}, nil
+		}
+		return record{}, err
+	}
+	if resp.ETag == nil {
+		return record{}, errors.New("the service's answer has no ETag")
+	}
+	return newRecord("", resp.Metadata, resp.ETag, resp.LastModified), nil
+}
+
+// list reads the direct children of a prefix: List Blobs, all pages. Directory
+// stubs are left out.
+func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record, error) {
+	var records []record
+	pager := s.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
+		Prefix:  &prefix,
+		Include: container.ListBlobsInclude{Metadata: true},
+	})
+	for pager.More() {
+		page, err := pager.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if page.Segment == nil {
+			continue
+		}
+		for _, item := range page.Segment.BlobItems {
+			if item == nil || item.Name == nil || layout.IsDirectory(item.Metadata) {
+				continue
+			}
+			if _, child := layout.PartitionID(prefix, *item.Name); !child {
+				continue
+			}
+			var etag *azcore.ETag
+			var lastModified *time.Time
+			if item.Properties != nil {
+				etag, lastModified = item.Properties.ETag, item.Properties.LastModified
+			}
+			records = append(records, newRecord(*item.Name, item.Metadata, etag, lastModified))
+		}
+	}
+	return records, nil
+}
+
+func newRecord(name string, m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) record {
+	r := record{name: name, metadata: m}
+	if etag != nil {
+		r.etag = layout.ETag(string(*etag))
+	}
+	if lastModified != nil {
+		r.lastModified = lastModified.UTC()
+	}
+	return r
+}
+
+// blob is the client of one blob.
+func (s *BlobCheckpointStore) blob(name string) *blockblob.Client {
+	return s.client.NewBlockBlobClient(name)
+}

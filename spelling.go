@@ -1,0 +1,147 @@
+package checkpointstore
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// What has to do with names that were written as typed: reading the checkpoints
+// under them, and telling of owners under them.
+
+// found is a checkpoint blob with its partition.
+type found struct {
+	partitionID string
+	record
+}
+
+// newest reads the checkpoints under the store's spelling of a scope and, where
+// it differs, under the names as typed, and returns for each partition the one
+// that was modified last. Only what stands under the store's spelling is a
+// baseline for its writes.
+func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix string) ([]record, error), saw func(prefix string, found []record, mark uint64)) ([]found, error) {
+	prefixes := []string{s.scope(asTyped).Prefix(layout.Checkpoint)}
+	if other, differs := s.otherScope(asTyped); differs {
+		prefixes = append(prefixes, other.Prefix(layout.Checkpoint))
+	}
+	results := make([][]record, len(prefixes))
+	errs := make([]error, len(prefixes))
+	mark := s.records.mark()
+	inParallel(len(prefixes), len(prefixes), func(i int) { results[i], errs[i] = read(prefixes[i]) })
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if !s.settings.Unfenced {
+		saw(prefixes[0], results[0], mark)
+	}
+
+	var all []found
+	at := make(map[string]int)
+	for i, records := range results {
+		for _, r := range records {
+			id, _ := layout.PartitionID(prefixes[i], r.name)
+			j, known := at[id]
+			switch {
+			case !known:
+				at[id] = len(all)
+				all = append(all, found{id, r})
+			case r.lastModified.After(all[j].lastModified):
+				all[j] = found{id, r}
+			}
+		}
+	}
+	return all, nil
+}
+
+// checkpointOf is the checkpoint in a blob, in the caller's spelling.
+func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.Scope, f found) Checkpoint {
+	offset, sequenceNumber := layout.Position(f.metadata)
+	if offset == nil && sequenceNumber == nil {
+		s.settings.logger.LogAttrs(ctx, slog.LevelWarn,
+			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
+			slog.String("blob", f.name))
+	}
+	return Checkpoint{
+		ConsumerGroup:           asTyped.ConsumerGroup,
+		EventHubName:            asTyped.EventHub,
+		FullyQualifiedNamespace: asTyped.Namespace,
+		PartitionID:             f.partitionID,
+		Offset:                  offset,
+		SequenceNumber:          sequenceNumber,
+	}
+}
+
+const (
+	// lookEvery is how often a scope's other spelling is looked under for owners.
+	lookEvery = 5 * time.Minute
+
+	// lookTimeout bounds that look, which must not hold up a balancing round.
+	lookTimeout = 5 * time.Second
+
+	// liveFor is after what time the Event Hubs processors take an ownership for
+	// expired by default.
+	liveFor = time.Minute
+)
+
+// spellingWatch remembers when each scope was looked at last. The zero value is
+// empty.
+type spellingWatch struct {
+	mu     sync.Mutex
+	looked map[layout.Scope]time.Time
+}
+
+// due reports whether a scope is to be looked at, and takes note that it is.
+func (w *spellingWatch) due(scope layout.Scope, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last, known := w.looked[scope]; known && now.Sub(last) < lookEvery {
+		return false
+	}
+	if w.looked == nil {
+		w.looked = make(map[layout.Scope]time.Time)
+	}
+	w.looked[scope] = now
+	return true
+}
+
+// warnOfOtherSpelling logs a warning if somebody owns partitions of the scope
+// under the names as typed, where this store does not see them.
+func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped layout.Scope) {
+	other, differs := s.otherScope(asTyped)
+	if !differs || !s.settings.logger.Enabled(ctx, slog.LevelWarn) || !s.spellings.due(asTyped, s.now()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	prefix := other.Prefix(layout.Ownership)
+	found, err := s.list(ctx, prefix)
+	if err != nil {
+		s.settings.logger.LogAttrs(ctx, slog.LevelDebug, "could not look for owners under the names as typed",
+			slog.String("prefix", prefix), slog.String("error", describe(err)))
+		return
+	}
+	var live int
+	var owner, partition string
+	for _, r := range found {
+		if id := layout.OwnerID(r.metadata); id != "" && s.now().Sub(r.lastModified) < liveFor {
+			live++
+			owner = id
+			partition, _ = layout.PartitionID(prefix, r.name)
+		}
+	}
+	if live == 0 {
+		return
+	}
+	s.settings.logger.LogAttrs(ctx, slog.LevelWarn,
+		"a consumer that writes names as typed (the official Go, Java or Rust store) owns partitions that this store hands out too: both read them; stop it, or set BlobNamingVerbatim here",
+		slog.String("theirs", prefix),
+		slog.String("ours", s.scope(asTyped).Prefix(layout.Ownership)),
+		slog.Int("partitions", live),
+		slog.String("partition", partition),
+		slog.String("owner", owner))
+}

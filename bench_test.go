@@ -76,7 +76,11 @@ func BenchmarkRenew(b *testing.B) {
 func BenchmarkUpdateCheckpoint(b *testing.B) {
 	for _, latency := range latencies {
 		b.Run(fmt.Sprintf("latency=%s", latency), func(b *testing.B) {
-			store, service := benchmarkStore(b, latency)
+			service := fakeblob.New()
+			service.SetRecording(false)
+			service.SetLatency(latency)
+			store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil) // the client of BenchmarkBareSetMetadata
+			require.NoError(b, err)
 			c := checkpoint("group", "0", 0)
 			require.NoError(b, store.UpdateCheckpoint(context.Background(), c, nil))
 			service.Reset()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // The kinds of failure that a caller can act on. Test for them with
@@ -66,7 +68,7 @@ func (e *Error) Error() string {
 		b.WriteString(e.Op + ": ")
 	}
 	if e.PartitionID != "" {
-		fmt.Fprintf(&b, "partition %q: ", e.PartitionID)
+		fmt.Fprintf(&b, "partition %s: ", layout.Quote(e.PartitionID))
 	}
 	if e.BlobName != "" {
 		fmt.Fprintf(&b, "blob %q: ", e.BlobName)
@@ -130,9 +132,9 @@ func (e PartitionErrors) Error() string {
 			ids = append(ids, "…")
 			break
 		}
-		ids = append(ids, f.PartitionID)
+		ids = append(ids, layout.Quote(f.PartitionID))
 	}
-	return fmt.Sprintf("%s (and %d more partitions: %s)", e[0].Error(), len(e)-1, strings.Join(ids, ", "))
+	return fmt.Sprintf("%s (%d more failed: partition %s)", e[0].Error(), len(e)-1, strings.Join(ids, ", "))
 }
 
 // Unwrap gives every partition's error to [errors.Is] and [errors.As].

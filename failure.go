@@ -50,6 +50,10 @@ func locationOf(u *url.URL) location {
 // failure is the one place where a service's answer becomes an [Error]. It keeps
 // an error that is one already.
 func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
+	var read *readError
+	if errors.As(err, &read) {
+		at.action, err = readBlob, read.err
+	}
 	e := &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Err: redact(err)}
 	var resp *azcore.ResponseError
 	switch {
@@ -62,6 +66,12 @@ func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
 	}
 	return e
 }
+
+// readError is the failure of a read that was to decide about a write.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
 
 // explain says what an answer means and what to do.
 func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string) (kind error, detail string) {
@@ -157,7 +167,13 @@ func scrub(text string) string { return secret.ReplaceAllString(text, "${1}REDAC
 // describe is an error's text in one line of bounded length, without secrets.
 func describe(err error) string {
 	const most = 600
-	text := scrub(oneLine(redact(err).Error()))
+	err = redact(err)
+	var u *url.Error
+	text := err.Error()
+	if errors.As(err, &u) {
+		text = "no answer: " + u.Err.Error() // the blob is named already
+	}
+	text = scrub(oneLine(text))
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}

@@ -46,26 +46,39 @@ type answer struct {
 
 // create writes a blob that does not exist: Put Blob, If-None-Match: *.
 func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) answer {
-	sent := &attempts{}
+	w := newWrite("")
 	none := azcore.ETagAny
-	resp, err := b.Upload(sent.trace(ctx), streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{
-		Metadata:         m,
-		AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &none}},
-	})
-	return sent.answer(resp.ETag, resp.LastModified, err)
+	w.modified.IfNoneMatch = &none
+	resp, err := b.Upload(w.trace(ctx), streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{Metadata: m, AccessConditions: &w.access})
+	return w.answer(resp.ETag, resp.LastModified, err)
 }
 
 // replace writes the metadata of a blob that still has that ETag: Set Blob
 // Metadata, If-Match. Without an ETag, of any blob that exists.
 func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag string) answer {
-	sent := &attempts{}
-	options := &blob.SetMetadataOptions{}
+	w := newWrite(etag)
 	if etag != "" {
-		ifMatch := azcore.ETag(etag)
-		options.AccessConditions = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: &ifMatch}}
+		w.modified.IfMatch = &w.etag
 	}
-	resp, err := b.SetMetadata(sent.trace(ctx), m, options)
-	return sent.answer(resp.ETag, resp.LastModified, err)
+	w.set.AccessConditions = &w.access
+	resp, err := b.SetMetadata(w.trace(ctx), m, &w.set)
+	return w.answer(resp.ETag, resp.LastModified, err)
+}
+
+// conditionalWrite is all that one write needs, in one piece of memory: it is
+// the hot path of every checkpoint.
+type conditionalWrite struct {
+	attempts
+	etag     azcore.ETag
+	modified blob.ModifiedAccessConditions
+	access   blob.AccessConditions
+	set      blob.SetMetadataOptions
+}
+
+func newWrite(etag string) *conditionalWrite {
+	w := &conditionalWrite{etag: azcore.ETag(etag)}
+	w.access.ModifiedAccessConditions = &w.modified
+	return w
 }
 
 // attempts counts how often a request may have reached the service. The client's

@@ -89,6 +89,11 @@ func (p *partition) lock(ctx context.Context) error {
 	select {
 	case p.writing <- struct{}{}:
 		return nil
+	default:
+	}
+	select {
+	case p.writing <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -112,7 +117,7 @@ func (p *partition) update(ctx context.Context, b *blockblob.Client, m layout.Me
 		case fence.Read:
 			r, err := read(ctx, b)
 			if err != nil {
-				return cmp.Or(unsure, err)
+				return cmp.Or(unsure, error(&readError{err}))
 			}
 			now = fenced(r)
 			step = p.found(&u, now)

@@ -1,0 +1,6 @@
+package checkpointstore
+
+import "time"
+
+// SetClock replaces the store's clock.
+func (s *BlobCheckpointStore) SetClock(now func() time.Time) { s.now = now }

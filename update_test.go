@@ -1,0 +1,241 @@
+package checkpointstore_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+)
+
+// The scenarios are told at the level of whole stores here; package fence
+// explores their interleavings.
+
+// fleet is two stores, as two processes have them, over one container.
+func fleet(t *testing.T) (service *fake.Service, a, b *checkpointstore.BlobCheckpointStore) {
+	service = fake.New()
+	return service, newFakeStore(t, service, nil), newFakeStore(t, service, nil)
+}
+
+func write(store *checkpointstore.BlobCheckpointStore, sequenceNumber int64) error {
+	return store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", sequenceNumber), nil)
+}
+
+func requireStored(t *testing.T, service *fake.Service, sequenceNumber int64) {
+	t.Helper()
+	blob, found := service.Get(checkpointPrefix + "0")
+	require.True(t, found)
+	require.Equal(t, fmt.Sprint(sequenceNumber), blob.Metadata["sequencenumber"])
+}
+
+func TestAPausedOwnerCannotMoveACheckpointBack(t *testing.T) {
+	service, a, b := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	list(a)
+	require.NoError(t, write(a, 500))
+
+	// a is paused; b takes over and goes on.
+	claimOne(t, b, claim(group, "b", "0", won.ETag))
+	list(b)
+	require.NoError(t, write(b, 800))
+
+	// a resumes, lists for another partition, and its handler ends.
+	list(a)
+	err := write(a, 510)
+	require.ErrorIs(t, err, checkpointstore.ErrStaleCheckpoint)
+	requireStored(t, service, 800)
+	require.ErrorIs(t, write(a, 520), checkpointstore.ErrStaleCheckpoint, "late handlers keep failing")
+	requireStored(t, service, 800)
+	require.NoError(t, write(b, 810), "the owner goes on")
+}
+
+func TestARenewalGoesOnWithTheTenure(t *testing.T) {
+	service, a, _ := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	require.NoError(t, write(a, 500))
+	claimOne(t, a, claim(group, "a", "0", won.ETag))
+	list(a)
+	service.Reset()
+	require.ErrorIs(t, write(a, 490), checkpointstore.ErrStaleCheckpoint)
+	require.Zero(t, service.Requests(), "nothing is sent")
+}
+
+func TestAnOperatorsRewindIsAcceptedInANewTenure(t *testing.T) {
+	service, a, operator := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	require.NoError(t, write(a, 500))
+	free := claimOne(t, a, claim(group, "", "0", won.ETag))
+
+	require.ErrorIs(t, write(a, 10), checkpointstore.ErrStaleCheckpoint, "still fenced after it was relinquished")
+	require.NoError(t, operator.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind))
+
+	claimOne(t, a, claim(group, "a", "0", free.ETag))
+	list(a)
+	require.NoError(t, write(a, 20))
+	requireStored(t, service, 20)
+}
+
+func TestARecreatedHubStartsAtZeroAgain(t *testing.T) {
+	service, old, fresh := fleet(t)
+	require.NoError(t, write(old, 5000))
+	claimOne(t, fresh, claim(group, "a", "0", nil))
+	list(fresh)
+	require.NoError(t, write(fresh, 3))
+	requireStored(t, service, 3)
+	require.NoError(t, write(fresh, 4))
+	require.ErrorIs(t, write(fresh, 3), checkpointstore.ErrStaleCheckpoint)
+}
+
+func TestUpdatesOfOneOwnerMayArriveInAnyOrder(t *testing.T) {
+	service, a, _ := fleet(t)
+	claimOne(t, a, claim(group, "a", "0", nil))
+	var wg sync.WaitGroup
+	for n := range int64(50) {
+		wg.Go(func() {
+			if err := write(a, n); err != nil {
+				require.ErrorIs(t, err, checkpointstore.ErrStaleCheckpoint)
+			}
+		})
+	}
+	wg.Wait()
+	requireStored(t, service, 49)
+}
+
+func TestAWriteDelayedPastAHandOverChangesNothing(t *testing.T) {
+	service, a, b := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	list(a)
+	require.NoError(t, write(a, 190))
+	// a's next write hangs in the network while the partition changes hands.
+	service.Inject(fake.RunBefore(func() {
+		free := claimOne(t, a, claim(group, "", "0", won.ETag))
+		claimOne(t, b, claim(group, "b", "0", free.ETag))
+		list(b)
+		require.NoError(t, write(b, 999))
+	}).On(fake.BlobIs(checkpointPrefix + "0")).Once())
+	require.ErrorIs(t, write(a, 199), checkpointstore.ErrStaleCheckpoint)
+	requireStored(t, service, 999)
+}
+
+func TestAWriteThatArrivesBetweenTakeOverAndFirstCheckpoint(t *testing.T) {
+	service, a, b := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	list(a)
+	require.NoError(t, write(a, 190))
+	claimOne(t, b, claim(group, "b", "0", won.ETag))
+	list(b)
+	require.NoError(t, write(a, 199), "nobody has gone further yet")
+	require.NoError(t, write(b, 999))
+	requireStored(t, service, 999)
+	require.ErrorIs(t, write(a, 200), checkpointstore.ErrStaleCheckpoint)
+}
+
+func TestASingleReaderNeedsNoClaims(t *testing.T) {
+	service, a, b := fleet(t)
+	require.NoError(t, write(a, 500))
+	require.NoError(t, write(a, 510))
+	require.ErrorIs(t, write(a, 10), checkpointstore.ErrStaleCheckpoint)
+	require.NoError(t, a.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind), "the way back")
+	require.NoError(t, write(a, 11))
+	requireStored(t, service, 11)
+
+	// Restarted, it goes on from what it reads.
+	got, err := b.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+	require.NoError(t, err)
+	require.Equal(t, int64(11), *got.SequenceNumber)
+	service.Reset()
+	require.NoError(t, write(b, 12))
+	require.Equal(t, 1, service.Requests(), "the read was the baseline")
+}
+
+func TestAListFromBeforeTheTenureIsNoBaseline(t *testing.T) {
+	service, a, operator := fleet(t)
+	require.NoError(t, write(operator, 500))
+	// While a's list is on its way back, an operator rewinds and a claims.
+	service.Inject(fake.RunAfter(func() {
+		require.NoError(t, operator.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind))
+		claimOne(t, a, claim(group, "a", "0", nil))
+	}).On(fake.OpIs(fake.ListBlobs)).Once())
+	list(a)
+	service.Reset()
+	require.NoError(t, write(a, 5))
+	require.Equal(t, 1, service.Count(fake.GetProperties), "the state is read in the tenure")
+	requireStored(t, service, 5)
+}
+
+func TestOnlyTheBlobThatIsWrittenIsABaseline(t *testing.T) {
+	service, a, _ := fleet(t)
+	service.Put("ns.example/hub/$Default/checkpoint/0", at(500))
+	all, err := a.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	require.NoError(t, err)
+	require.Equal(t, int64(500), *all[0].SequenceNumber)
+	require.NoError(t, a.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
+	old, _ := service.Get("ns.example/hub/$Default/checkpoint/0")
+	require.Equal(t, "500", old.Metadata["sequencenumber"], "old names are never written")
+	own, found := service.Get("ns.example/hub/$default/checkpoint/0")
+	require.True(t, found)
+	require.Equal(t, "510", own.Metadata["sequencenumber"])
+}
+
+func TestUnfencedIsLastWriterWins(t *testing.T) {
+	service := fake.New()
+	a, b := newFakeStore(t, service, &unfenced), newFakeStore(t, service, &unfenced)
+	require.NoError(t, write(a, 500))
+	require.NoError(t, write(b, 800))
+	require.NoError(t, write(a, 510))
+	requireStored(t, service, 510)
+}
+
+func TestAnUpdateWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
+	service, a, _ := fleet(t)
+	require.NoError(t, write(a, 1))
+	entered, leave := make(chan struct{}), make(chan struct{})
+	service.Inject(fake.RunBefore(func() { close(entered); <-leave }).Once())
+	first := make(chan error)
+	go func() { first <- write(a, 2) }()
+	<-entered
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, a.UpdateCheckpoint(ctx, checkpoint(group, "0", 3), nil), context.Canceled)
+	require.NoError(t, a.UpdateCheckpoint(context.Background(), checkpoint(group, "1", 3), nil), "another partition does not wait")
+	close(leave)
+	require.NoError(t, <-first)
+	requireStored(t, service, 2)
+}
+
+// TestSteadyCheckpointAllocations holds what a checkpoint costs beside the one
+// request of it: within 1.1 times of azblob alone.
+func TestSteadyCheckpointAllocations(t *testing.T) {
+	service := fake.New()
+	service.SetRecording(false)
+	store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil)
+	require.NoError(t, err)
+	c := checkpoint(group, "0", 0)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), c, nil))
+	n := int64(0)
+	ours := testing.AllocsPerRun(200, func() {
+		n++
+		c.SequenceNumber = to.Ptr(n)
+		if err := store.UpdateCheckpoint(context.Background(), c, nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	service.Put(checkpointPrefix+"1", nil)
+	set := bareSetMetadata(service, checkpointPrefix+"1")
+	bare := testing.AllocsPerRun(200, func() {
+		n++
+		if err := set(n); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if !raceEnabled {
+		require.LessOrEqual(t, ours, bare*1.1)
+	}
+	t.Logf("allocations: UpdateCheckpoint %.0f, bare SetMetadata %.0f, ratio %.2f", ours, bare, ours/bare)
+	require.Equal(t, 0, service.Count(fake.ListBlobs))
+}

@@ -1,0 +1,194 @@
+package checkpointstore_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+
+	"github.com/ea947076/checkpointstore"
+	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+)
+
+var (
+	unfenced = checkpointstore.BlobCheckpointStoreOptions{Unfenced: true}
+	verbatim = checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim}
+	logged   = checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+)
+
+// at is what a checkpoint blob holds.
+func at(sequenceNumber int64) map[string]string {
+	return map[string]string{"sequencenumber": fmt.Sprint(sequenceNumber), "offset": fmt.Sprint(sequenceNumber * 64)}
+}
+
+// stored puts a checkpoint and lets the store list it, so that there is a baseline.
+func stored(sequenceNumber int64, faults ...fake.Fault) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
+	return func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		s.Put(checkpointPrefix+"0", at(sequenceNumber))
+		list(store)
+		for _, f := range faults {
+			s.Inject(f)
+		}
+	}
+}
+
+// wrote lets the store write a checkpoint, and then somebody else do something.
+func wrote(sequenceNumber int64, then func(*fake.Service)) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
+	return func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		if err := store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", sequenceNumber), nil); err != nil {
+			t.Fatal(err)
+		}
+		if then != nil {
+			then(s)
+		}
+	}
+}
+
+func put(sequenceNumber int64) func(*fake.Service) {
+	return func(s *fake.Service) { s.Put(checkpointPrefix+"0", at(sequenceNumber)) }
+}
+
+func list(store checkpointstore.CheckpointStore) {
+	_, _ = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+}
+
+func updating(sequenceNumber int64, options *checkpointstore.UpdateCheckpointOptions) func(context.Context, *checkpointstore.BlobCheckpointStore) string {
+	return func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		return doneText(store.UpdateCheckpoint(ctx, checkpoint(group, "0", sequenceNumber), options))
+	}
+}
+
+var rewind = &checkpointstore.UpdateCheckpointOptions{Rewind: true}
+
+var updateWires = []wire{
+	{name: "steady state", before: wrote(500, nil), call: updating(510, nil)},
+	{name: "the same position again", before: wrote(500, nil), call: updating(500, nil)},
+	{name: "no baseline, no checkpoint", call: updating(510, nil)},
+	{name: "no baseline, a checkpoint", before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) { put(500)(s) }, call: updating(510, nil)},
+	{name: "listed, a checkpoint", before: stored(500), call: updating(510, nil)},
+	{name: "listed, none", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		claimOne(t, store, claim(group, "a", "0", nil))
+		list(store)
+	}, call: updating(510, nil)},
+	{name: "no offset", call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		c := checkpoint(group, "0", 1)
+		c.Offset = nil
+		return doneText(store.UpdateCheckpoint(ctx, c, nil))
+	}},
+	{name: "somebody else is behind", before: wrote(500, put(505)), call: updating(510, nil)},
+	{name: "somebody else is at the same position", before: wrote(500, put(510)), call: updating(510, nil)},
+	{name: "somebody else is ahead", before: wrote(500, put(800)), call: updating(510, nil)},
+	{name: "somebody else is ahead, rewind", before: wrote(500, put(800)), call: updating(510, rewind)},
+	{name: "somebody else wrote no sequence number", before: wrote(500, func(s *fake.Service) { s.Put(checkpointPrefix+"0", map[string]string{"offset": "1"}) }), call: updating(510, nil)},
+	{name: "behind what this store wrote", before: wrote(500, nil), call: updating(490, nil)},
+	{name: "behind what this store wrote, rewind", before: wrote(500, nil), call: updating(490, rewind)},
+	{name: "behind what was only seen: a recreated hub", before: stored(500), call: updating(3, nil)},
+	{name: "deleted meanwhile", before: wrote(500, func(s *fake.Service) { s.Delete(checkpointPrefix + "0") }), call: updating(510, nil)},
+	{name: "deleted meanwhile, answered with 412 as Azurite does", before: wrote(500, func(s *fake.Service) {
+		s.Delete(checkpointPrefix + "0")
+		s.Inject(fake.Status(412, "ConditionNotMet").On(fake.OpIs(fake.SetMetadata)).Once())
+	}), call: updating(510, nil)},
+	{name: "created by somebody else meanwhile, behind", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		claimOne(t, store, claim(group, "a", "0", nil))
+		list(store)
+		put(505)(s)
+	}, call: updating(510, nil)},
+	{name: "answer dropped, retry meets it", before: wrote(500, func(s *fake.Service) { s.Inject(fake.LoseResponse().Once()) }), call: updating(510, nil)},
+	{name: "every answer dropped", before: wrote(500, func(s *fake.Service) { s.Inject(fake.LoseResponse().On(fake.OpIs(fake.SetMetadata))) }), call: updating(510, nil)},
+	{name: "every request reset", before: wrote(500, func(s *fake.Service) { s.Inject(fake.ResetConnection().On(fake.OpIs(fake.SetMetadata))) }), call: updating(510, nil)},
+	{name: "first checkpoint, answer dropped, retry meets it", before: owned("a", 0, fake.LoseResponse().On(fake.OpIs(fake.PutBlob)).Once()), call: updating(510, nil)},
+	{name: "leased", before: wrote(500, func(s *fake.Service) { s.Lease(checkpointPrefix + "0") }), call: updating(510, nil)},
+	{name: "the container is missing", before: withoutContainer, call: updating(510, nil)},
+	{name: "the container is deleted meanwhile", before: wrote(500, func(s *fake.Service) { s.DeleteContainer() }), call: updating(510, nil)},
+	{name: "not authorized to write", before: wrote(500, func(s *fake.Service) { s.Inject(fake.Forbidden()) }), call: updating(510, nil)},
+	{name: "not authorized to read", before: owned("a", 0, fake.Forbidden()), call: updating(510, nil)},
+	{name: "without a sequence number", call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		c := checkpoint(group, "0", 1)
+		c.SequenceNumber = nil
+		return doneText(store.UpdateCheckpoint(ctx, c, nil))
+	}},
+	{name: "unfenced, no checkpoint", options: unfenced, call: updating(510, nil)},
+	{name: "unfenced, behind", options: unfenced, before: wrote(800, nil), call: updating(510, nil)},
+	{name: "unfenced, created by somebody else meanwhile", options: unfenced, before: whileCreating(put(800)), call: updating(510, nil)},
+}
+
+var checkpointWires = []wire{
+	{name: "ListCheckpoints", before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.Put(checkpointPrefix+"0", at(500))
+		s.Put(checkpointPrefix+"1", map[string]string{"sequencenumber": "7", "offset": "", "clientidentifier": "c"})
+		s.Put(checkpointPrefix+"2", map[string]string{"SequenceNumber": "", "Offset": "64"})
+		s.Put(checkpointPrefix+"3", map[string]string{"sequencenumber": "twelve"})
+		s.Put(checkpointPrefix+"4", nil)
+		s.Put(checkpointPrefix+"5/extra", at(1))
+		s.PutDirectory(checkpointPrefix + "6")
+	}, call: listingCheckpoints(group)},
+	{name: "ListCheckpoints of nothing", call: listingCheckpoints(group)},
+	{name: "ListCheckpoints, $Default", sorted: true, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.Put("ns.example/hub/$Default/checkpoint/0", at(500))
+		s.Put("ns.example/hub/$default/checkpoint/1", at(600))
+	}, call: listingCheckpoints("$Default")},
+	{name: "ListCheckpoints, $Default, verbatim names ignored", options: checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true}, call: listingCheckpoints("$Default")},
+	{name: "ListCheckpoints, $Default, verbatim", options: verbatim, call: listingCheckpoints("$Default")},
+	{name: "ListCheckpoints, the container is missing", before: withoutContainer, call: listingCheckpoints(group)},
+	{name: "GetCheckpoint", before: stored(500), call: gettingCheckpoint(group)},
+	{name: "GetCheckpoint, absent", call: gettingCheckpoint(group)},
+	{name: "GetCheckpoint, $Default", sorted: true, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.Put("ns.example/hub/$Default/checkpoint/0", at(500))
+	}, call: gettingCheckpoint("$Default")},
+	{name: "ListCheckpoints, the secondary answers what the primary cannot", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.ServeSecondary(secondaryHost)
+		s.Put(checkpointPrefix+"0", at(500))
+		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+	}, call: listingCheckpoints(group)},
+	{name: "GetCheckpoint, absent at the secondary is no answer", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.ServeSecondary(secondaryHost)
+		s.Put(checkpointPrefix+"0", at(500))
+		s.Inject(fake.Busy(0).Once())
+		s.Inject(fake.Status(404, "BlobNotFound").On(fake.Host(secondaryHost)))
+	}, call: gettingCheckpoint(group)},
+	{name: "ListOwnership never goes to the secondary", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.ServeSecondary(secondaryHost)
+		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+	}, call: listingOwnership(group)},
+	{name: "UpdateCheckpoint never goes to the secondary", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.ServeSecondary(secondaryHost)
+		s.Inject(fake.Busy(0).Limit(1))
+	}, call: updating(510, nil)},
+}
+
+const (
+	primaryHost   = "account.blob.core.windows.net"
+	secondaryHost = "account-secondary.blob.core.windows.net"
+)
+
+var secondaryOption = checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+
+func listingCheckpoints(group string) func(context.Context, *checkpointstore.BlobCheckpointStore) string {
+	return func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		all, err := store.ListCheckpoints(ctx, namespace, hub, group, nil)
+		text := fmt.Sprintf("%d checkpoints", len(all))
+		for _, c := range all {
+			text += " " + positionText(c)
+		}
+		return text + errorText(err)
+	}
+}
+
+func gettingCheckpoint(group string) func(context.Context, *checkpointstore.BlobCheckpointStore) string {
+	return func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		c, err := store.GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+		return positionText(c) + errorText(err)
+	}
+}
+
+func positionText(c checkpointstore.Checkpoint) string {
+	sequenceNumber, offset := "none", "none"
+	if c.SequenceNumber != nil {
+		sequenceNumber = fmt.Sprint(*c.SequenceNumber)
+	}
+	if c.Offset != nil {
+		offset = fmt.Sprintf("%q", *c.Offset)
+	}
+	return fmt.Sprintf("%s:%s/%s", c.PartitionID, sequenceNumber, offset)
+}

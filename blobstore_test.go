@@ -2,7 +2,9 @@ package checkpointstore_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -13,7 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/azurite"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/storetest"
 )
 
 const (
@@ -78,4 +82,37 @@ func claimOne(t testing.TB, store checkpointstore.CheckpointStore, o checkpoints
 	require.NoError(t, err)
 	require.Len(t, won, 1)
 	return won[0]
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("-short: the tests that need Azurite are left out")
+	}
+	code := m.Run()
+	azurite.CloseShared()
+	os.Exit(code)
+}
+
+func TestConformanceOnTheFakeService(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) checkpointstore.CheckpointStore {
+		return newFakeStore(t, fakeblob.New(), nil)
+	})
+}
+
+func TestConformanceOnAzurite(t *testing.T) {
+	azurite.Shared(t)
+	storetest.Run(t, func(t testing.TB) checkpointstore.CheckpointStore {
+		return newAzuriteStore(t, nil)
+	})
+}
+
+// newAzuriteStore is a store in a container of its own.
+func newAzuriteStore(t testing.TB, options *checkpointstore.BlobCheckpointStoreOptions) *checkpointstore.BlobCheckpointStore {
+	t.Helper()
+	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(azurite.Shared(t).ConnectionString(), azurite.NewContainerName(t), options)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(t, store.EnsureContainer(context.Background(), nil))
+	return store
 }

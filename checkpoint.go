@@ -17,8 +17,8 @@ type Checkpoint struct {
 	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
 	PartitionID             string
 
-	// Offset is the event's offset, opaque text: printable ASCII without spaces
-	// around it. Nil where none is known. The texts that other packages write
+	// Offset is the event's offset, opaque text: up to 2048 bytes of printable
+	// ASCII, without spaces around it or several in a row. Nil where none is known. The texts that other packages write
 	// for "none" ("", "no offset", "None") count as nil.
 	Offset *string
 
@@ -30,8 +30,9 @@ type Checkpoint struct {
 
 // Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
 // take the checkpoint: a name that is empty, too long, or has slashes, control
-// characters, a final dot or outer spaces; an offset that is not printable ASCII
-// or has outer spaces; no sequence number, or the smallest int64.
+// characters, a final dot or outer spaces; an offset that is too long, not
+// printable ASCII, or has outer or repeated spaces; no sequence number, or the
+// smallest int64.
 func (c Checkpoint) Validate() error {
 	err := checkPartition(c.scope(), c.PartitionID)
 	if err == nil && c.Offset != nil {
@@ -48,15 +49,6 @@ func (c Checkpoint) Validate() error {
 
 func (c Checkpoint) scope() layout.Scope {
 	return layout.Scope{Namespace: c.FullyQualifiedNamespace, EventHub: c.EventHubName, ConsumerGroup: c.ConsumerGroup}
-}
-
-// storableOffset is the offset as it is written: texts that readers take for
-// "none" are none.
-func (c Checkpoint) storableOffset() *string {
-	if c.Offset == nil {
-		return nil
-	}
-	return layout.Offset(*c.Offset)
 }
 
 // GetCheckpointOptions has no fields yet.

@@ -43,23 +43,36 @@ import "context"
 // A claim names the state that it replaces. Without an ETag it wins only if the
 // partition has no record; with an ETag it wins only if the record still has
 // that ETag. Of any number of claims that name the same state, one wins. Every
-// win gives the record a new ETag, so that all other claims on the old one
-// lose. A renewal is a claim by the owner on its last ETag. Relinquishing is a
-// claim with an empty owner id: the record stays, with a new ETag, and can be
-// claimed at once. A store never looks at the clock: when an ownership has
-// expired is for the caller to say, from LastModifiedTime.
+// win gives the record a new ETag, so that all other claims on the old one lose.
+// The text of an ETag may be quoted or not; a claim takes both.
+//
+// A renewal is a claim by the owner on its last ETag. Relinquishing is a claim
+// with an empty owner id: the record stays, with a new ETag, and can be claimed
+// at once. A store never looks at the clock: when an ownership has expired is
+// for the caller to say, from LastModifiedTime, which is the store's time of the
+// last win and does not go back from one win to the next.
+//
+// A record does not go away by itself. If somebody deleted it, a claim on its
+// last ETag may lose, or may make it anew, for one claimant.
 //
 // A lost claim is an outcome, not an error: the partition is missing from what
 // ClaimOwnership returns.
 //
 // # Checkpoints
 //
-// A checkpoint needs a sequence number, which is what positions are compared
-// by; the offset is opaque text. A store refuses, with [ErrStaleCheckpoint], to
-// go back behind a position that it wrote itself, unless
-// [UpdateCheckpointOptions].Rewind says so: asynchronous writes of one owner may
-// arrive in any order and the furthest stays. What a store does about the
-// writes of others, it documents; see [BlobCheckpointStore.UpdateCheckpoint].
+// A checkpoint needs a sequence number, which is what positions are compared by;
+// the offset is opaque text. A store refuses, with [ErrStaleCheckpoint], to go
+// back behind a position that it wrote itself, so that asynchronous writes of
+// one owner may arrive in any order and the furthest stays. It does so until it
+// wins the partition anew: on another ETag than that of its own last win, or
+// after it relinquished it. [UpdateCheckpointOptions].Rewind goes back on
+// purpose. What a store does about the writes of others, it documents; see
+// [BlobCheckpointStore.UpdateCheckpoint].
+//
+// # Errors
+//
+// What cannot be stored is refused before anything else, also if the context has
+// ended. A context that has ended is an error that [errors.Is] finds.
 //
 // # After a crash
 //

@@ -81,7 +81,7 @@ func (f policyFunc) Do(req *policy.Request) (*http.Response, error) { return f(r
 // signature.
 func apiVersionPolicy(version string) policy.Policy {
 	return policyFunc(func(req *policy.Request) (*http.Response, error) {
-		req.Raw().Header["x-ms-version"] = []string{version} //nolint:staticcheck // see above
+		map[string][]string(req.Raw().Header)["x-ms-version"] = []string{version}
 		return req.Next()
 	})
 }

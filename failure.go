@@ -58,7 +58,7 @@ func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
 	var resp *azcore.ResponseError
 	switch {
 	case errors.As(err, &resp):
-		e.Kind, e.Detail = s.explain(resp, at.action)
+		e.Detail, e.Kind = s.explain(resp, at.action)
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Detail = fmt.Sprintf("no answer before the deadline (the context's, or the store's Timeout of %s): %s", s.settings.Timeout, describe(err))
 	default:
@@ -73,25 +73,24 @@ type readError struct{ err error }
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-// explain says what an answer means and what to do.
-func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string) (kind error, detail string) {
-	answer := answerOf(resp)
+// explain says what an answer means and what to do, and of what kind it is.
+func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string) (detail string, kind error) {
+	answer, container, account := answerOf(resp), s.location.container, s.location.account
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.ContainerNotFound:
-		return ErrContainerNotFound, fmt.Sprintf("container %q does not exist in account %q (%s): create it, or call EnsureContainer", s.location.container, s.location.account, answer)
+		return fmt.Sprintf("container %q does not exist in account %q (%s): create it, or call EnsureContainer", container, account, answer), ErrContainerNotFound
 	case bloberror.ContainerBeingDeleted:
-		return ErrContainerNotFound, fmt.Sprintf("container %q in account %q is being deleted (%s): it can be created again after about 30 s", s.location.container, s.location.account, answer)
+		return fmt.Sprintf("container %q in account %q is being deleted (%s): it can be created again after about 30 s", container, account, answer), ErrContainerNotFound
 	case bloberror.LeaseIDMissing:
-		return nil, fmt.Sprintf("somebody holds a lease on the blob (%s): break it; checkpoint stores use no leases", answer)
+		return fmt.Sprintf("somebody holds a lease on the blob (%s): break it; checkpoint stores use no leases", answer), nil
 	case publicAccessNotPermitted:
-		return ErrNotAuthorized, fmt.Sprintf("account %q allows no anonymous access (%s): use a credential or a SAS", s.location.account, answer)
-	case bloberror.AuthenticationFailed:
-		return ErrNotAuthorized, fmt.Sprintf("account %q does not accept the credential (%s): check the account key, or the SAS and the time it is valid, and this machine's clock; the request needs %s", s.location.account, answer, action)
+		return fmt.Sprintf("account %q allows no anonymous access (%s): use a credential or a SAS", account, answer), ErrNotAuthorized
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		return ErrNotAuthorized, fmt.Sprintf("container %q in account %q (%s): the request needs %s; the role Storage Blob Data Contributor has it; see to the account's firewall too", s.location.container, s.location.account, answer, action)
+		return fmt.Sprintf("account %q refused the credential for container %q (%s): the request needs %s, which the role Storage Blob Data Contributor has; "+
+			"otherwise check the account key, or the SAS and the time it is valid, this machine's clock, and the account's firewall", account, container, answer, action), ErrNotAuthorized
 	}
-	return nil, "the service answered " + answer
+	return "the service answered " + answer, nil
 }
 
 // answerOf is a status with its code, if it has one.

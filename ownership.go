@@ -2,7 +2,7 @@ package checkpointstore
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -19,8 +19,8 @@ type Ownership struct {
 	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
 	PartitionID             string
 
-	// OwnerID is who owns the partition: printable ASCII without spaces around
-	// it. Empty means relinquished: free to be claimed at once.
+	// OwnerID is who owns the partition: up to 2048 bytes of printable ASCII,
+	// without spaces around it or several in a row. Empty means relinquished: free to be claimed at once.
 	OwnerID string
 
 	// LastModifiedTime is when the record was written last, by the store's
@@ -34,8 +34,9 @@ type Ownership struct {
 
 // Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
 // take the record as a claim: a name that is empty, too long, or has slashes,
-// control characters, a final dot or outer spaces; an owner id that is not
-// printable ASCII or has outer spaces; an ETag that is empty or "*".
+// control characters, a final dot or outer spaces; an owner id that is too long,
+// not printable ASCII, or has outer or repeated spaces; an ETag that is empty,
+// "*", or has spaces or characters other than printable ASCII.
 func (o Ownership) Validate() error {
 	scope := o.scope()
 	err := checkPartition(scope, o.PartitionID)
@@ -56,19 +57,20 @@ func (o Ownership) scope() layout.Scope {
 // cannot take the records as the claims of one call: one that is not valid by
 // itself, or a partition that is asked for twice.
 func ValidateClaims(ownerships []Ownership) error {
-	asked := make(map[layout.Scope]map[string]bool)
+	type partition struct {
+		scope layout.Scope
+		id    string
+	}
+	asked := make(map[partition]bool, len(ownerships))
 	for _, o := range ownerships {
 		if err := o.Validate(); err != nil {
 			return err
 		}
-		scope := o.scope().Lower()
-		if asked[scope] == nil {
-			asked[scope] = make(map[string]bool, len(ownerships))
+		p := partition{o.scope().Lower(), o.PartitionID}
+		if asked[p] {
+			return invalid(o.PartitionID, errors.New("the partition is asked for twice in one call"))
 		}
-		if asked[scope][o.PartitionID] {
-			return invalid(o.PartitionID, fmt.Errorf("the partition is asked for twice in one call"))
-		}
-		asked[scope][o.PartitionID] = true
+		asked[p] = true
 	}
 	return nil
 }

@@ -38,7 +38,9 @@ const mostSteps = 100
 // [UpdateCheckpointOptions].Rewind stores any position. With
 // [BlobCheckpointStoreOptions].Unfenced all of this is off, and the last writer
 // wins. A record of another package without a sequence number is ahead of
-// nothing. On [ErrStaleCheckpoint] an owner can go on reading, and stop when its
+// nothing. A handler of an earlier tenure cannot be told from one of this tenure
+// until this one has written: end it before the partition is claimed anew. On
+// [ErrStaleCheckpoint] an owner can go on reading, and stop when its
 // partition client says that the partition was lost: the position that is stored
 // is further on than its own.
 //
@@ -67,7 +69,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	if err == nil {
 		defer p.unlock()
 		b := p.client(s, prefix, checkpoint.PartitionID)
-		m := layout.CheckpointMetadata(*checkpoint.SequenceNumber, checkpoint.storableOffset())
+		m := layout.CheckpointMetadata(*checkpoint.SequenceNumber, checkpoint.Offset)
 		if s.settings.Unfenced {
 			err = overwrite(ctx, b, m)
 		} else {

@@ -32,6 +32,14 @@
 //     it: write on what was read, until decided. The same position: done. Behind
 //     it: stale.
 //   - A record whose sequence number cannot be read is ahead of nothing.
+//
+// # Limits
+//
+// An update carries no owner, only its partition. One that begins when its store
+// has won the partition anew, and has neither written nor been refused yet, is
+// taken for the new tenure's: a handler from before may then move a position
+// back that was only seen. A renewal whose outcome was never learned makes the
+// next one look like a new tenure.
 package fence
 
 // A Record is what is stored for a partition. The zero value is "no record".
@@ -50,6 +58,7 @@ type Partition struct {
 	lastWin      string // the ETag of the ownership record that this store won last
 	relinquished bool   // whether that win gave the partition up
 
+	tenure   int  // which one it is
 	known    bool // whether there is a baseline
 	baseline Record
 	wrote    bool // whether this store wrote the baseline, rather than saw it
@@ -64,6 +73,7 @@ func (p *Partition) Won(on, now string, relinquished bool) bool {
 	if renewal {
 		return false
 	}
+	p.tenure++
 	p.known, p.baseline, p.wrote = false, Record{}, false
 	return true
 }
@@ -98,6 +108,7 @@ type Step struct {
 
 // Update is one checkpoint on its way.
 type Update struct {
+	tenure         int // in which it began
 	sequenceNumber int64
 	rewind         bool
 	state          state
@@ -114,7 +125,7 @@ const (
 
 // Begin starts an update and gives the first step.
 func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
-	u := Update{sequenceNumber: sequenceNumber, rewind: rewind}
+	u := Update{tenure: p.tenure, sequenceNumber: sequenceNumber, rewind: rewind}
 	switch {
 	case !p.known:
 		u.state = toBaseline
@@ -125,11 +136,16 @@ func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
 	return u, u.write(p.baseline)
 }
 
-// Found is the outcome of [Read].
+// Found is the outcome of [Read]. What an update reads for a baseline may be
+// replaced as it is only if it is the baseline then: not if another list or
+// update was faster, and not in another tenure than the update's own.
 func (p *Partition) Found(u *Update, r Record) Step {
-	switch {
-	case u.state == toBaseline:
+	firstSight := u.state == toBaseline && u.tenure == p.tenure
+	if firstSight {
 		p.Saw(r)
+	}
+	switch {
+	case firstSight && p.baseline == r && !p.wrote:
 		return u.write(r)
 	case !r.absent() && r.Readable && r.SequenceNumber == u.sequenceNumber:
 		p.Wrote(u, r.ETag)
@@ -143,8 +159,11 @@ func (p *Partition) Found(u *Update, r Record) Step {
 }
 
 // Wrote is the outcome of a [Create] or [Replace] that took effect: the record's
-// new ETag.
+// new ETag. It says nothing about a tenure that began since.
 func (p *Partition) Wrote(u *Update, etag string) Step {
+	if u.tenure != p.tenure {
+		return Step{Action: Done}
+	}
 	p.known, p.wrote = true, true
 	p.baseline = Record{ETag: etag, SequenceNumber: u.sequenceNumber, Readable: true}
 	return Step{Action: Done}

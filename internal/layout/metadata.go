@@ -37,10 +37,11 @@ func OwnerID(m Metadata) string { return value(m, keyOwnerID) }
 
 // CheckpointMetadata is the metadata of a checkpoint blob. Both keys are always
 // written, an absent offset as the empty text, as .NET does: the other packages
-// fail their whole list when one is missing.
+// fail their whole list when one is missing. A text that readers take for "none"
+// is absent.
 func CheckpointMetadata(sequenceNumber int64, offset *string) Metadata {
 	number, text := strconv.FormatInt(sequenceNumber, 10), ""
-	if offset != nil {
+	if offset != nil && Offset(*offset) != nil {
 		text = *offset
 	}
 	return Metadata{keySequenceNumber: &number, keyOffset: &text}
@@ -113,14 +114,17 @@ func CheckSequenceNumber(n int64) error {
 }
 
 // checkValue allows what travels in an HTTP header and comes back the same:
-// printable ASCII without spaces around it. For anything else the service
-// answers 403, as the signature no longer fits.
+// printable ASCII, without spaces around it or several in a row. For anything
+// else the service answers 403, as the signature no longer fits: it folds white
+// space before it computes one ("Authorize with Shared Key").
 func checkValue(what, v string) error {
 	switch {
 	case len(v) > maxValue:
 		return fmt.Errorf("the %s has %d bytes, %d fit", what, len(v), maxValue)
 	case strings.TrimSpace(v) != v:
 		return fmt.Errorf("the %s %s has spaces around it, which do not survive in metadata", what, Quote(v))
+	case strings.Contains(v, "  "):
+		return fmt.Errorf("the %s %s has several spaces in a row, which the service folds", what, Quote(v))
 	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }):
 		return fmt.Errorf("the %s %s has characters other than printable ASCII, which metadata cannot hold", what, Quote(v))
 	}

@@ -1,0 +1,261 @@
+package checkpointstore_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	leasing "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/azurite"
+)
+
+// What only a real service can show: signatures, and answers that no fake of
+// ours would think of.
+
+// azuriteContainer is a container of its own, with the account's key.
+func azuriteContainer(t testing.TB) (*container.Client, *container.SharedKeyCredential) {
+	t.Helper()
+	server := azurite.Shared(t)
+	key, err := container.NewSharedKeyCredential(azurite.AccountName, azurite.AccountKey)
+	require.NoError(t, err)
+	client, err := container.NewClientWithSharedKeyCredential(server.Endpoint()+"/"+azurite.NewContainerName(t), key, nil)
+	require.NoError(t, err)
+	_, err = client.Create(context.Background(), nil)
+	require.NoError(t, err)
+	return client, key
+}
+
+// roundTrip claims, checkpoints and reads back.
+func roundTrip(t *testing.T, store *checkpointstore.BlobCheckpointStore) {
+	t.Helper()
+	ctx := context.Background()
+	won := claimOne(t, store, claim("$Default", "a", "0", nil))
+	won = claimOne(t, store, won)
+	require.NoError(t, store.UpdateCheckpoint(ctx, checkpoint("$Default", "0", 1), nil))
+	require.NoError(t, store.UpdateCheckpoint(ctx, checkpoint("$Default", "0", 2), nil))
+	all, err := store.ListOwnership(ctx, namespace, hub, "$Default", nil)
+	require.NoError(t, err)
+	require.Equal(t, []checkpointstore.Ownership{won}, all)
+	got, err := store.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
+	require.NoError(t, err)
+	require.Equal(t, []checkpointstore.Checkpoint{checkpoint("$Default", "0", 2)}, got)
+}
+
+func TestEveryCredentialOnAzurite(t *testing.T) {
+	for name, construct := range map[string]func(*container.Client, *container.SharedKeyCredential) (*checkpointstore.BlobCheckpointStore, error){
+		"handed client": func(client *container.Client, _ *container.SharedKeyCredential) (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStore(client, nil)
+		},
+		"shared key": func(client *container.Client, key *container.SharedKeyCredential) (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), key, nil)
+		},
+		"shared key, an older version of the service": func(client *container.Client, key *container.SharedKeyCredential) (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), key, &checkpointstore.BlobCheckpointStoreOptions{APIVersion: "2019-07-07"})
+		},
+		"SAS": func(client *container.Client, _ *container.SharedKeyCredential) (*checkpointstore.BlobCheckpointStore, error) {
+			u, err := client.GetSASURL(sas.ContainerPermissions{Read: true, Write: true, Create: true, List: true}, time.Now().Add(time.Hour), nil)
+			require.NoError(t, err)
+			return checkpointstore.NewBlobCheckpointStoreWithNoCredential(u, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, err := construct(azuriteContainer(t))
+			require.NoError(t, err)
+			roundTrip(t, store)
+		})
+	}
+}
+
+func TestRefusalsOfAzurite(t *testing.T) {
+	client, _ := azuriteContainer(t)
+	wrong, err := container.NewSharedKeyCredential(azurite.AccountName, accountKey)
+	require.NoError(t, err)
+	sasURL := func(p sas.ContainerPermissions, expiry time.Time) string {
+		start := time.Now().Add(-2 * time.Hour)
+		u, err := client.GetSASURL(p, expiry, &container.GetSASURLOptions{StartTime: &start})
+		require.NoError(t, err)
+		return u
+	}
+	all := sas.ContainerPermissions{Read: true, Write: true, Create: true, List: true}
+	for name, c := range map[string]struct {
+		store func() (*checkpointstore.BlobCheckpointStore, error)
+		is    error
+		says  string
+	}{
+		"wrong key": {func() (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), wrong, nil)
+		}, checkpointstore.ErrNotAuthorized, "account key"},
+		"expired SAS": {func() (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStoreWithNoCredential(sasURL(all, time.Now().Add(-time.Hour)), nil)
+		}, checkpointstore.ErrNotAuthorized, "the SAS and the time it is valid"},
+		"SAS that cannot write": {func() (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStoreWithNoCredential(sasURL(sas.ContainerPermissions{Read: true, List: true}, time.Now().Add(time.Hour)), nil)
+		}, checkpointstore.ErrNotAuthorized, "containers/blobs/write"},
+		"missing container": {func() (*checkpointstore.BlobCheckpointStore, error) {
+			return checkpointstore.NewBlobCheckpointStoreFromConnectionString(azurite.Shared(t).ConnectionString(), "not-there", nil)
+		}, checkpointstore.ErrContainerNotFound, `container "not-there" does not exist in account "127.0.0.1:`},
+		"network down": {func() (*checkpointstore.BlobCheckpointStore, error) {
+			o := &checkpointstore.BlobCheckpointStoreOptions{}
+			o.ClientOptions.Retry = policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond}
+			return checkpointstore.NewBlobCheckpointStoreWithNoCredential("http://127.0.0.1:1/devstoreaccount1/c?"+signature, o)
+		}, nil, "connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, err := c.store()
+			require.NoError(t, err)
+			won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 2), nil)
+			require.Empty(t, won)
+			if c.is != nil {
+				require.ErrorIs(t, err, c.is)
+			}
+			require.ErrorContains(t, err, c.says)
+			requireNoSecret(t, withoutAnswers(err))
+			var failed checkpointstore.PartitionErrors
+			require.ErrorAs(t, err, &failed)
+			require.Len(t, failed, 2)
+		})
+	}
+}
+
+func TestNamesAndValuesComeBackTheSameFromAzurite(t *testing.T) {
+	store := newAzuriteStore(t, nil)
+	ctx := context.Background()
+	for i, text := range []string{"a", "two words", `quote"d`, "a,b;c=d", "per%cent", "%2F", "plus+sign", "{brace}", "~!@#$^&*()_-|:?<>'`[]", "1:2:345"} {
+		group := fmt.Sprintf("group%d", i)
+		won := claimOne(t, store, claim(group, text, "0", nil))
+		won = claimOne(t, store, won)
+		all, err := store.ListOwnership(ctx, namespace, hub, group, nil)
+		require.NoError(t, err)
+		require.Equal(t, []checkpointstore.Ownership{won}, all, text)
+		c := checkpoint(group, "0", 1)
+		c.Offset = to.Ptr(text)
+		require.NoError(t, store.UpdateCheckpoint(ctx, c, nil))
+		got, err := store.ListCheckpoints(ctx, namespace, hub, group, nil)
+		require.NoError(t, err)
+		require.Equal(t, []checkpointstore.Checkpoint{c}, got, text)
+	}
+	for i, name := range []string{"a", "$Default", "with space", "per%cent", "%2f", "plus+sign", "ünï", "日本", "a&b=c", "q?x#y", "{brace}", "a'b", "-1"} {
+		group := fmt.Sprintf("names%d", i)
+		won := claimOne(t, store, claim(group, "a", name, nil))
+		all, err := store.ListOwnership(ctx, namespace, hub, group, nil)
+		require.NoError(t, err)
+		require.Equal(t, []checkpointstore.Ownership{won}, all, name)
+		one, err := store.GetOwnership(ctx, namespace, hub, group, name, nil)
+		require.NoError(t, err)
+		require.Equal(t, won, one)
+
+		claimOne(t, store, claim(name, "b", "0", nil))
+		all, err = store.ListOwnership(ctx, namespace, hub, name, nil)
+		require.NoError(t, err)
+		require.Len(t, all, 1, name)
+	}
+}
+
+func TestManyPartitionsOverPagesOfAzurite(t *testing.T) {
+	store := newAzuriteStore(t, nil)
+	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 300), nil)
+	require.NoError(t, err)
+	require.Len(t, won, 300)
+	all, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	require.NoError(t, err)
+	require.ElementsMatch(t, won, all)
+}
+
+func TestADeletedOwnershipOnAzuriteIsClaimedAfterTheNextList(t *testing.T) {
+	client, _ := azuriteContainer(t)
+	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
+	require.NoError(t, err)
+	won := claimOne(t, store, claim(group, "a", "0", nil))
+	_, err = client.NewBlobClient(ownershipPrefix+"0").Delete(context.Background(), nil)
+	require.NoError(t, err)
+	again, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{won}, nil)
+	require.NoError(t, err)
+	require.Empty(t, again)
+	all, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	claimOne(t, store, claim(group, "a", "0", nil))
+}
+
+func TestADeletedCheckpointOnAzuriteIsWrittenAnew(t *testing.T) {
+	client, _ := azuriteContainer(t)
+	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
+	require.NoError(t, err)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil))
+	_, err = client.NewBlobClient(checkpointPrefix+"0").Delete(context.Background(), nil)
+	require.NoError(t, err)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 2), nil))
+	got, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+	require.NoError(t, err)
+	require.Equal(t, int64(2), *got.SequenceNumber)
+}
+
+func TestALeasedBlobOnAzuriteIsAnError(t *testing.T) {
+	client, _ := azuriteContainer(t)
+	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
+	require.NoError(t, err)
+	won := claimOne(t, store, claim(group, "a", "0", nil))
+	lease(t, client, ownershipPrefix+"0")
+	_, err = store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{won}, nil)
+	require.ErrorContains(t, err, "LeaseIdMissing")
+}
+
+func lease(t *testing.T, client *container.Client, name string) {
+	leases, err := leasing.NewBlobClient(client.NewBlobClient(name), nil)
+	require.NoError(t, err)
+	_, err = leases.AcquireLease(context.Background(), 60, nil)
+	require.NoError(t, err)
+}
+
+// dropping drops the answers of writes that the service has taken.
+type dropping struct {
+	inner policy.Transporter
+	drop  func(*http.Request) bool
+}
+
+func (d dropping) Do(req *http.Request) (*http.Response, error) {
+	resp, err := d.inner.Do(req)
+	if err == nil && d.drop(req) {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("the connection was reset")
+	}
+	return resp, err
+}
+
+func TestALostAnswerOfAzuriteIsFound(t *testing.T) {
+	client, key := azuriteContainer(t)
+	left := 0
+	var log bytes.Buffer
+	store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), key, &checkpointstore.BlobCheckpointStoreOptions{
+		ClientOptions: azcore.ClientOptions{
+			Transport: dropping{http.DefaultClient, func(req *http.Request) bool { left--; return req.Method == http.MethodPut && left >= 0 }},
+			Retry:     policy.RetryOptions{RetryDelay: time.Millisecond},
+		},
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	require.NoError(t, err)
+	left = 1
+	won := claimOne(t, store, claim(group, "a", "0", nil))
+	left = 1
+	won = claimOne(t, store, won)
+	left = 1
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil))
+	left = 2
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 2), nil))
+	left = 1
+	won.OwnerID = ""
+	claimOne(t, store, won)
+	require.Empty(t, log.String(), "nothing was taken for lost")
+}

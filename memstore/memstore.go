@@ -1,0 +1,164 @@
+// Package memstore is a checkpoint store in memory: the contract of
+// [checkpointstore.CheckpointStore] without a service, for tests, examples and
+// single processes that need no resumption.
+//
+// It decides about claims and checkpoints exactly as the blob store does, the
+// fence against stale checkpoints included. What a process needs to know of
+// another one goes through [Store.Share]: two stores over the same records, each
+// with a memory of its own of what it won and wrote.
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/fence"
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// Store is a [checkpointstore.CheckpointStore] in memory. Make one with [New];
+// its methods may be called from several goroutines at once.
+type Store struct {
+	*records
+	fences map[key]*fence.Partition // guarded by records.mu
+}
+
+var _ checkpointstore.CheckpointStore = (*Store)(nil)
+
+// records are what stores over the same data share.
+type records struct {
+	now func() time.Time
+
+	mu          sync.Mutex
+	writes      uint64 // how many there were, which makes every ETag another
+	ownerships  map[key]ownership
+	checkpoints map[key]checkpoint
+}
+
+// key is where a record is: the scope in lower case, the partition as it is.
+type key struct {
+	scope     layout.Scope
+	partition string
+}
+
+type ownership struct {
+	etag, ownerID string
+	modified      time.Time
+}
+
+type checkpoint struct {
+	etag           string
+	sequenceNumber int64
+	hasOffset      bool
+	offset         string
+}
+
+// New returns an empty store that takes LastModifiedTime from the system's
+// clock.
+func New() *Store { return NewWithClock(time.Now) }
+
+// NewWithClock returns an empty store that takes LastModifiedTime from now, for
+// tests of what happens when an ownership has expired. The store brings the time
+// to UTC. It calls now while it is locked, from one goroutine at a time: now
+// must not call the store.
+func NewWithClock(now func() time.Time) *Store {
+	return newStore(&records{
+		now:         now,
+		ownerships:  make(map[key]ownership),
+		checkpoints: make(map[key]checkpoint),
+	})
+}
+
+// Share returns another store over the same records, as a second process has:
+// what one writes the other lists, but each remembers for itself what it won and
+// wrote, which is what its checkpoints are fenced by.
+func (s *Store) Share() *Store { return newStore(s.records) }
+
+func newStore(r *records) *Store {
+	return &Store{records: r, fences: make(map[key]*fence.Partition)}
+}
+
+// partition is what this store remembers of a partition. The caller has the lock.
+func (s *Store) partition(k key) *fence.Partition {
+	p := s.fences[k]
+	if p == nil {
+		p = new(fence.Partition)
+		s.fences[k] = p
+	}
+	return p
+}
+
+// nextETag is the ETag of the next write: text that no other write has. The
+// caller has the lock.
+func (r *records) nextETag() string {
+	r.writes++
+	return fmt.Sprintf(`"0x%X"`, r.writes)
+}
+
+func makeKey(namespace, eventHub, consumerGroup, partition string) key {
+	scope := layout.Scope{Namespace: namespace, EventHub: eventHub, ConsumerGroup: consumerGroup}
+	return key{scope.Lower(), partition}
+}
+
+// byPartition sorts a list, so that tests see the same one every time.
+func byPartition[T any](list []T, partition func(T) string) {
+	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(partition(a), partition(b)) })
+}
+
+func toETag(text string) *azcore.ETag {
+	etag := azcore.ETag(text)
+	return &etag
+}
+
+// withOp names the method in what a Validate function found.
+func withOp(op string, err error) error {
+	var found *checkpointstore.Error
+	if !errors.As(err, &found) {
+		return err
+	}
+	named := *found
+	named.Op = op
+	return &named
+}
+
+// ended is the context's error, if it has ended.
+func ended(ctx context.Context, op, partition string) *checkpointstore.Error {
+	if err := ctx.Err(); err != nil {
+		return &checkpointstore.Error{Op: op, PartitionID: partition, Err: err}
+	}
+	return nil
+}
+
+// one checks the names of one partition and the context.
+func one(ctx context.Context, op, namespace, eventHub, consumerGroup, partition string) (key, error) {
+	record := checkpointstore.Ownership{
+		FullyQualifiedNamespace: namespace,
+		EventHubName:            eventHub,
+		ConsumerGroup:           consumerGroup,
+		PartitionID:             partition,
+	}
+	if err := record.Validate(); err != nil {
+		return key{}, withOp(op, err)
+	}
+	if err := ended(ctx, op, partition); err != nil {
+		return key{}, err
+	}
+	return makeKey(namespace, eventHub, consumerGroup, partition), nil
+}
+
+func notFound(op, partition string) error {
+	return &checkpointstore.Error{
+		Op:          op,
+		PartitionID: partition,
+		Kind:        checkpointstore.ErrNotFound,
+		Detail:      "the partition has no such record",
+	}
+}

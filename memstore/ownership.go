@@ -1,0 +1,111 @@
+package memstore
+
+import (
+	"context"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// ListOwnership returns the ownership records of a scope, relinquished ones
+// included, sorted by partition. A scope without any is not an error. Errors:
+// [checkpointstore.ErrInvalidArgument], and the context's if it has ended.
+func (s *Store) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	const op = "ListOwnership"
+	if err := checkpointstore.ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup); err != nil {
+		return nil, withOp(op, err)
+	}
+	if err := ended(ctx, op, ""); err != nil {
+		return nil, err
+	}
+	scope := makeKey(fullyQualifiedNamespace, eventHubName, consumerGroup, "").scope
+	list := []checkpointstore.Ownership{}
+	s.mu.Lock()
+	for k, record := range s.ownerships {
+		if k.scope == scope {
+			list = append(list, record.as(fullyQualifiedNamespace, eventHubName, consumerGroup, k.partition))
+		}
+	}
+	s.mu.Unlock()
+	byPartition(list, func(o checkpointstore.Ownership) string { return o.PartitionID })
+	return list, nil
+}
+
+// as is the record with the caller's spelling of the scope.
+func (record ownership) as(namespace, eventHub, consumerGroup, partition string) checkpointstore.Ownership {
+	return checkpointstore.Ownership{
+		FullyQualifiedNamespace: namespace,
+		EventHubName:            eventHub,
+		ConsumerGroup:           consumerGroup,
+		PartitionID:             partition,
+		OwnerID:                 record.ownerID,
+		LastModifiedTime:        record.modified,
+		ETag:                    toETag(record.etag),
+	}
+}
+
+// ClaimOwnership claims the partitions one after the other and returns what it
+// won, in the order asked. A lost partition is not an error. An ETag where there
+// is no record loses: nobody can have deleted one here. Errors:
+// [checkpointstore.ErrInvalidArgument], with nothing claimed;
+// [checkpointstore.PartitionErrors] with the context's error for each partition
+// that it did not come to before the context ended, together with what it won.
+func (s *Store) ClaimOwnership(ctx context.Context, ownerships []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	const op = "ClaimOwnership"
+	if err := checkpointstore.ValidateClaims(ownerships); err != nil {
+		return nil, withOp(op, err)
+	}
+	won := []checkpointstore.Ownership{}
+	var failed checkpointstore.PartitionErrors
+	for _, claim := range ownerships {
+		if err := ended(ctx, op, claim.PartitionID); err != nil {
+			failed = append(failed, err)
+		} else if record, wins := s.claim(claim); wins {
+			won = append(won, record)
+		}
+	}
+	if failed != nil {
+		return won, failed
+	}
+	return won, nil
+}
+
+// claim writes the record if the claim names the state that it is in.
+func (s *Store) claim(claim checkpointstore.Ownership) (checkpointstore.Ownership, bool) {
+	k := makeKey(claim.FullyQualifiedNamespace, claim.EventHubName, claim.ConsumerGroup, claim.PartitionID)
+	on := ""
+	if claim.ETag != nil {
+		on = layout.ETag(string(*claim.ETag))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ownerships[k].etag != on {
+		return checkpointstore.Ownership{}, false
+	}
+	record := ownership{
+		etag:     s.nextETag(),
+		ownerID:  claim.OwnerID,
+		modified: s.now().Round(0).UTC(),
+	}
+	s.ownerships[k] = record
+	s.partition(k).Won(on, record.etag, claim.OwnerID == "")
+	return record.as(claim.FullyQualifiedNamespace, claim.EventHubName, claim.ConsumerGroup, claim.PartitionID), true
+}
+
+// GetOwnership returns the ownership record of one partition, relinquished or
+// not. Errors: [checkpointstore.ErrNotFound] for a partition that was never
+// claimed, [checkpointstore.ErrInvalidArgument], and the context's if it has
+// ended.
+func (s *Store) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *checkpointstore.GetOwnershipOptions) (checkpointstore.Ownership, error) {
+	k, err := one(ctx, "GetOwnership", fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID)
+	if err != nil {
+		return checkpointstore.Ownership{}, err
+	}
+	s.mu.Lock()
+	record, found := s.ownerships[k]
+	s.mu.Unlock()
+	if !found {
+		return checkpointstore.Ownership{}, notFound("GetOwnership", partitionID)
+	}
+	return record.as(fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID), nil
+}

@@ -1,0 +1,246 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/memstore"
+)
+
+// hooked is a store with a defect: the methods that are set stand in for the
+// inner store's.
+type hooked struct {
+	checkpointstore.CheckpointStore
+	claim       func(context.Context, []checkpointstore.Ownership) ([]checkpointstore.Ownership, error)
+	update      func(context.Context, checkpointstore.Checkpoint, *checkpointstore.UpdateCheckpointOptions) error
+	ownerships  func(context.Context, scope) ([]checkpointstore.Ownership, error)
+	checkpoints func(context.Context, scope) ([]checkpointstore.Checkpoint, error)
+}
+
+func (h *hooked) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	if h.claim != nil {
+		return h.claim(ctx, claims)
+	}
+	return h.CheckpointStore.ClaimOwnership(ctx, claims, options)
+}
+
+func (h *hooked) UpdateCheckpoint(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+	if h.update != nil {
+		return h.update(ctx, c, options)
+	}
+	return h.CheckpointStore.UpdateCheckpoint(ctx, c, options)
+}
+
+func (h *hooked) ListOwnership(ctx context.Context, namespace, eventHub, group string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	if h.ownerships != nil {
+		return h.ownerships(ctx, scope{namespace, eventHub, group})
+	}
+	return h.CheckpointStore.ListOwnership(ctx, namespace, eventHub, group, options)
+}
+
+func (h *hooked) ListCheckpoints(ctx context.Context, namespace, eventHub, group string, options *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
+	if h.checkpoints != nil {
+		return h.checkpoints(ctx, scope{namespace, eventHub, group})
+	}
+	return h.CheckpointStore.ListCheckpoints(ctx, namespace, eventHub, group, options)
+}
+
+// inner gives the sound methods short names.
+type inner struct{ *memstore.Store }
+
+func (s inner) claim(ctx context.Context, claims ...checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+	return s.ClaimOwnership(ctx, claims, nil)
+}
+
+func (s inner) update(ctx context.Context, c checkpointstore.Checkpoint, rewind bool) error {
+	return s.UpdateCheckpoint(ctx, c, &checkpointstore.UpdateCheckpointOptions{Rewind: rewind})
+}
+
+func (s inner) ownerships(ctx context.Context, in scope) ([]checkpointstore.Ownership, error) {
+	return s.ListOwnership(ctx, in.namespace, in.eventHub, in.group, nil)
+}
+
+func (s inner) checkpoints(ctx context.Context, in scope) ([]checkpointstore.Checkpoint, error) {
+	return s.ListCheckpoints(ctx, in.namespace, in.eventHub, in.group, nil)
+}
+
+// current is a partition's record, nil if there is none.
+func (s inner) current(ctx context.Context, o checkpointstore.Ownership) *checkpointstore.Ownership {
+	list, _ := s.ownerships(ctx, scopeOf(o))
+	for _, found := range list {
+		if found.PartitionID == o.PartitionID {
+			return &found
+		}
+	}
+	return nil
+}
+
+func scopeOf(o checkpointstore.Ownership) scope {
+	return scope{o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup}
+}
+
+// mapped claims what f makes of each claim.
+func (s inner) mapped(ctx context.Context, claims []checkpointstore.Ownership, f func(checkpointstore.Ownership) checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+	changed := make([]checkpointstore.Ownership, len(claims))
+	for i, c := range claims {
+		changed[i] = f(c)
+	}
+	return s.claim(ctx, changed...)
+}
+
+// broken is a defect, with some of the cases that must find it.
+type broken struct {
+	name  string
+	found []string // how the cases' names begin
+	wreck func(inner, *hooked)
+	alone bool // not to be used by several goroutines at once, which would be another defect
+}
+
+// wonBy changes what claims return.
+func wonBy(f func([]checkpointstore.Ownership)) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+			won, err := s.claim(ctx, claims...)
+			f(won)
+			return won, err
+		}
+	}
+}
+
+// listedBy changes what the lists of ownerships return.
+func listedBy(f func([]checkpointstore.Ownership) []checkpointstore.Ownership) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.ownerships = func(ctx context.Context, in scope) ([]checkpointstore.Ownership, error) {
+			list, err := s.ownerships(ctx, in)
+			return f(list), err
+		}
+	}
+}
+
+// updatedBy changes each checkpoint before it is stored.
+func updatedBy(f func(checkpointstore.Checkpoint, bool) (checkpointstore.Checkpoint, bool)) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			c, rewind := f(c, options != nil && options.Rewind)
+			return s.update(ctx, c, rewind)
+		}
+	}
+}
+
+// number is the checkpoint at another position.
+func number(c checkpointstore.Checkpoint, n int64) checkpointstore.Checkpoint {
+	c.SequenceNumber = &n
+	return c
+}
+
+// readBy changes what the lists of checkpoints return.
+func readBy(f func([]checkpointstore.Checkpoint) []checkpointstore.Checkpoint) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.checkpoints = func(ctx context.Context, in scope) ([]checkpointstore.Checkpoint, error) {
+			list, err := s.checkpoints(ctx, in)
+			return f(list), err
+		}
+	}
+}
+
+// claimedBy changes each claim before it is made.
+func claimedBy(f func(context.Context, inner, checkpointstore.Ownership) checkpointstore.Ownership) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+			return s.mapped(ctx, claims, func(c checkpointstore.Ownership) checkpointstore.Ownership { return f(ctx, s, c) })
+		}
+	}
+}
+
+// in moves all records to other names, and spells them as asked.
+func in(move func(scope) scope) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+			var all []checkpointstore.Ownership
+			for _, c := range claims {
+				as, to := scopeOf(c), move(scopeOf(c))
+				c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = to.namespace, to.eventHub, to.group
+				won, err := s.claim(ctx, c)
+				if err != nil {
+					return all, err
+				}
+				for _, o := range won {
+					o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup = as.namespace, as.eventHub, as.group
+					all = append(all, o)
+				}
+			}
+			return all, nil
+		}
+		h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			to := move(scope{c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup})
+			c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = to.namespace, to.eventHub, to.group
+			return s.UpdateCheckpoint(ctx, c, options)
+		}
+		h.ownerships = func(ctx context.Context, as scope) ([]checkpointstore.Ownership, error) {
+			list, err := s.ownerships(ctx, move(as))
+			for i := range list {
+				o := &list[i]
+				o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup = as.namespace, as.eventHub, as.group
+			}
+			return list, err
+		}
+		h.checkpoints = func(ctx context.Context, as scope) ([]checkpointstore.Checkpoint, error) {
+			list, err := s.checkpoints(ctx, move(as))
+			for i := range list {
+				c := &list[i]
+				c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = as.namespace, as.eventHub, as.group
+			}
+			return list, err
+		}
+	}
+}
+
+// hexed spells names in a way that tells their case.
+func hexed(s scope) scope {
+	hex := func(name string) string {
+		if name == "" || len(name) > 100 {
+			return name
+		}
+		return fmt.Sprintf("%x", name)
+	}
+	return scope{hex(s.namespace), hex(s.eventHub), hex(s.group)}
+}
+
+// mend makes of a text one that can be stored.
+func mend(text, empty string) string {
+	text = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' || r == '/' || r == '\\' {
+			return '_'
+		}
+		return r
+	}, text)
+	text = strings.TrimSuffix(text[:min(len(text), 200)], ".")
+	if text == "" {
+		return empty
+	}
+	return text
+}
+
+// forgetful is a store that is fenced by its own writes only, and forgets them
+// when it should not.
+func forgetful(when func(h *hooked, s inner, forget func())) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		var mu sync.Mutex
+		forgot := false
+		h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			mu.Lock()
+			defer mu.Unlock()
+			err := s.update(ctx, c, forgot || options != nil && options.Rewind)
+			forgot = false
+			return err
+		}
+		when(h, s, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			forgot = true
+		})
+	}
+}

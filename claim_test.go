@@ -159,7 +159,7 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 func TestATryThatHangsIsTriedAgain(t *testing.T) {
 	service := fake.New()
 	service.Inject(fake.HangWithoutApplying().Once())
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 600 * time.Millisecond}) // 140 ms for a try
+	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
 	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 	require.NoError(t, err)
 	require.Len(t, won, 1)

@@ -155,10 +155,5 @@ func named(op string, err error) error {
 	return err
 }
 
-// notFound says that a partition has no such record.
-func notFound(op string, at place) error {
-	return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrNotFound, Detail: "the partition has no such record"}
-}
-
 // oneLine folds white space, so that a cause's line breaks do not reach a log.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

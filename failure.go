@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -60,7 +58,7 @@ func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
 	case errors.As(err, &resp):
 		e.Detail, e.Kind = s.explain(resp, at.action)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Detail = fmt.Sprintf("no answer before the deadline (the context's, or the store's Timeout of %s): %s", s.settings.Timeout, describe(err))
+		e.Detail = "no answer before the deadline, the context's or the store's (Timeout): " + describe(err)
 	default:
 		e.Detail = describe(err)
 	}
@@ -125,56 +123,7 @@ func isAbsent(resp *azcore.ResponseError) bool {
 	return false
 }
 
-// redact takes the query out of a transport's error: net/http puts the full URL
-// into it, and a SAS is in there.
-func redact(err error) error {
-	var u *url.Error
-	if !errors.As(err, &u) {
-		if text := err.Error(); secret.MatchString(text) {
-			return &redacted{text: scrub(text), err: err}
-		}
-		return err
-	}
-	clean := *u
-	if parsed, perr := url.Parse(u.URL); perr == nil {
-		parsed.RawQuery, parsed.User = "", nil
-		clean.URL = parsed.String()
-	} else {
-		clean.URL = "(unreadable URL)"
-	}
-	var dial *net.OpError
-	if !errors.As(u.Err, &dial) {
-		clean.Err = redact(u.Err)
-	}
-	return &clean
-}
-
-// redacted is an error with a secret in its text, told without it.
-type redacted struct {
-	text string
-	err  error
-}
-
-func (e *redacted) Error() string { return e.text }
-func (e *redacted) Unwrap() error { return e.err }
-
-// secret finds the signature of a SAS, an account key and a token.
-var secret = regexp.MustCompile(`(?i)(\bsig=|AccountKey=|SharedAccessSignature=|\bBearer |SharedKey )[^&;\s"']+`)
-
-func scrub(text string) string { return secret.ReplaceAllString(text, "${1}REDACTED") }
-
-// describe is an error's text in one line of bounded length, without secrets.
-func describe(err error) string {
-	const most = 600
-	err = redact(err)
-	var u *url.Error
-	text := err.Error()
-	if errors.As(err, &u) {
-		text = "no answer: " + u.Err.Error() // the blob is named already
-	}
-	text = scrub(oneLine(text))
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
+// notFound says that a partition has no such record.
+func notFound(op string, at place) error {
+	return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrNotFound, Detail: "the partition has no such record"}
 }

@@ -2,7 +2,6 @@ package checkpointstore
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -51,51 +50,6 @@ func (o Ownership) Validate() error {
 
 func (o Ownership) scope() layout.Scope {
 	return layout.Scope{Namespace: o.FullyQualifiedNamespace, EventHub: o.EventHubName, ConsumerGroup: o.ConsumerGroup}
-}
-
-// ValidateClaims returns an error of the kind [ErrInvalidArgument] if a store
-// cannot take the records as the claims of one call: one that is not valid by
-// itself, or a partition that is asked for twice.
-func ValidateClaims(ownerships []Ownership) error {
-	type partition struct {
-		scope layout.Scope
-		id    string
-	}
-	asked := make(map[partition]bool, len(ownerships))
-	for _, o := range ownerships {
-		if err := o.Validate(); err != nil {
-			return err
-		}
-		p := partition{o.scope().Lower(), o.PartitionID}
-		if asked[p] {
-			return invalid(o.PartitionID, errors.New("the partition is asked for twice in one call"))
-		}
-		asked[p] = true
-	}
-	return nil
-}
-
-// ValidateScope returns an error of the kind [ErrInvalidArgument] if a store
-// cannot hold records of that namespace, event hub and consumer group.
-func ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup string) error {
-	scope := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
-	return invalid("", scope.Check())
-}
-
-func checkPartition(scope layout.Scope, id string) error {
-	if err := scope.Check(); err != nil {
-		return err
-	}
-	return scope.CheckPartition(id)
-}
-
-// invalid makes an [Error] of what layout found, if it found anything. The
-// partition is named only if it can be.
-func invalid(partitionID string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &Error{PartitionID: partitionID, Kind: ErrInvalidArgument, Detail: err.Error()}
 }
 
 // GetOwnershipOptions has no fields yet.

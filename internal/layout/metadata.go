@@ -53,15 +53,18 @@ func Position(m Metadata) (offset *string, sequenceNumber *int64) {
 	return Offset(value(m, keyOffset)), SequenceNumber(value(m, keySequenceNumber))
 }
 
-// Offset is nil for the texts that stand for "no offset": "" (.NET), "no offset"
-// in any case (.NET 5.11.3 to 5.11.6) and "None" (Python). All other text is
-// opaque.
+// Offset is nil for the texts that stand for "no offset": "" and the smallest
+// int64 (.NET), "no offset" in any case (.NET 5.11.3 to 5.11.6) and "None"
+// (Python). All other text is opaque.
 func Offset(text string) *string {
-	if text == "" || text == "None" || strings.EqualFold(text, "no offset") {
+	if text == "" || text == "None" || text == minInt64 || strings.EqualFold(text, "no offset") {
 		return nil
 	}
 	return &text
 }
+
+// minInt64 is what .NET wrote for "none" before it wrote other texts.
+const minInt64 = "-9223372036854775808"
 
 // SequenceNumber is nil for text that is not a decimal int64, which includes the
 // "" of .NET and the "None" of Python, and for the smallest int64, which .NET

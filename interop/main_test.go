@@ -1,0 +1,18 @@
+// Package interop_test runs the blob store against the stores of other packages, in one container of a real Azurite.
+package interop_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ea947076/checkpointstore/internal/azurite"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	javaScript.stop()
+	python.stop()
+	pythonAIO.stop()
+	azurite.CloseShared()
+	os.Exit(code)
+}

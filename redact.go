@@ -40,7 +40,7 @@ func (e *redacted) Error() string { return e.text }
 func (e *redacted) Unwrap() error { return e.err }
 
 // secret finds the signature of a SAS, an account key and a token.
-var secret = regexp.MustCompile(`(?i)(\bsig=|AccountKey=|SharedAccessSignature=|\bBearer |SharedKey )[^&;\s"']+`)
+var secret = regexp.MustCompile(`(?i)(\bsig=|AccountKey=|SharedAccessSignature=|\bBearer |SharedKey )[^&;\s"'<>]+`)
 
 func scrub(text string) string { return secret.ReplaceAllString(text, "${1}REDACTED") }
 

@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -53,10 +54,24 @@ type options struct {
 	partitions                              int
 }
 
+// stores is how many stores the options name.
+func (o options) stores() int {
+	n := 0
+	for _, named := range []bool{o.azurite, o.connectionString != "", o.accountURL != ""} {
+		if named {
+			n++
+		}
+	}
+	return n
+}
+
 // run tells the story and checks how it ends.
 func run(ctx context.Context, o options, out io.Writer) error {
 	if o.partitions < 3 {
 		return fmt.Errorf("-partitions is %d, and three owners share them", o.partitions)
+	}
+	if o.stores() > 1 {
+		return errors.New("-azurite, -connection-string and -account-url each name a store: take one")
 	}
 	stores, name, pace, closeStores, err := open(ctx, o)
 	if err != nil {

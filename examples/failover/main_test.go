@@ -38,6 +38,7 @@ func TestStoryOnAzurite(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	require.ErrorContains(t, run(context.Background(), options{partitions: 2}, &bytes.Buffer{}), "-partitions is 2")
+	require.ErrorContains(t, run(context.Background(), options{partitions: 3, azurite: true, accountURL: "x"}, &bytes.Buffer{}), "take one")
 	require.ErrorContains(t, run(context.Background(), options{partitions: 3, connectionString: "AccountName", container: "c1c"}, &bytes.Buffer{}), "connection string")
 	require.ErrorContains(t, run(context.Background(), options{partitions: 3, accountURL: "account", container: "c1c"}, &bytes.Buffer{}), "https://")
 }

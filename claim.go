@@ -116,10 +116,8 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership) (won Owner
 	default: // failed, or absent after a create
 		return Ownership{}, false, a.err
 	}
-	if !s.settings.Unfenced {
-		p := s.records.of(s.scope(o.scope()).Prefix(layout.Checkpoint), o.PartitionID)
-		s.records.won(p, on, now.etag, o.OwnerID == "")
-	}
+	p := s.records.of(s.scope(o.scope()).Prefix(layout.Checkpoint), o.PartitionID)
+	s.records.won(p, on, now.etag, o.OwnerID == "")
 	return claimed(o, now), true, nil
 }
 

@@ -120,6 +120,20 @@ func TestOptionsReachTheRequests(t *testing.T) {
 		o.ClientOptions.Telemetry.ApplicationID = "my-app"
 		require.Contains(t, request(t, o).Header.Get("User-Agent"), "my-app ")
 	})
+	t.Run("SecondaryHost", func(t *testing.T) {
+		service := fake.New()
+		service.ServeSecondary(secondaryHost)
+		service.Inject(fake.Busy(0).Once())
+		transport := &seen{inner: service}
+		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+		o.ClientOptions = azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond}}
+		store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(service.URL(), sharedKey(t), &o)
+		require.NoError(t, err)
+		_, err = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+		require.NoError(t, err)
+		require.Equal(t, secondaryHost, transport.last.URL.Host)
+		require.Equal(t, secondaryHost, transport.last.Host, "the header")
+	})
 	t.Run("the caller's policies are kept, and its slice is not written to", func(t *testing.T) {
 		var called atomic.Int32
 		mark := policyFunc(func(req *policy.Request) (*http.Response, error) { called.Add(1); return req.Next() })

@@ -69,3 +69,34 @@ func TestRecordsOfEveryPackageInOneContainer(t *testing.T) {
 		require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, c.PartitionID, 5), nil), "any record can be written over")
 	}
 }
+
+// TestAListWithHolesInIt reads a list in which the service leaves out what it may
+// not: nothing of it is taken for granted.
+func TestAListWithHolesInIt(t *testing.T) {
+	const xml = `<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>` +
+		`<Blob><Properties /></Blob>` +
+		`<Blob><Name>` + checkpointPrefix + `0</Name></Blob>` +
+		`<Blob><Name>` + checkpointPrefix + `1</Name><Properties /><Metadata><sequencenumber>7</sequencenumber></Metadata></Blob>` +
+		`</Blobs><NextMarker /></EnumerationResults>`
+	service := fake.New()
+	service.Put(checkpointPrefix+"1", at(7))
+	store := newFakeStore(t, service, nil)
+	remove := service.Inject(fake.StatusWithBody(200, "application/xml", xml))
+	all, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	owners, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	require.NoError(t, err)
+	require.Empty(t, owners)
+	remove()
+
+	service.Reset()
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "1", 8), nil))
+	require.Equal(t, 1, service.Count(fake.GetProperties), "a state without an ETag is no baseline")
+	require.Equal(t, 2, service.Requests())
+
+	service.Inject(fake.StatusWithBody(200, "application/xml", `<?xml version="1.0" encoding="utf-8"?><EnumerationResults />`))
+	all, err = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	require.NoError(t, err)
+	require.Empty(t, all)
+}

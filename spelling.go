@@ -36,9 +36,7 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 			return nil, err
 		}
 	}
-	if !s.settings.Unfenced {
-		saw(prefixes[0], results[0], mark)
-	}
+	saw(prefixes[0], results[0], mark)
 
 	var all []found
 	at := make(map[string]int)

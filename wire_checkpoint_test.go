@@ -109,6 +109,7 @@ var updateWires = []wire{
 		return doneText(store.UpdateCheckpoint(ctx, c, nil))
 	}},
 	{name: "unfenced, no checkpoint", options: unfenced, call: updating(510, nil)},
+	{name: "unfenced, first checkpoint, answer dropped, retry meets it", options: unfenced, before: owned("a", 0, fake.LoseResponse().On(fake.OpIs(fake.PutBlob)).Once()), call: updating(510, nil)},
 	{name: "unfenced, behind", options: unfenced, before: wrote(800, nil), call: updating(510, nil)},
 	{name: "unfenced, created by somebody else meanwhile", options: unfenced, before: whileCreating(put(800)), call: updating(510, nil)},
 }

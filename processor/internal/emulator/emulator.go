@@ -1,0 +1,203 @@
+// Package emulator is an Event Hubs for tests: one hub that azeventhubs' consumers and processors read over AMQP on
+// loopback, with owner levels and with offsets that differ from sequence numbers. It runs in a Node process of its own.
+package emulator
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ea947076/checkpointstore/internal/nodepkg"
+)
+
+const (
+	defaultHub        = "hub"
+	defaultPartitions = 4
+	offsetStep        = 64 // as in server/partition.js
+	startTimeout      = time.Minute
+)
+
+//go:embed server
+var server embed.FS
+
+// Options describes the hub. The zero value is a hub named "hub" with 4 partitions and no events.
+type Options struct {
+	// Hub is the name of the hub. Clients may spell it in any case.
+	Hub string
+	// Partitions is the number of partitions, whose ids are "0", "1" and so on.
+	Partitions int
+	// Events is how many events each partition has at the start. They were enqueued one millisecond apart.
+	Events int
+	// Rate is how many events per second are then appended to each partition. 0 is none.
+	Rate float64
+	// FirstSequenceNumber is that of the first event in each partition. It must not be negative.
+	FirstSequenceNumber int64
+}
+
+// PartitionStats counts what happened at one partition, over all consumer groups, since the start.
+type PartitionStats struct {
+	LinksOpened  int64 // readers that were admitted
+	LinksStolen  int64 // readers that were detached as another with an owner level took over
+	LinksRefused int64 // readers that were turned away
+	EventsSent   int64 // events handed to readers, whether or not these looked at them
+}
+
+// Emulator is a running hub. Its methods may be called at once by any number of goroutines.
+type Emulator struct {
+	hub     string
+	port    int
+	process *nodepkg.Process
+
+	mu      sync.Mutex
+	nextID  int64
+	waiting map[int64]chan response
+	ready   chan int
+}
+
+// Start starts a hub on a free loopback port. It ends with the test, with Close, or with this process, even if that is
+// killed. Several may run at once. Start fails the test if Node or npm is missing or the hub does not come up, and
+// skips it in -short mode.
+func Start(tb testing.TB, options Options) *Emulator {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("needs Node: left out by -short")
+	}
+	if options.Hub == "" {
+		options.Hub = defaultHub
+	}
+	if options.Partitions == 0 {
+		options.Partitions = defaultPartitions
+	}
+	if options.FirstSequenceNumber < 0 || options.Partitions < 0 || options.Events < 0 || options.Rate < 0 {
+		tb.Fatalf("emulator options must not be negative: %+v", options)
+	}
+	ctx := context.Background() // tb.Context is canceled too early for what runs until cleanup
+	e, err := start(ctx, tb.TempDir(), options)
+	if err != nil {
+		tb.Fatalf("start event hubs emulator: %v", err)
+	}
+	tb.Cleanup(e.Close)
+	return e
+}
+
+// start writes the server's source to dir and runs it from there.
+func start(ctx context.Context, dir string, options Options) (*Emulator, error) {
+	files, err := fs.Sub(server, "server")
+	if err != nil {
+		return nil, err
+	}
+	installed, err := nodepkg.Package{Name: "eventhubs-emulator", Files: files, Hint: "use -short"}.Install(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.CopyFS(dir, files); err != nil {
+		return nil, err
+	}
+	argument, err := json.Marshal(map[string]any{
+		"hub": options.Hub, "partitions": options.Partitions, "events": options.Events, "rate": options.Rate,
+		"first": strconv.FormatInt(options.FirstSequenceNumber, 10),
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := &Emulator{hub: options.Hub, waiting: map[int64]chan response{}, ready: make(chan int, 1)}
+	e.process, err = nodepkg.Start(nodepkg.Command{
+		Args:   []string{filepath.Join(dir, "main.js"), string(argument)},
+		Env:    []string{"NODE_PATH=" + filepath.Join(installed, "node_modules")},
+		OnLine: e.onLine,
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case e.port = <-e.ready:
+		return e, nil
+	case <-e.process.Done():
+		return nil, e.process.Err()
+	case <-time.After(startTimeout):
+		e.process.Stop()
+		return nil, fmt.Errorf("it does not listen: %s", e.process.Tail())
+	}
+}
+
+// Close ends the hub and every connection to it. A second call does nothing.
+func (e *Emulator) Close() { e.process.Stop() }
+
+// Hub returns the name of the hub.
+func (e *Emulator) Hub() string { return e.hub }
+
+// Namespace returns what clients of this hub call the fully qualified namespace: its host and port.
+func (e *Emulator) Namespace() string { return fmt.Sprintf("127.0.0.1:%d", e.port) }
+
+// ConnectionString returns a connection string with the hub in it: give azeventhubs no other hub name beside it.
+func (e *Emulator) ConnectionString() string {
+	return "Endpoint=sb://" + e.Namespace() + ";SharedAccessKeyName=any;SharedAccessKey=any;EntityPath=" + e.hub +
+		";UseDevelopmentEmulator=true"
+}
+
+// Append appends n events to a partition and fails the test if there is no such partition. Readers are served at once.
+func (e *Emulator) Append(tb testing.TB, partition string, n int) {
+	tb.Helper()
+	if partition == "" {
+		tb.Fatal("append to the event hubs emulator: no partition named")
+	}
+	if err := e.call(command{Op: "append", Partition: partition, N: n}, nil); err != nil {
+		tb.Fatalf("append to the event hubs emulator: %v", err)
+	}
+}
+
+// AppendAll appends n events to each partition. The error says that the emulator ended.
+func (e *Emulator) AppendAll(n int) error {
+	return e.call(command{Op: "append", N: n}, nil)
+}
+
+// SetRate changes how many events per second are appended to each partition; 0 stops that. When it has returned, the
+// last sequence numbers change at the new rate only. The error says that the emulator ended.
+func (e *Emulator) SetRate(r float64) error {
+	return e.call(command{Op: "rate", Rate: r}, nil)
+}
+
+// Last returns the last sequence number of a partition: one less than the first if it is empty, and -1 if there is no
+// such partition or the emulator ended.
+func (e *Emulator) Last(partition string) int64 {
+	var state map[string]partitionState
+	if err := e.call(command{Op: "state"}, &state); err != nil {
+		return -1
+	}
+	of, ok := state[partition]
+	if !ok {
+		return -1
+	}
+	return of.Last
+}
+
+// Stats returns the counts by partition id, or nil if the emulator ended.
+func (e *Emulator) Stats() map[string]PartitionStats {
+	var state map[string]partitionState
+	if err := e.call(command{Op: "state"}, &state); err != nil {
+		return nil
+	}
+	stats := make(map[string]PartitionStats, len(state))
+	for id, of := range state {
+		stats[id] = PartitionStats{LinksOpened: of.Opened, LinksStolen: of.Stolen, LinksRefused: of.Refused, EventsSent: of.Sent}
+	}
+	return stats
+}
+
+// Offset returns the offset of the event with a sequence number, which is the same in every partition.
+func Offset(sequenceNumber int64) string {
+	return strconv.FormatInt((sequenceNumber+1)*offsetStep, 10)
+}
+
+// Body returns the body of the event with a sequence number in a partition.
+func Body(partition string, sequenceNumber int64) string {
+	return fmt.Sprintf(`{"p":%q,"n":%d}`, partition, sequenceNumber)
+}

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// faults is the network between a store and its container.
+type faults struct {
+	client *http.Client
+
+	latency, jitter   time.Duration
+	drop, reset, busy float64 // shares of requests: answer lost after it took effect, connection reset before, 503
+	gone              atomic.Bool
+
+	// fail, if it is set, is asked whether a request gets a 503.
+	fail func(request) bool
+	// sent, if it is set, is told of each request that took effect, before its
+	// answer is handed on.
+	sent func(request)
+
+	requests atomic.Int64
+	lists    atomic.Int64 // of ownerships, answered: one a round
+}
+
+// request is what a request is about.
+type request struct {
+	method string
+	blob   string // or the prefix that is listed
+	list   bool
+}
+
+func describe(r *http.Request) request {
+	q := r.URL.Query()
+	if q.Get("comp") == "list" {
+		return request{r.Method, q.Get("prefix"), true}
+	}
+	path, _ := url.PathUnescape(r.URL.EscapedPath())
+	return request{method: r.Method, blob: path}
+}
+
+func (r request) ownership() bool  { return strings.Contains(r.blob, "/ownership/") }
+func (r request) checkpoint() bool { return strings.Contains(r.blob, "/checkpoint/") }
+
+// claim reports whether the request claims a partition.
+func (r request) claim() bool { return r.method == http.MethodPut && r.ownership() }
+
+var _ policy.Transporter = (*faults)(nil)
+
+func newFaults() *faults {
+	return &faults{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+}
+
+func (f *faults) Do(req *http.Request) (*http.Response, error) {
+	r := describe(req)
+	f.requests.Add(1)
+	wait := f.latency
+	if f.jitter > 0 {
+		wait += rand.N(f.jitter)
+	}
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+	switch {
+	case f.gone.Load():
+		return nil, syscall.ECONNREFUSED
+	case rand.Float64() < f.reset:
+		return nil, syscall.ECONNRESET
+	case rand.Float64() < f.busy, f.fail != nil && f.fail(r):
+		return serverBusy(req), nil
+	}
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if f.sent != nil {
+		f.sent(r)
+		if err := req.Context().Err(); err != nil { // as a client that went away
+			_ = resp.Body.Close()
+			return nil, err
+		}
+	}
+	if rand.Float64() < f.drop {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		return nil, io.ErrUnexpectedEOF
+	}
+	if r.list && r.ownership() {
+		f.lists.Add(1)
+	}
+	return resp, nil
+}
+
+func serverBusy(req *http.Request) *http.Response {
+	const body = `<?xml version="1.0" encoding="utf-8"?><Error><Code>ServerBusy</Code><Message>busy</Message></Error>`
+	return &http.Response{
+		StatusCode: http.StatusServiceUnavailable,
+		Status:     "503 The server is busy.",
+		Header:     http.Header{"X-Ms-Error-Code": {"ServerBusy"}, "Content-Type": {"application/xml"}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    req,
+	}
+}

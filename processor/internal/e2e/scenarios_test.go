@@ -1,0 +1,226 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestScenarios is the table of ../../README.md. What must hold is asserted; how
+// fast it was is only reported.
+func TestScenarios(t *testing.T) {
+	figures := new(report)
+	t.Cleanup(func() { figures.print(t) })
+	for _, s := range []struct {
+		name string
+		run  func(*testing.T, *report)
+	}{
+		{"balance", testBalance},
+		{"graceful stop", testGracefulStop},
+		{"stop in a renewal", testStopInRenewal},
+		{"paused owner", testPausedOwner},
+		{"killed owner", testKilledOwner},
+		{"storage gone", testStorageGone},
+		{"deleted blobs", testDeletedBlobs},
+		{"dropped responses", testDroppedResponses},
+		{"bad network", testBadNetwork},
+		{"foreign blobs", testForeignBlobs},
+		{"moved over", testMovedOver},
+		{"checkpoints not listed", testCheckpointsNotListed},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			parallel(t)
+			s.run(t, figures)
+		})
+	}
+}
+
+// parallel lets a test run beside others, except on the service: its one hub and
+// consumer group are all tests'.
+func parallel(t *testing.T) {
+	if !onService() {
+		t.Parallel()
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// testBalance: every event is handled, each partition ends with one owner, and
+// checkpoints equal the last event.
+func testBalance(t *testing.T, figures *report) {
+	for _, owners := range []int{1, 2, 4} {
+		for _, partitions := range []int{8, 32} {
+			for _, greedy := range []bool{false, true} {
+				name := fmt.Sprintf("%d owners, %2d partitions, %s", owners, partitions, strategy(greedy))
+				t.Run(name, func(t *testing.T) {
+					w := newWorld(t, partitions, 20)
+					if n := len(w.hub.partitions); n != partitions {
+						t.Skipf("the hub at EVENTHUB_CONNECTION_STRING has %d partitions, this needs %d", n, partitions)
+					}
+					f := newFaults()
+					var names []string
+					for i := range owners {
+						c := w.config(i)
+						c.Greedy = greedy
+						w.start(c, f)
+						names = append(names, c.Name)
+					}
+					took := w.settled(names...)
+					requests := f.requests.Load()
+					before, rounds := f.requests.Load(), f.lists.Load()
+					time.Sleep(2 * time.Second) // to count the requests of
+					perRound := float64(f.requests.Load()-before) / float64(f.lists.Load()-rounds)
+
+					since := time.Now()
+					w.hub.appendAll(5)
+					w.complete()
+					for id, who := range w.ledger.handlersSince(since) {
+						require.Len(t, who, 1, "partition %s", id)
+						require.Equal(t, w.owners()[id], who[0])
+					}
+					_, duplicates, _ := w.ledger.count()
+					figures.add("balance", name, fmt.Sprintf("balanced after %s; %d requests until settled, then %.1f for each owner's round, which makes %.0f a minute for all of them at the default interval; %d duplicates",
+						seconds(took), requests, perRound, perRound*float64(owners)*60/10.5, duplicates))
+				})
+			}
+		}
+	}
+}
+
+func strategy(greedy bool) string {
+	if greedy {
+		return "greedy"
+	}
+	return "balanced"
+}
+
+// testGracefulStop: the partitions of one of two move without waiting for the
+// expiry, no event is lost, and duplicates are at most those after the last
+// checkpoint.
+func testGracefulStop(t *testing.T, figures *report) {
+	w := newWorld(t, 8, 20)
+	a, b := w.config(0), w.config(1)
+	a.Every, b.Every = 30, 30 // so that the last ones are stored in the shutdown
+	first, _ := w.start(a, newFaults()), w.start(b, newFaults())
+	w.settled(a.Name, b.Name)
+	w.hub.rate(20)
+	time.Sleep(time.Second)
+	moving := w.of(a.Name)
+	_, before, _ := w.ledger.count()
+
+	stopped := time.Now()
+	first.finish(t)
+	ended := time.Since(stopped)
+	require.Empty(t, w.of(a.Name), "relinquished when Run returned")
+	var took time.Duration
+	eventually(t, "the other one reads them", func() bool {
+		taken := w.ledger.firstSince(b.Name, stopped)
+		took = 0
+		for _, id := range moving {
+			e, ok := taken[id]
+			if !ok {
+				return false
+			}
+			took = max(took, e.at.Sub(stopped))
+		}
+		return true
+	})
+	w.resumed(a.Name, b.Name, stopped, moving)
+	w.hub.rate(0)
+	w.settled(b.Name)
+	for range 2 { // a batch of less than 30 is checkpointed by the next
+		w.hub.appendAll(30)
+	}
+	w.complete()
+	_, duplicates, stale := w.ledger.count()
+	figures.add("graceful stop", fmt.Sprintf("one of two, %d of %d partitions, expiry %v", len(moving), len(w.hub.partitions), a.Expiry),
+		fmt.Sprintf("stopped after %s, all read by the other after %s, %d duplicates, %d stale checkpoints", seconds(ended), seconds(took), duplicates-before, stale))
+}
+
+// of are the partitions of an owner.
+func (w *world) of(owner string) []string {
+	ids := []string{}
+	for id, o := range w.owners() {
+		if o == owner {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// resumed asserts that what the successor handled first lies after the last
+// checkpoint of who had the partition before, with nothing left out.
+func (w *world) resumed(from, to string, since time.Time, partitions []string) {
+	w.t.Helper()
+	last, first := w.ledger.lastCheckpoints(from), w.ledger.firstSince(to, since)
+	for _, id := range partitions {
+		if _, ok := last[id]; ok {
+			require.Greater(w.t, first[id].sequence, last[id], "partition %s: nothing is handled twice that was checkpointed", id)
+		}
+	}
+}
+
+// testKilledOwner: its partitions are taken over after the expiry, and go on from
+// its checkpoints.
+func testKilledOwner(t *testing.T, figures *report) {
+	w := newWorld(t, 8, 20)
+	a, b := w.config(0), w.config(1)
+	a.Every = 7
+	first := w.spawn(a)
+	w.start(b, newFaults())
+	w.settled(a.Name, b.Name)
+	w.hub.rate(20)
+	time.Sleep(2 * time.Second)
+	moving := w.of(a.Name)
+	_, before, _ := w.ledger.count()
+	first.kill(t)
+	killed := time.Now()
+	var took time.Duration
+	eventually(t, "the other one reads them", func() bool {
+		taken := w.ledger.firstSince(b.Name, killed)
+		took = 0
+		for _, id := range moving {
+			e, ok := taken[id]
+			if !ok {
+				return false
+			}
+			took = max(took, e.at.Sub(killed))
+		}
+		return true
+	})
+	w.resumed(a.Name, b.Name, killed, moving)
+	w.hub.rate(0)
+	w.complete()
+	_, duplicates, _ := w.ledger.count()
+	figures.add("killed owner", fmt.Sprintf("one of two, %d of %d partitions, expiry %v", len(moving), len(w.hub.partitions), a.Expiry),
+		fmt.Sprintf("all read by the other after %s, %d duplicates (a checkpoint every 7 events)", seconds(took), duplicates-before))
+}
+
+// testMovedOver: a consumer group "$Default" of the official store, in the same
+// container.
+func testMovedOver(t *testing.T, figures *report) {
+	w := newWorld(t, 8, 100)
+	old := w.config(0)
+	old.Official, old.Every = true, 40
+	first := w.start(old, newFaults())
+	eventually(t, "the official store has checkpoints", func() bool { return len(w.ledger.lastCheckpoints(old.Name)) == len(w.hub.partitions) })
+	first.finish(t)
+	was := w.checkpoints()
+	require.Len(t, was, len(w.hub.partitions))
+
+	moved := time.Now()
+	w.hub.appendAll(10)
+	next := w.config(1)
+	w.start(next, newFaults())
+	w.complete()
+	w.resumed(old.Name, next.Name, moved, w.hub.partitions)
+	for id, e := range w.ledger.firstSince(next.Name, moved) {
+		require.Equal(t, was[id]+1, e.sequence)
+	}
+	_, duplicates, _ := w.ledger.count()
+	figures.add("moved over", "$Default, 8 partitions, official store to this one", fmt.Sprintf("resumed after each checkpoint, %d duplicates", duplicates))
+}

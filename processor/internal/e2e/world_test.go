@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/azurite"
+)
+
+// world is a hub, a container, and what the owners do with them.
+type world struct {
+	t         *testing.T
+	hub       *hub
+	namespace string
+	hubName   string
+	storage   string
+	container string
+	client    *container.Client
+	eye       *checkpointstore.BlobCheckpointStore // sees the container without faults
+	ledger    *ledger
+}
+
+func newWorld(t *testing.T, partitions, events int) *world {
+	if testing.Short() {
+		t.Skip("needs Node for Azurite and the Event Hubs emulator: left out by -short")
+	}
+	w := &world{t: t, ledger: newLedger(), container: azurite.NewContainerName(t)}
+	w.storage = os.Getenv("AZURE_STORAGE_CONNECTION_STRING")
+	if w.storage == "" {
+		w.storage = azurite.Shared(t).ConnectionString()
+	}
+	w.hub = newHub(t, partitions, events)
+	properties, err := azeventhubs.ParseConnectionString(w.hub.connection)
+	require.NoError(t, err)
+	require.NotNil(t, properties.EntityPath, "the connection string has to name the hub")
+	w.namespace, w.hubName = properties.FullyQualifiedNamespace, *properties.EntityPath
+
+	w.client, err = container.NewClientFromConnectionString(w.storage, w.container, nil)
+	require.NoError(t, err)
+	w.look(false)
+	require.NoError(t, w.eye.EnsureContainer(t.Context(), nil))
+	t.Cleanup(func() { _, _ = w.client.Delete(context.Background(), nil) })
+	return w
+}
+
+// look makes the eye see the names that a store writes.
+func (w *world) look(official bool) {
+	w.t.Helper()
+	options := &checkpointstore.BlobCheckpointStoreOptions{}
+	if official {
+		options.BlobNaming = checkpointstore.BlobNamingVerbatim
+	}
+	var err error
+	w.eye, err = checkpointstore.NewBlobCheckpointStoreFromConnectionString(w.storage, w.container, options)
+	require.NoError(w.t, err)
+}
+
+// config is an owner with short times.
+func (w *world) config(i int) config {
+	return config{
+		Name: ownerName(i), Hub: w.hub.connection, Storage: w.storage, Container: w.container, Before: w.hub.before,
+		Greedy: true, Interval: 300 * time.Millisecond, Expiry: 6 * time.Second,
+	}
+}
+
+// owners are who owns what, by partition, without those who relinquished.
+func (w *world) owners() map[string]string {
+	w.t.Helper()
+	records, err := w.eye.ListOwnership(context.Background(), w.namespace, w.hubName, consumerGroup, nil)
+	require.NoError(w.t, err)
+	m := make(map[string]string)
+	for _, r := range records {
+		if r.OwnerID != "" && slices.Contains(w.hub.partitions, r.PartitionID) {
+			m[r.PartitionID] = r.OwnerID
+		}
+	}
+	return m
+}
+
+// shares are how many partitions each owner has.
+func shares(owners map[string]string) map[string]int {
+	n := make(map[string]int)
+	for _, o := range owners {
+		n[o]++
+	}
+	return n
+}
+
+// balanced reports whether these owners have all partitions, as evenly as can be.
+func (w *world) balanced(owners ...string) bool {
+	have := w.owners()
+	n := shares(have)
+	if len(have) != len(w.hub.partitions) || len(n) != len(owners) {
+		return false
+	}
+	counts := slices.Collect(maps.Values(n))
+	for _, o := range owners {
+		if n[o] == 0 {
+			return false
+		}
+	}
+	return slices.Max(counts)-slices.Min(counts) <= 1
+}
+
+// quiet is for how long nothing changes before a fleet is taken for settled.
+const quiet = time.Second
+
+// settled waits until these owners are balanced and stay so, and returns how long
+// the first of that took.
+func (w *world) settled(owners ...string) time.Duration {
+	w.t.Helper()
+	start := time.Now()
+	var since time.Time
+	var as map[string]string
+	eventually(w.t, "balance", func() bool {
+		now := w.owners()
+		if !w.balanced(owners...) {
+			since = time.Time{}
+			return false
+		}
+		if since.IsZero() || !maps.Equal(now, as) {
+			since, as = time.Now(), now
+		}
+		return time.Since(since) > quiet
+	})
+	return since.Sub(start)
+}
+
+// checkpoints are the stored positions, by partition.
+func (w *world) checkpoints() map[string]int64 {
+	w.t.Helper()
+	list, err := w.eye.ListCheckpoints(context.Background(), w.namespace, w.hubName, consumerGroup, nil)
+	require.NoError(w.t, err)
+	m := make(map[string]int64)
+	for _, c := range list {
+		if c.SequenceNumber != nil {
+			m[c.PartitionID] = *c.SequenceNumber
+		}
+	}
+	return m
+}
+
+// complete waits until every event up to now was handled and checkpointed.
+func (w *world) complete() {
+	w.t.Helper()
+	last := make(map[string]int64)
+	for _, id := range w.hub.partitions {
+		last[id] = w.hub.last(id)
+		eventually(w.t, "events of partition "+id, func() bool { return w.ledger.missing(id, w.hub.before[id], last[id]) == 0 })
+	}
+	eventually(w.t, "checkpoints at the last event", func() bool { return maps.Equal(last, w.checkpoints()) })
+}
+
+// watch counts the changes of owners, and the checkpoints that go back, until it
+// is stopped.
+type watch struct {
+	stop func()
+
+	mu      sync.Mutex
+	changes int
+	back    []string
+}
+
+func (w *world) watch() *watch {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	seen := &watch{}
+	seen.stop = func() {
+		cancel()
+		done.Wait()
+	}
+	owners, positions := w.owners(), w.checkpoints()
+	done.Go(func() {
+		for ctx.Err() == nil {
+			time.Sleep(100 * time.Millisecond)
+			seen.mu.Lock()
+			for id, o := range w.owners() {
+				if was := owners[id]; was != o {
+					if was != "" {
+						seen.changes++
+					}
+					owners[id] = o
+				}
+			}
+			for id, n := range w.checkpoints() {
+				if was, ok := positions[id]; ok && n < was {
+					seen.back = append(seen.back, id)
+				}
+				positions[id] = n
+			}
+			seen.mu.Unlock()
+		}
+	})
+	w.t.Cleanup(seen.stop)
+	return seen
+}
+
+func (s *watch) result() (changes int, back []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes, slices.Clone(s.back)
+}

@@ -104,7 +104,7 @@ func testGracefulStop(t *testing.T, figures *report) {
 	w := newWorld(t, 8, 20)
 	a, b := w.config(0), w.config(1)
 	a.Every, b.Every = 30, 30 // so that the last ones are stored in the shutdown
-	first, _ := w.start(a, newFaults()), w.start(b, newFaults())
+	first, second := w.start(a, newFaults()), w.start(b, newFaults())
 	w.settled(a.Name, b.Name)
 	w.hub.rate(20)
 	time.Sleep(time.Second)
@@ -115,29 +115,36 @@ func testGracefulStop(t *testing.T, figures *report) {
 	first.finish(t)
 	ended := time.Since(stopped)
 	require.Empty(t, w.of(a.Name), "relinquished when Run returned")
-	var took time.Duration
-	eventually(t, "the other one reads them", func() bool {
-		taken := w.ledger.firstSince(b.Name, stopped)
-		took = 0
-		for _, id := range moving {
-			e, ok := taken[id]
-			if !ok {
-				return false
-			}
-			took = max(took, e.at.Sub(stopped))
-		}
-		return true
-	})
+	took := w.taken(b.Name, stopped, moving)
 	w.resumed(a.Name, b.Name, stopped, moving)
 	w.hub.rate(0)
 	w.settled(b.Name)
-	for range 2 { // a batch of less than 30 is checkpointed by the next
-		w.hub.appendAll(30)
-	}
+	w.handled()
+	second.finish(t) // which stores the checkpoints that are open
 	w.complete()
 	_, duplicates, stale := w.ledger.count()
 	figures.add("graceful stop", fmt.Sprintf("one of two, %d of %d partitions, expiry %v", len(moving), len(w.hub.partitions), a.Expiry),
 		fmt.Sprintf("stopped after %s, all read by the other after %s, %d duplicates, %d stale checkpoints", seconds(ended), seconds(took), duplicates-before, stale))
+}
+
+// taken waits until an owner has read each of the partitions, and returns how
+// long that took.
+func (w *world) taken(by string, since time.Time, partitions []string) time.Duration {
+	w.t.Helper()
+	var took time.Duration
+	eventually(w.t, "the other one reads them", func() bool {
+		first := w.ledger.firstSince(by, since)
+		took = 0
+		for _, id := range partitions {
+			e, read := first[id]
+			if !read {
+				return false
+			}
+			took = max(took, e.at.Sub(since))
+		}
+		return true
+	})
+	return took
 }
 
 // of are the partitions of an owner.
@@ -179,19 +186,7 @@ func testKilledOwner(t *testing.T, figures *report) {
 	_, before, _ := w.ledger.count()
 	first.kill(t)
 	killed := time.Now()
-	var took time.Duration
-	eventually(t, "the other one reads them", func() bool {
-		taken := w.ledger.firstSince(b.Name, killed)
-		took = 0
-		for _, id := range moving {
-			e, ok := taken[id]
-			if !ok {
-				return false
-			}
-			took = max(took, e.at.Sub(killed))
-		}
-		return true
-	})
+	took := w.taken(b.Name, killed, moving)
 	w.resumed(a.Name, b.Name, killed, moving)
 	w.hub.rate(0)
 	w.complete()

@@ -150,14 +150,22 @@ func (w *world) checkpoints() map[string]int64 {
 	return m
 }
 
-// complete waits until every event up to now was handled and checkpointed.
-func (w *world) complete() {
+// handled waits until every event up to now was handled, and returns the last
+// ones.
+func (w *world) handled() (last map[string]int64) {
 	w.t.Helper()
-	last := make(map[string]int64)
+	last = make(map[string]int64)
 	for _, id := range w.hub.partitions {
 		last[id] = w.hub.last(id)
 		eventually(w.t, "events of partition "+id, func() bool { return w.ledger.missing(id, w.hub.before[id], last[id]) == 0 })
 	}
+	return last
+}
+
+// complete waits until every event up to now was handled and checkpointed.
+func (w *world) complete() {
+	w.t.Helper()
+	last := w.handled()
 	eventually(w.t, "checkpoints at the last event", func() bool { return maps.Equal(last, w.checkpoints()) })
 }
 

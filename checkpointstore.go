@@ -83,7 +83,7 @@ import "context"
 //
 // # Order
 //
-// Lists are sorted by nothing in particular. A list that begins after a write
+// Lists are in no particular order. A list that begins after a write
 // has returned shows that write or a later one.
 type CheckpointStore interface {
 	// ListOwnership returns the ownership records of a scope, relinquished ones

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
@@ -77,48 +78,60 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership) (won Owner
 	if err := ctx.Err(); err != nil {
 		return Ownership{}, false, err
 	}
-	name := s.ownershipBlob(o)
-	b, m := s.blob(name), layout.OwnershipMetadata(o.OwnerID)
 	var on string
-	var a answer
-	if o.ETag == nil {
-		a = create(ctx, b, m)
-	} else {
+	if o.ETag != nil {
 		on = layout.ETag(string(*o.ETag))
-		a = replace(ctx, b, m, on)
-		if a.outcome == absent {
-			s.settings.logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", name))
-			a = create(ctx, b, m)
-		}
 	}
-	now := record{etag: a.etag, lastModified: a.lastModified}
-	switch a.outcome {
-	case stored:
-	case refused:
-		s.lost(ctx, name, o)
+	name := s.ownershipBlob(o)
+	b := s.blob(name)
+	now, ok, err := decide(ctx, b, o.OwnerID, on, s.send(ctx, b, name, o.OwnerID, on))
+	switch {
+	case err != nil:
+		return Ownership{}, false, err
+	case !ok:
+		s.settings.logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", name), slog.String("owner", o.OwnerID))
 		return Ownership{}, false, nil
-	case unanswered:
-		if ctx.Err() != nil {
-			return Ownership{}, false, ctx.Err()
-		}
-		r, rerr := read(ctx, b)
-		switch {
-		case rerr != nil:
-			return Ownership{}, false, a.err
-		case r.etag != "" && r.etag != on && layout.OwnerID(r.metadata) == o.OwnerID:
-			now = r
-		case a.lost:
-			s.lost(ctx, name, o)
-			return Ownership{}, false, nil
-		default:
-			return Ownership{}, false, a.err
-		}
-	default: // failed, or absent after a create
-		return Ownership{}, false, a.err
 	}
 	p := s.records.of(s.scope(o.scope()).Prefix(layout.Checkpoint), o.PartitionID)
 	s.records.won(p, on, now.etag, o.OwnerID == "")
 	return claimed(o, now), true, nil
+}
+
+// send writes the owner, on condition that the blob has that ETag or, without
+// one or if somebody deleted it, that there is no blob.
+func (s *BlobCheckpointStore) send(ctx context.Context, b *blockblob.Client, name, ownerID, on string) answer {
+	m := layout.OwnershipMetadata(ownerID)
+	if on != "" {
+		if a := replace(ctx, b, m, on); a.outcome != absent {
+			return a
+		}
+		s.settings.logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", name))
+	}
+	return create(ctx, b, m)
+}
+
+// decide tells whether a claim was won, from its answer and, if that may be
+// wrong, from the blob.
+func decide(ctx context.Context, b *blockblob.Client, ownerID, on string, a answer) (now record, won bool, err error) {
+	switch a.outcome {
+	case stored:
+		return record{etag: a.etag, lastModified: a.lastModified}, true, nil
+	case refused:
+		return record{}, false, nil
+	case unanswered:
+		if err := ctx.Err(); err != nil {
+			return record{}, false, err
+		}
+		r, err := read(ctx, b)
+		switch {
+		case err != nil:
+		case r.etag != "" && r.etag != on && layout.OwnerID(r.metadata) == ownerID:
+			return r, true, nil
+		case a.lost:
+			return record{}, false, nil
+		}
+	}
+	return record{}, false, a.err
 }
 
 // claimed is a copy of the claim with the record's new state.
@@ -126,10 +139,6 @@ func claimed(o Ownership, now record) Ownership {
 	etag := azcore.ETag(now.etag)
 	o.ETag, o.LastModifiedTime = &etag, now.lastModified
 	return o
-}
-
-func (s *BlobCheckpointStore) lost(ctx context.Context, name string, o Ownership) {
-	s.settings.logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", name), slog.String("owner", o.OwnerID))
 }
 
 // inParallel calls do for 0 to n-1, at most limit at once, and returns when all

@@ -80,8 +80,9 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 		return nil
 	}
 	at := place{checkpoint.PartitionID, prefix + checkpoint.PartitionID, writeBlob}
-	if errors.Is(err, ErrStaleCheckpoint) {
-		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrStaleCheckpoint, Detail: err.(*staleError).detail}
+	var stale *staleError
+	if errors.As(err, &stale) {
+		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrStaleCheckpoint, Detail: stale.detail}
 	}
 	return s.failure(op, at, err)
 }
@@ -189,11 +190,10 @@ func (p *partition) wrote(u *fence.Update, a answer) fence.Step {
 	return p.fence.Refused(u)
 }
 
-// staleError is [ErrStaleCheckpoint] with the positions.
+// staleError is what an [ErrStaleCheckpoint] says.
 type staleError struct{ detail string }
 
-func (e *staleError) Error() string        { return ErrStaleCheckpoint.Error() + ": " + e.detail }
-func (e *staleError) Is(target error) bool { return target == ErrStaleCheckpoint }
+func (e *staleError) Error() string { return e.detail }
 
 func (p *partition) stale(given int64, read fence.Record) error {
 	if read.ETag != "" {

@@ -20,9 +20,15 @@
 //
 // # At least once
 //
-// The store makes a position neither too early nor lost, it cannot make it
-// exact: events handled after the last checkpoint are handled again by whoever
-// takes the partition over. Handlers must bear duplicates.
+// A position that was stored is not lost, but it is not exact either: events
+// handled after the last checkpoint are handled again by whoever takes the
+// partition over. Handlers must bear duplicates.
+//
+// # Around it
+//
+// The module github.com/ea947076/checkpointstore/processor hands a store to
+// azeventhubs.NewProcessor. Package memstore keeps the contract in memory, and
+// package storetest is its conformance suite.
 package checkpointstore
 
 import "context"

@@ -21,28 +21,30 @@ const mostSteps = 100
 // and resumed, a handler that ends late, a write that the network delayed.
 //
 // It does not look at the ownership. Instead, each write is conditional on the
-// state of the checkpoint that this store knows of: the one that it saw first in
-// its tenure of the partition, or wrote last. A tenure begins when this store
-// claims the partition from another state than that of its own last claim, or
-// after it relinquished it; without claims through this store there is one
-// tenure. Then:
+// state of the checkpoint that this store knows of: the one that ListCheckpoints
+// or GetCheckpoint showed first in its tenure of the partition, or that it wrote
+// last. A tenure begins when this store claims the partition from another state
+// than that of its own last claim, or after it relinquished it; without claims
+// through this store there is one tenure. Then:
 //
 //   - nobody else has written since: the position is stored, also one behind
 //     what was seen, as after the hub was recreated or an operator rewound;
-//   - somebody else has: it is stored if it is ahead of theirs, it counts as
-//     stored if it is the same, and otherwise it is [ErrStaleCheckpoint] and
-//     nothing changes;
+//   - somebody else has, or nobody looked in this tenure: it is stored if it is
+//     ahead of what is there, it counts as stored if it is the same, and
+//     otherwise it is [ErrStaleCheckpoint] and nothing changes (without claims,
+//     nobody needs to have looked);
 //   - it is behind what this store itself wrote last in the tenure:
 //     [ErrStaleCheckpoint], and nothing is sent.
 //
 // [UpdateCheckpointOptions].Rewind stores any position. With
 // [BlobCheckpointStoreOptions].Unfenced all of this is off, and the last writer
 // wins. A record of another package without a sequence number is ahead of
-// nothing. A handler of an earlier tenure cannot be told from one of this tenure
-// until this one has written: end it before the partition is claimed anew. On
-// [ErrStaleCheckpoint] an owner can go on reading, and stop when its
-// partition client says that the partition was lost: the position that is stored
-// is further on than its own.
+// nothing. Once somebody looked, a handler of an earlier tenure cannot be told
+// from one of this tenure until this one has written: end it before.
+//
+// On [ErrStaleCheckpoint] an owner can go on reading, and stop when its partition
+// client says that the partition was lost: the position that is stored is further
+// on than its own.
 //
 // Not errors: that the position is stored already, and a checkpoint that does
 // not exist or was deleted, which is created. Errors: [ErrInvalidArgument],

@@ -28,6 +28,11 @@
 //   - Behind a position that this store wrote itself: stale, nothing is sent.
 //   - Behind a baseline that it has only seen: accepted. A recreated hub starts
 //     at 0 again, and an operator may have rewound.
+//   - No baseline, and the tenure began with a win: read, and compare. Who starts
+//     to read a partition looks where first; an update without that look comes
+//     from a handler of before, which a Processor that wins the partition back
+//     does not start anew.
+//   - No baseline otherwise (nobody claims): what is read is the baseline.
 //   - Somebody else has written since the baseline: read, and compare. Ahead of
 //     it: write on what was read, until decided. The same position: done. Behind
 //     it: stale.
@@ -36,8 +41,8 @@
 // # Limits
 //
 // An update carries no owner, only its partition. One that begins when its store
-// has won the partition anew, and has neither written nor been refused yet, is
-// taken for the new tenure's: a handler from before may then move a position
+// has won the partition anew and looked where it stands, and has not written yet,
+// is taken for the new tenure's: a handler from before may then move a position
 // back that was only seen. A renewal whose outcome was never learned makes the
 // next one look like a new tenure.
 package fence
@@ -58,7 +63,7 @@ type Partition struct {
 	lastWin      string // the ETag of the ownership record that this store won last
 	relinquished bool   // whether that win gave the partition up
 
-	tenure   int  // which one it is
+	tenure   int  // which one it is; 0 until the first win
 	known    bool // whether there is a baseline
 	baseline Record
 	wrote    bool // whether this store wrote the baseline, rather than saw it
@@ -118,6 +123,7 @@ type state int
 
 const (
 	toBaseline state = iota // reading for a baseline
+	toStart                 // reading for one in a tenure that a win began
 	writing                 // a write is out
 	toCompare               // reading, because a condition was not met
 	toResolve               // reading, because the write's answer is missing
@@ -127,8 +133,11 @@ const (
 func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
 	u := Update{tenure: p.tenure, sequenceNumber: sequenceNumber, rewind: rewind}
 	switch {
-	case !p.known:
+	case !p.known && p.tenure == 0:
 		u.state = toBaseline
+		return u, Step{Action: Read}
+	case !p.known:
+		u.state = toStart
 		return u, Step{Action: Read}
 	case p.wrote && !rewind && sequenceNumber < p.baseline.SequenceNumber:
 		return u, Step{Action: Stale}
@@ -140,13 +149,14 @@ func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
 // replaced as it is only if it is the baseline then: not if another list or
 // update was faster, and not in another tenure than the update's own.
 func (p *Partition) Found(u *Update, r Record) Step {
-	firstSight := u.state == toBaseline && u.tenure == p.tenure
-	if firstSight {
+	own := u.tenure == p.tenure
+	if own && u.state == toBaseline {
 		p.Saw(r)
+		if p.baseline == r && !p.wrote {
+			return u.write(r)
+		}
 	}
 	switch {
-	case firstSight && p.baseline == r && !p.wrote:
-		return u.write(r)
 	case !r.absent() && r.Readable && r.SequenceNumber == u.sequenceNumber:
 		p.Wrote(u, r.ETag)
 		return Step{Action: Done}
@@ -154,6 +164,8 @@ func (p *Partition) Found(u *Update, r Record) Step {
 		return Step{Action: Stale}
 	case u.state == toResolve:
 		return Step{Action: Failed}
+	case own && u.state == toStart:
+		p.Saw(r)
 	}
 	return u.write(r)
 }

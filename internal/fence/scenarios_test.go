@@ -255,3 +255,39 @@ func TestNoClaims(t *testing.T) {
 	end, requests = b.update(&p, 6)
 	b.expect(t, "then on", 6, end, requests, Done, Replace)
 }
+
+// TestUpdateBeforeTheFirstLook: in a tenure that a win began, an update that
+// nobody looked for is compared; where nobody claims, what it reads is the
+// baseline.
+func TestUpdateBeforeTheFirstLook(t *testing.T) {
+	stored := Record{ETag: "e1", SequenceNumber: 20, Readable: true}
+	for name, c := range map[string]struct {
+		won    bool
+		at     int64
+		rewind bool
+		found  Record
+		want   Step
+	}{
+		"nobody claims, behind":  {false, 11, false, stored, Step{Action: Replace, ETag: "e1"}},
+		"won, behind":            {true, 11, false, stored, Step{Action: Stale}},
+		"won, behind, rewind":    {true, 11, true, stored, Step{Action: Replace, ETag: "e1"}},
+		"won, the same position": {true, 20, false, stored, Step{Action: Done}},
+		"won, ahead":             {true, 21, false, stored, Step{Action: Replace, ETag: "e1"}},
+		"won, no record":         {true, 11, false, Record{}, Step{Action: Create}},
+		"won, no position":       {true, 11, false, Record{ETag: "e1"}, Step{Action: Replace, ETag: "e1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p Partition
+			if c.won {
+				p.Won("", "o1", false)
+			}
+			u, step := p.Begin(c.at, c.rewind)
+			if step != (Step{Action: Read}) {
+				t.Fatalf("the first step is %v", step)
+			}
+			if got := p.Found(&u, c.found); got != c.want {
+				t.Errorf("the step is %v, want %v", got, c.want)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package processor_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"strings"
 	"testing"
@@ -16,16 +17,7 @@ import (
 )
 
 // consume reads an event hub until ctx is done.
-func consume(ctx context.Context, eventHub, storage string) error {
-	client, err := azeventhubs.NewConsumerClientFromConnectionString(eventHub, "", azeventhubs.DefaultConsumerGroup, nil)
-	if err != nil {
-		return err
-	}
-	defer client.Close(context.Background())
-	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(storage, "checkpoints", nil)
-	if err != nil {
-		return err
-	}
+func consume(ctx context.Context, client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore) error {
 	adapted := processor.Adapt(store, nil)
 	return processor.Run(ctx, &processor.RunOptions{
 		NewProcessor: func(context.Context) (*azeventhubs.Processor, error) {
@@ -49,10 +41,19 @@ func consume(ctx context.Context, eventHub, storage string) error {
 func ExampleRun() {
 	ctx, stop := context.WithCancel(context.Background())
 	stop() // at once; signal.NotifyContext is what a program wants
-	err := consume(ctx,
+	client, err := azeventhubs.NewConsumerClientFromConnectionString(
 		"Endpoint=sb://127.0.0.1:5672;SharedAccessKeyName=any;SharedAccessKey=any;EntityPath=hub;UseDevelopmentEmulator=true",
-		"UseDevelopmentStorage=true")
-	fmt.Println(err)
+		"", azeventhubs.DefaultConsumerGroup, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close(context.Background())
+	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString("UseDevelopmentStorage=true", "checkpoints", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	fmt.Println(consume(ctx, client, store))
 	// Output: <nil>
 }
 

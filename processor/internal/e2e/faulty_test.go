@@ -115,7 +115,7 @@ func testStorageGone(t *testing.T, figures *report) {
 			w.settled(a.Name, b.Name)
 			w.hub.rate(10)
 			seen := w.watch()
-			outage := 3 * a.Expiry
+			outage := a.Expiry + max(a.Expiry/2, 12*time.Second) // 18 s and, with the default times, 90 s
 			f.gone.Store(true)
 			time.Sleep(outage / 2)
 			middle := time.Now()

@@ -65,12 +65,17 @@ func (w *world) look(official bool) {
 	require.NoError(w.t, err)
 }
 
-// config is an owner with short times.
+// config is an owner with short times or, with E2E_DEFAULTS, with those that a
+// Processor has by default.
 func (w *world) config(i int) config {
-	return config{
+	c := config{
 		Name: ownerName(i), Hub: w.hub.connection, Storage: w.storage, Container: w.container, Before: w.hub.before,
 		Greedy: true, Interval: 300 * time.Millisecond, Expiry: 6 * time.Second,
 	}
+	if os.Getenv("E2E_DEFAULTS") != "" {
+		c.Interval, c.Expiry = 10*time.Second, time.Minute
+	}
+	return c
 }
 
 // owners are who owns what, by partition, without those who relinquished.

@@ -18,8 +18,9 @@ type Checkpoint struct {
 	PartitionID             string
 
 	// Offset is the event's offset, opaque text: up to 2048 bytes of printable
-	// ASCII, without spaces around it or several in a row. Nil where none is known. The texts that other packages write
-	// for "none" ("", "no offset", "None") count as nil.
+	// ASCII, without spaces around it or several in a row. Nil where none is
+	// known. The texts that other packages write for "none" ("", "no offset",
+	// "None") count as nil.
 	Offset *string
 
 	// SequenceNumber is the event's sequence number, by which positions are
@@ -48,7 +49,7 @@ func (c Checkpoint) Validate() error {
 }
 
 func (c Checkpoint) scope() layout.Scope {
-	return layout.Scope{Namespace: c.FullyQualifiedNamespace, EventHub: c.EventHubName, ConsumerGroup: c.ConsumerGroup}
+	return scopeOf(c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup)
 }
 
 // GetCheckpointOptions has no fields yet.
@@ -75,7 +76,7 @@ type GetCheckpointOptions struct{}
 // the names as typed, at the same time.
 func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListCheckpointsOptions) ([]Checkpoint, error) {
 	const op = "ListCheckpoints"
-	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
 	if err := invalid("", asTyped.Check()); err != nil {
 		return nil, named(op, err)
 	}
@@ -107,7 +108,7 @@ func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifie
 // request, Get Blob Properties, and one for the name as typed where that differs.
 func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetCheckpointOptions) (Checkpoint, error) {
 	const op = "GetCheckpoint"
-	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
 	if err := invalid(partitionID, checkPartition(asTyped, partitionID)); err != nil {
 		return Checkpoint{}, named(op, err)
 	}
@@ -122,7 +123,7 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 		if r.etag == "" {
 			return nil, nil
 		}
-		r.name = at.blobName
+		r.name, r.partitionID = at.blobName, partitionID
 		return []record{r}, nil
 	}, func(prefix string, found []record, mark uint64) {
 		s.records.read(prefix, partitionID, found, mark)

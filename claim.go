@@ -89,7 +89,7 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership) (won Owner
 	case err != nil:
 		return Ownership{}, false, err
 	case !ok:
-		s.settings.logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", name), slog.String("owner", o.OwnerID))
+		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", name), slog.String("owner", o.OwnerID))
 		return Ownership{}, false, nil
 	}
 	p := s.records.of(s.scope(o.scope()).Prefix(layout.Checkpoint), o.PartitionID)
@@ -105,7 +105,7 @@ func (s *BlobCheckpointStore) send(ctx context.Context, b *blockblob.Client, nam
 		if a := replace(ctx, b, m, on); a.outcome != absent {
 			return a
 		}
-		s.settings.logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", name))
+		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", name))
 	}
 	return create(ctx, b, m)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -213,6 +214,19 @@ func TestRefusedConstruction(t *testing.T) {
 			require.ErrorContains(t, c.err, c.says)
 			requireNoSecret(t, c.err)
 		})
+	}
+}
+
+func TestEnsureContainerAllowsNoAnonymousAccess(t *testing.T) {
+	service := fake.New()
+	service.DeleteContainer()
+	transport := &seen{inner: service}
+	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: azcore.ClientOptions{Transport: transport}})
+	require.NoError(t, err)
+	require.NoError(t, store.EnsureContainer(context.Background(), nil))
+	require.Equal(t, http.MethodPut, transport.last.Method)
+	for name := range transport.last.Header {
+		require.NotEqual(t, "x-ms-blob-public-access", strings.ToLower(name))
 	}
 }
 

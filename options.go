@@ -102,17 +102,14 @@ type BlobCheckpointStoreOptions struct {
 }
 
 // settings are the options with their defaults in place.
-type settings struct {
-	BlobCheckpointStoreOptions
-	logger *slog.Logger
-}
+type settings BlobCheckpointStoreOptions
 
 // apply checks the options and fills in the defaults. built tells whether the
 // store builds the client itself.
 func (o *BlobCheckpointStoreOptions) apply(built bool) (settings, error) {
 	s := settings{}
 	if o != nil {
-		s.BlobCheckpointStoreOptions = *o
+		s = settings(*o)
 	}
 	if err := s.check(built); err != nil {
 		return settings{}, &Error{Op: "options", Kind: ErrInvalidArgument, Detail: err.Error()}
@@ -129,9 +126,8 @@ func (o *BlobCheckpointStoreOptions) apply(built bool) (settings, error) {
 			s.MaxConcurrency = DefaultMaxConcurrency
 		}
 	}
-	s.logger = s.Logger
-	if s.logger == nil {
-		s.logger = slog.New(slog.DiscardHandler)
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
 	}
 	return s, nil
 }

@@ -19,7 +19,8 @@ type Ownership struct {
 	PartitionID             string
 
 	// OwnerID is who owns the partition: up to 2048 bytes of printable ASCII,
-	// without spaces around it or several in a row. Empty means relinquished: free to be claimed at once.
+	// without spaces around it or several in a row. Empty means relinquished:
+	// free to be claimed at once.
 	OwnerID string
 
 	// LastModifiedTime is when the record was written last, by the store's
@@ -49,7 +50,7 @@ func (o Ownership) Validate() error {
 }
 
 func (o Ownership) scope() layout.Scope {
-	return layout.Scope{Namespace: o.FullyQualifiedNamespace, EventHub: o.EventHubName, ConsumerGroup: o.ConsumerGroup}
+	return scopeOf(o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup)
 }
 
 // GetOwnershipOptions has no fields yet.
@@ -74,7 +75,7 @@ type GetOwnershipOptions struct{}
 // warnings.
 func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error) {
 	const op = "ListOwnership"
-	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
 	if err := invalid("", asTyped.Check()); err != nil {
 		return nil, named(op, err)
 	}
@@ -87,8 +88,7 @@ func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedN
 	}
 	ownerships := make([]Ownership, 0, len(found))
 	for _, r := range found {
-		id, _ := layout.PartitionID(prefix, r.name)
-		ownerships = append(ownerships, ownershipOf(asTyped, id, r))
+		ownerships = append(ownerships, ownershipOf(asTyped, r.partitionID, r))
 	}
 	s.warnOfOtherSpelling(ctx, asTyped)
 	return ownerships, nil
@@ -102,7 +102,7 @@ func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedN
 // request, Get Blob Properties.
 func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetOwnershipOptions) (Ownership, error) {
 	const op = "GetOwnership"
-	asTyped := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
 	if err := invalid(partitionID, checkPartition(asTyped, partitionID)); err != nil {
 		return Ownership{}, named(op, err)
 	}

@@ -75,11 +75,9 @@ func (r *records) mark() uint64 {
 func (r *records) listed(prefix string, found []record, mark uint64) {
 	seen := make(map[*partition]bool, len(found))
 	for _, f := range found {
-		if id, ok := layout.PartitionID(prefix, f.name); ok {
-			p := r.of(prefix, id)
-			p.saw(f, mark)
-			seen[p] = true
-		}
+		p := r.of(prefix, f.partitionID)
+		p.saw(f, mark)
+		seen[p] = true
 	}
 	for _, p := range r.all(prefix) {
 		if !seen[p] {

@@ -125,7 +125,8 @@ func (a *attempts) answer(etag *azcore.ETag, lastModified *time.Time, err error)
 
 // record is a blob as it was read.
 type record struct {
-	name         string
+	name         string // empty if there is no blob, or one that was asked for by name
+	partitionID  string // likewise
 	metadata     layout.Metadata
 	etag         string // in the form of [layout.ETag]; empty if there is no blob
 	lastModified time.Time
@@ -144,7 +145,7 @@ func read(ctx context.Context, b *blockblob.Client) (record, error) {
 	if resp.ETag == nil {
 		return record{}, errors.New("the service's answer has no ETag")
 	}
-	return newRecord("", resp.Metadata, resp.ETag, resp.LastModified), nil
+	return newRecord(resp.Metadata, resp.ETag, resp.LastModified), nil
 }
 
 // list reads the direct children of a prefix: List Blobs, all pages. Directory
@@ -167,7 +168,8 @@ func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record
 			if item == nil || item.Name == nil || layout.IsDirectory(item.Metadata) {
 				continue
 			}
-			if _, child := layout.PartitionID(prefix, *item.Name); !child {
+			id, child := layout.PartitionID(prefix, *item.Name)
+			if !child {
 				continue
 			}
 			var etag *azcore.ETag
@@ -175,14 +177,16 @@ func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record
 			if item.Properties != nil {
 				etag, lastModified = item.Properties.ETag, item.Properties.LastModified
 			}
-			records = append(records, newRecord(*item.Name, item.Metadata, etag, lastModified))
+			r := newRecord(item.Metadata, etag, lastModified)
+			r.name, r.partitionID = *item.Name, id
+			records = append(records, r)
 		}
 	}
 	return records, nil
 }
 
-func newRecord(name string, m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) record {
-	r := record{name: name, metadata: m}
+func newRecord(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) record {
+	r := record{metadata: m}
 	if etag != nil {
 		r.etag = layout.ETag(string(*etag))
 	}

@@ -3,6 +3,7 @@ package checkpointstore
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,17 +13,11 @@ import (
 // What has to do with names that were written as typed: reading the checkpoints
 // under them, and telling of owners under them.
 
-// found is a checkpoint blob with its partition.
-type found struct {
-	partitionID string
-	record
-}
-
 // newest reads the checkpoints under the store's spelling of a scope and, where
 // it differs, under the names as typed, and returns for each partition the one
 // that was modified last. Only what stands under the store's spelling is a
 // baseline for its writes.
-func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix string) ([]record, error), saw func(prefix string, found []record, mark uint64)) ([]found, error) {
+func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix string) ([]record, error), saw func(prefix string, found []record, mark uint64)) ([]record, error) {
 	prefixes := []string{s.scope(asTyped).Prefix(layout.Checkpoint)}
 	if other, differs := s.otherScope(asTyped); differs {
 		prefixes = append(prefixes, other.Prefix(layout.Checkpoint))
@@ -38,37 +33,34 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 	}
 	saw(prefixes[0], results[0], mark)
 
-	var all []found
+	var all []record
 	at := make(map[string]int)
-	for i, records := range results {
-		for _, r := range records {
-			id, _ := layout.PartitionID(prefixes[i], r.name)
-			j, known := at[id]
-			switch {
-			case !known:
-				at[id] = len(all)
-				all = append(all, found{id, r})
-			case r.lastModified.After(all[j].lastModified):
-				all[j] = found{id, r}
-			}
+	for _, r := range slices.Concat(results...) {
+		j, known := at[r.partitionID]
+		switch {
+		case !known:
+			at[r.partitionID] = len(all)
+			all = append(all, r)
+		case r.lastModified.After(all[j].lastModified):
+			all[j] = r
 		}
 	}
 	return all, nil
 }
 
 // checkpointOf is the checkpoint in a blob, in the caller's spelling.
-func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.Scope, f found) Checkpoint {
-	offset, sequenceNumber := layout.Position(f.metadata)
+func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.Scope, r record) Checkpoint {
+	offset, sequenceNumber := layout.Position(r.metadata)
 	if offset == nil && sequenceNumber == nil {
-		s.settings.logger.LogAttrs(ctx, slog.LevelWarn,
+		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
-			slog.String("blob", f.name))
+			slog.String("blob", r.name))
 	}
 	return Checkpoint{
 		ConsumerGroup:           asTyped.ConsumerGroup,
 		EventHubName:            asTyped.EventHub,
 		FullyQualifiedNamespace: asTyped.Namespace,
-		PartitionID:             f.partitionID,
+		PartitionID:             r.partitionID,
 		Offset:                  offset,
 		SequenceNumber:          sequenceNumber,
 	}
@@ -111,7 +103,7 @@ func (w *spellingWatch) due(scope layout.Scope, now time.Time) bool {
 // under the names as typed, where this store does not see them.
 func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped layout.Scope) {
 	other, differs := s.otherScope(asTyped)
-	if !differs || !s.settings.logger.Enabled(ctx, slog.LevelWarn) || !s.spellings.due(asTyped, s.now()) {
+	if !differs || !s.settings.Logger.Enabled(ctx, slog.LevelWarn) || !s.spellings.due(asTyped, s.now()) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -119,7 +111,7 @@ func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped l
 	prefix := other.Prefix(layout.Ownership)
 	found, err := s.list(ctx, prefix)
 	if err != nil {
-		s.settings.logger.LogAttrs(ctx, slog.LevelDebug, "could not look for owners under the names as typed",
+		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "could not look for owners under the names as typed",
 			slog.String("prefix", prefix), slog.String("error", describe(err)))
 		return
 	}
@@ -128,14 +120,13 @@ func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped l
 	for _, r := range found {
 		if id := layout.OwnerID(r.metadata); id != "" && s.now().Sub(r.lastModified) < liveFor {
 			live++
-			owner = id
-			partition, _ = layout.PartitionID(prefix, r.name)
+			owner, partition = id, r.partitionID
 		}
 	}
 	if live == 0 {
 		return
 	}
-	s.settings.logger.LogAttrs(ctx, slog.LevelWarn,
+	s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 		"a consumer that writes names as typed (the official Go, Java or Rust store) owns partitions that this store hands out too: both read them; stop it, or set BlobNamingVerbatim here",
 		slog.String("theirs", prefix),
 		slog.String("ours", s.scope(asTyped).Prefix(layout.Ownership)),

@@ -33,8 +33,12 @@ func ValidateClaims(ownerships []Ownership) error {
 // ValidateScope returns an error of the kind [ErrInvalidArgument] if a store
 // cannot hold records of that namespace, event hub and consumer group.
 func ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup string) error {
-	scope := layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
+	scope := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
 	return invalid("", scope.Check())
+}
+
+func scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup string) layout.Scope {
+	return layout.Scope{Namespace: fullyQualifiedNamespace, EventHub: eventHubName, ConsumerGroup: consumerGroup}
 }
 
 func checkPartition(scope layout.Scope, id string) error {

@@ -124,10 +124,7 @@ func (a *adapter) remember(asked, won, undecided []checkpointstore.Ownership) {
 	winners, unsure := byPartition(won), byPartition(undecided)
 	for _, r := range asked {
 		s := a.scope(namesOf(r))
-		o := s.owners[r.OwnerID]
-		if o == nil { // it ended in the meantime
-			o = s.owner(r.OwnerID)
-		}
+		o := s.owner(r.OwnerID) // a new one if it ended in the meantime
 		h := o.held[r.PartitionID]
 		w, isWon := winners[r.PartitionID]
 		_, isUnsure := unsure[r.PartitionID]

@@ -26,6 +26,9 @@ type BlobCheckpointStore struct {
 	location  location
 	transport *http.Transport // the one that the store made, or nil
 
+	// decodesLists tells that the client has the policy [decodeLists].
+	decodesLists bool
+
 	records   records
 	spellings spellingWatch
 	now       func() time.Time
@@ -50,7 +53,7 @@ func NewBlobCheckpointStore(client *container.Client, options *BlobCheckpointSto
 	if client == nil {
 		return nil, invalidConstruction("the container client is nil")
 	}
-	return newStore(client, s, nil)
+	return newStore(client, s)
 }
 
 // NewBlobCheckpointStoreFromConnectionString makes a store from the connection
@@ -147,20 +150,24 @@ func (s settings) build(newClient func(*container.ClientOptions) (*container.Cli
 	if err != nil {
 		return nil, &Error{Op: "new store", Kind: ErrInvalidArgument, Detail: describe(err), Err: redact(err)}
 	}
-	return newStore(client, s, transport)
+	store, err := newStore(client, s)
+	if err != nil {
+		return nil, err
+	}
+	store.transport, store.decodesLists = transport, true
+	return store, nil
 }
 
-func newStore(client *container.Client, s settings, transport *http.Transport) (*BlobCheckpointStore, error) {
+func newStore(client *container.Client, s settings) (*BlobCheckpointStore, error) {
 	u, err := parseURL(client.URL())
 	if err != nil {
 		return nil, err
 	}
 	return &BlobCheckpointStore{
-		client:    client,
-		settings:  s,
-		location:  locationOf(u),
-		transport: transport,
-		now:       time.Now,
+		client:   client,
+		settings: s,
+		location: locationOf(u),
+		now:      time.Now,
 	}, nil
 }
 

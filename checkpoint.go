@@ -123,7 +123,7 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 		if r.etag == "" {
 			return nil, nil
 		}
-		r.name, r.partitionID = at.blobName, partitionID
+		r.prefix, r.partitionID = prefix, partitionID
 		return []record{r}, nil
 	}, func(prefix string, found []record, mark uint64) {
 		s.records.read(prefix, partitionID, found, mark)

@@ -125,7 +125,7 @@ func decide(ctx context.Context, b *blockblob.Client, ownerID, on string, a answ
 		r, err := read(ctx, b)
 		switch {
 		case err != nil:
-		case r.etag != "" && r.etag != on && layout.OwnerID(r.metadata) == ownerID:
+		case r.etag != "" && r.etag != on && r.values.OwnerID() == ownerID:
 			return r, true, nil
 		case a.lost:
 			return record{}, false, nil

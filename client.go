@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -26,9 +28,10 @@ func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
 	setDefault(&options.Retry.MaxRetryDelay, timeout/2)
 	setDefault(&options.Retry.TryTimeout, timeout*7/30)
 
-	// Clipped, as the caller's slices may be shared.
+	// Clipped or copied, as the caller's slices may be shared. The caller's
+	// policies see what the service sent: the decoder is around them.
 	options.PerCallPolicies = slices.Clip(options.PerCallPolicies)
-	options.PerRetryPolicies = slices.Clip(options.PerRetryPolicies)
+	options.PerRetryPolicies = append([]policy.Policy{policyFunc(decodeLists)}, options.PerRetryPolicies...)
 	if s.APIVersion != "" {
 		options.PerCallPolicies = append(options.PerCallPolicies, apiVersionPolicy(s.APIVersion))
 	}
@@ -37,11 +40,12 @@ func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
 		options.PerCallPolicies = append(options.PerCallPolicies, policyFunc(second.perCall))
 		options.PerRetryPolicies = append(options.PerRetryPolicies, policyFunc(second.perTry))
 	}
-	if options.Transport != nil {
-		return options, nil
+	var transport *http.Transport
+	if options.Transport == nil {
+		transport = newTransport(s.MaxConcurrency)
+		options.Transport = &http.Client{Transport: transport}
 	}
-	transport := newTransport(s.MaxConcurrency)
-	options.Transport = &http.Client{Transport: transport}
+	options.Transport = boundedTransport{options.Transport}
 	return options, transport
 }
 
@@ -69,6 +73,43 @@ func newTransport(connections int) *http.Transport {
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 }
+
+// mostBody bounds the body of an answer. The largest that the service sends is a
+// page of 5000 blobs, each with up to 8 KiB of metadata and a name of up to 1024
+// characters.
+const mostBody = 64 << 20
+
+// boundedTransport ends bodies that are longer than mostBody: azcore reads a body
+// to its end, however long that takes memory.
+type boundedTransport struct{ policy.Transporter }
+
+func (t boundedTransport) Do(req *http.Request) (*http.Response, error) {
+	resp, err := t.Transporter.Do(req)
+	if err == nil && resp.Body != nil && (resp.ContentLength < 0 || resp.ContentLength > mostBody) {
+		resp.Body = &boundedBody{resp.Body, mostBody}
+	}
+	return resp, err
+}
+
+// boundedBody fails once more than left bytes were read.
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, errBodyTooLong
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left+1)])
+	b.left -= int64(n)
+	if b.left < 0 {
+		return n, errBodyTooLong
+	}
+	return n, err
+}
+
+var errBodyTooLong = &notRetriable{fmt.Errorf("the service's answer has more than %d bytes", mostBody)}
 
 // policyFunc makes a policy of a function.
 type policyFunc func(*policy.Request) (*http.Response, error)
@@ -99,6 +140,12 @@ type secondary struct{ host string }
 
 // secondaryTries counts the tries of one request.
 type secondaryTries struct{ n int }
+
+// notRetriable is an error that azcore's retry policy does not retry.
+type notRetriable struct{ error }
+
+func (e *notRetriable) NonRetriable() {}
+func (e *notRetriable) Unwrap() error { return e.error }
 
 // errNotReplicated is retried, at the primary.
 var errNotReplicated = errors.New("the secondary does not have it, which says nothing about the primary")

@@ -45,7 +45,7 @@ func TestDefaultsOfTheClient(t *testing.T) {
 	require.NoError(t, err)
 	options, transport := s.clientOptions()
 	require.Equal(t, DefaultMaxConcurrency, transport.MaxIdleConnsPerHost)
-	require.Same(t, transport, options.Transport.(*http.Client).Transport)
+	require.Same(t, transport, options.Transport.(boundedTransport).Transporter.(*http.Client).Transport)
 	s.ClientOptions.Transport = http.DefaultClient
 	_, transport = s.clientOptions()
 	require.Nil(t, transport, "the caller's transport is not the store's to close")

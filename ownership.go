@@ -126,7 +126,7 @@ func ownershipOf(asTyped layout.Scope, partitionID string, r record) Ownership {
 		EventHubName:            asTyped.EventHub,
 		FullyQualifiedNamespace: asTyped.Namespace,
 		PartitionID:             partitionID,
-		OwnerID:                 layout.OwnerID(r.metadata),
+		OwnerID:                 r.values.OwnerID(),
 		LastModifiedTime:        r.lastModified,
 	}
 	if r.etag != "" {

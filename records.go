@@ -6,7 +6,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/ea947076/checkpointstore/internal/fence"
-	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // records is what a store remembers: one small entry for each partition that it
@@ -120,7 +119,7 @@ func (p *partition) client(s *BlobCheckpointStore, prefix, partitionID string) *
 // saw tells the fence what a read found that set out at mark. A read from before
 // the tenure says nothing about it.
 func (p *partition) saw(found record, mark uint64) {
-	if found.name != "" && found.etag == "" {
+	if found.partitionID != "" && found.etag == "" {
 		return // the service did not say which state it is
 	}
 	p.mu.Lock()
@@ -133,7 +132,7 @@ func (p *partition) saw(found record, mark uint64) {
 // fenced is a checkpoint blob as the fence sees it.
 func fenced(r record) fence.Record {
 	f := fence.Record{ETag: r.etag}
-	if _, n := layout.Position(r.metadata); n != nil {
+	if _, n := r.values.Position(); n != nil {
 		f.SequenceNumber, f.Readable = *n, true
 	}
 	return f

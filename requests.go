@@ -12,13 +12,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// The requests that everything is made of: two conditional writes, an
-// unconditional one, a read of one blob and a list.
+// The requests that everything but lists is made of: two conditional writes, an
+// unconditional one, and a read of one blob.
 
 // outcome is what is known after a write.
 type outcome int
@@ -125,9 +124,9 @@ func (a *attempts) answer(etag *azcore.ETag, lastModified *time.Time, err error)
 
 // record is a blob as it was read.
 type record struct {
-	name         string // empty if there is no blob, or one that was asked for by name
-	partitionID  string // likewise
-	metadata     layout.Metadata
+	prefix       string // of the blob's name; empty if there is no blob, or one that was asked for by name
+	partitionID  string // the rest of it; likewise
+	values       layout.Values
 	etag         string // in the form of [layout.ETag]; empty if there is no blob
 	lastModified time.Time
 }
@@ -148,45 +147,8 @@ func read(ctx context.Context, b *blockblob.Client) (record, error) {
 	return newRecord(resp.Metadata, resp.ETag, resp.LastModified), nil
 }
 
-// list reads the direct children of a prefix: List Blobs, all pages. Directory
-// stubs are left out.
-func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record, error) {
-	var records []record
-	pager := s.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
-		Prefix:  &prefix,
-		Include: container.ListBlobsInclude{Metadata: true},
-	})
-	for pager.More() {
-		page, err := pager.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if page.Segment == nil {
-			continue
-		}
-		for _, item := range page.Segment.BlobItems {
-			if item == nil || item.Name == nil || layout.IsDirectory(item.Metadata) {
-				continue
-			}
-			id, child := layout.PartitionID(prefix, *item.Name)
-			if !child {
-				continue
-			}
-			var etag *azcore.ETag
-			var lastModified *time.Time
-			if item.Properties != nil {
-				etag, lastModified = item.Properties.ETag, item.Properties.LastModified
-			}
-			r := newRecord(item.Metadata, etag, lastModified)
-			r.name, r.partitionID = *item.Name, id
-			records = append(records, r)
-		}
-	}
-	return records, nil
-}
-
 func newRecord(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) record {
-	r := record{metadata: m}
+	r := record{values: layout.ValuesOf(m)}
 	if etag != nil {
 		r.etag = layout.ETag(string(*etag))
 	}

@@ -32,6 +32,9 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 		}
 	}
 	saw(prefixes[0], results[0], mark)
+	if len(prefixes) == 1 {
+		return results[0], nil
+	}
 
 	var all []record
 	at := make(map[string]int)
@@ -50,11 +53,11 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 
 // checkpointOf is the checkpoint in a blob, in the caller's spelling.
 func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.Scope, r record) Checkpoint {
-	offset, sequenceNumber := layout.Position(r.metadata)
+	offset, sequenceNumber := r.values.Position()
 	if offset == nil && sequenceNumber == nil {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
-			slog.String("blob", r.name))
+			slog.String("blob", r.prefix+r.partitionID))
 	}
 	return Checkpoint{
 		ConsumerGroup:           asTyped.ConsumerGroup,
@@ -118,7 +121,7 @@ func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped l
 	var live int
 	var owner, partition string
 	for _, r := range found {
-		if id := layout.OwnerID(r.metadata); id != "" && s.now().Sub(r.lastModified) < liveFor {
+		if id := r.values.OwnerID(); id != "" && s.now().Sub(r.lastModified) < liveFor {
 			live++
 			owner, partition = id, r.partitionID
 		}

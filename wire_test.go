@@ -48,7 +48,11 @@ func TestWire(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			var got strings.Builder
 			for _, c := range cases {
-				fmt.Fprintf(&got, "# %s\n%s\n", c.name, c.run(t))
+				result := c.run(t, newFakeStore)
+				fmt.Fprintf(&got, "# %s\n%s\n", c.name, result)
+				if o := c.options; o.APIVersion == "" && o.SecondaryHost == "" {
+					require.Equal(t, result, c.run(t, newStoreOfClient), "%s, with a client of the caller's, whose lists azblob decodes", c.name)
+				}
 			}
 			path := filepath.Join("testdata", "wire", file+".txt")
 			if *update {
@@ -67,14 +71,14 @@ func TestWire(t *testing.T) {
 	}
 }
 
-func (c wire) run(t *testing.T) string {
+func (c wire) run(t *testing.T, open func(testing.TB, *fake.Service, *checkpointstore.BlobCheckpointStoreOptions) *checkpointstore.BlobCheckpointStore) string {
 	service := fake.New()
 	service.SetClock(func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) })
 	options := c.options
 	if options.MaxConcurrency == 0 {
 		options.MaxConcurrency = 1
 	}
-	store := newFakeStore(t, service, &options)
+	store := open(t, service, &options)
 	if c.before != nil {
 		c.before(t, service, store)
 	}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -24,6 +25,43 @@ const maxValue = 2048
 // Metadata is what azblob takes and gives.
 type Metadata = map[string]*string
 
+// Values are what this format knows of a record's metadata, as text. A key that is
+// missing is the empty text: nobody means anything else by it.
+type Values struct{ ownerID, sequenceNumber, offset, directory string }
+
+// ValuesOf reads metadata. Of keys that differ by case alone the one in lower case
+// counts.
+func ValuesOf(m Metadata) Values {
+	var v Values
+	for key, text := range m {
+		if field := v.Field([]byte(key)); field != nil {
+			*field = deref(text)
+		}
+	}
+	for _, key := range [...]string{keyOwnerID, keySequenceNumber, keyOffset, keyDirectory} {
+		if text, found := m[key]; found {
+			*v.Field([]byte(key)) = deref(text)
+		}
+	}
+	return v
+}
+
+// Field is where the value of a key goes, ignoring case, or nil for a key that
+// means nothing here.
+func (v *Values) Field(key []byte) *string {
+	switch {
+	case bytes.EqualFold(key, []byte(keyOwnerID)):
+		return &v.ownerID
+	case bytes.EqualFold(key, []byte(keySequenceNumber)):
+		return &v.sequenceNumber
+	case bytes.EqualFold(key, []byte(keyOffset)):
+		return &v.offset
+	case bytes.EqualFold(key, []byte(keyDirectory)):
+		return &v.directory
+	}
+	return nil
+}
+
 // OwnershipMetadata is the metadata of an ownership blob. A relinquished one
 // keeps the key, with an empty value: the JavaScript and Python packages fail
 // their whole list without it.
@@ -31,9 +69,9 @@ func OwnershipMetadata(ownerID string) Metadata {
 	return Metadata{keyOwnerID: &ownerID}
 }
 
-// OwnerID reads the owner of an ownership blob. No metadata, no key and no value
+// OwnerID is the owner of an ownership blob. No metadata, no key and no value
 // all mean that the partition is relinquished.
-func OwnerID(m Metadata) string { return value(m, keyOwnerID) }
+func (v Values) OwnerID() string { return v.ownerID }
 
 // CheckpointMetadata is the metadata of a checkpoint blob. Both keys are always
 // written, an absent offset as the empty text, as .NET does: the other packages
@@ -47,10 +85,10 @@ func CheckpointMetadata(sequenceNumber int64, offset *string) Metadata {
 	return Metadata{keySequenceNumber: &number, keyOffset: &text}
 }
 
-// Position reads a checkpoint blob. What no package means as a position is nil:
+// Position is that of a checkpoint blob. What no package means as a position is nil:
 // see [Offset] and [SequenceNumber].
-func Position(m Metadata) (offset *string, sequenceNumber *int64) {
-	return Offset(value(m, keyOffset)), SequenceNumber(value(m, keySequenceNumber))
+func (v Values) Position() (offset *string, sequenceNumber *int64) {
+	return Offset(v.offset), SequenceNumber(v.sequenceNumber)
 }
 
 // Offset is nil for the texts that stand for "no offset": "" and the smallest
@@ -79,20 +117,7 @@ func SequenceNumber(text string) *int64 {
 
 // IsDirectory reports whether a blob is the stub by which accounts with a
 // hierarchical namespace show a directory.
-func IsDirectory(m Metadata) bool { return strings.EqualFold(value(m, keyDirectory), "true") }
-
-// value finds a key ignoring case; exactly lower case wins.
-func value(m Metadata, key string) string {
-	if v, found := m[key]; found {
-		return deref(v)
-	}
-	for k, v := range m {
-		if strings.EqualFold(k, key) {
-			return deref(v)
-		}
-	}
-	return ""
-}
+func (v Values) IsDirectory() bool { return strings.EqualFold(v.directory, "true") }
 
 func deref(v *string) string {
 	if v == nil {

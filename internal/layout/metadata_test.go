@@ -129,7 +129,7 @@ func FuzzPosition(f *testing.F) {
 		if keys := slices.Sorted(maps.Keys(m)); !slices.Equal(keys, []string{"offset", "sequencenumber"}) {
 			t.Fatalf("writes the keys %q", keys)
 		}
-		offset, back := Position(m)
+		offset, back := ValuesOf(m).Position()
 		if back == nil || *back != n {
 			t.Errorf("%d reads back as %s", n, show(back))
 		}
@@ -147,17 +147,17 @@ func FuzzOwnerID(f *testing.F) {
 	f.Add("é", "ownerid", "x")
 	f.Add("a", "owner", "b")
 	f.Fuzz(func(t *testing.T, owner, key, other string) {
-		if got := OwnerID(OwnershipMetadata(owner)); got != owner {
+		if got := ValuesOf(OwnershipMetadata(owner)).OwnerID(); got != owner {
 			t.Errorf("%q reads back as %q", owner, got)
 		}
 		want := ""
 		if strings.EqualFold(key, "ownerid") {
 			want = owner
 		}
-		if got := OwnerID(Metadata{key: &owner, "x" + key: &other}); got != want && !strings.EqualFold("x"+key, "ownerid") {
+		if got := ValuesOf(Metadata{key: &owner, "x" + key: &other}).OwnerID(); got != want && !strings.EqualFold("x"+key, "ownerid") {
 			t.Errorf("%q under the key %q reads as %q, want %q", owner, key, got, want)
 		}
-		OwnerID(Metadata{key: nil})
+		ValuesOf(Metadata{key: nil})
 		if _, found := OwnershipMetadata(owner)["ownerid"]; !found {
 			t.Error("the key is missing")
 		}

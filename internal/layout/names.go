@@ -3,6 +3,7 @@
 package layout
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -40,12 +41,15 @@ func (s Scope) Prefix(kind Kind) string {
 
 // PartitionID takes the partition out of a blob's name. It reports false for a
 // blob that is not a direct child of the prefix.
-func PartitionID(prefix, blobName string) (string, bool) {
-	id, found := strings.CutPrefix(blobName, prefix)
-	if !found || id == "" || strings.Contains(id, "/") {
+func PartitionID(prefix string, blobName []byte) (string, bool) {
+	if len(blobName) <= len(prefix) || string(blobName[:len(prefix)]) != prefix {
 		return "", false
 	}
-	return id, true
+	id := blobName[len(prefix):]
+	if bytes.IndexByte(id, '/') >= 0 {
+		return "", false
+	}
+	return string(id), true
 }
 
 // Check says what is wrong with the scope's three names, if anything.

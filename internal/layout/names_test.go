@@ -32,7 +32,7 @@ func TestPartitionID(t *testing.T) {
 		"ns/hub/group/checkpoint": "", "ns/hub/group/checkpoints/0": "", "ns/hub/group/ownership/0": "",
 		"NS/hub/group/checkpoint/0": "", "": "", "0": "", "x" + prefix + "0": "",
 	} {
-		got, found := PartitionID(prefix, name)
+		got, found := PartitionID(prefix, []byte(name))
 		if got != want || found != (want != "") {
 			t.Errorf("%q is partition %q, %v, want %q", name, got, found, want)
 		}
@@ -113,7 +113,7 @@ func FuzzPartitionID(f *testing.F) {
 	f.Add(".", "..", "\\", "%2F", "a.", " ", "\x00", "\xff")
 	f.Fuzz(func(t *testing.T, ns1, hub1, group1, id1, ns2, hub2, group2, id2 string) {
 		a, b := Scope{ns1, hub1, group1}, Scope{ns2, hub2, group2}
-		PartitionID(ns1, ns2) // any text
+		PartitionID(ns1, []byte(ns2)) // any text
 		if a.Check() != nil || a.CheckPartition(id1) != nil {
 			return
 		}
@@ -123,7 +123,7 @@ func FuzzPartitionID(f *testing.F) {
 		name := func(s Scope, kind Kind, id string) string { return s.Prefix(kind) + id }
 		for _, s := range []Scope{a, a.Lower()} {
 			for _, kind := range []Kind{Ownership, Checkpoint} {
-				if got, found := PartitionID(s.Prefix(kind), name(s, kind, id1)); !found || got != id1 {
+				if got, found := PartitionID(s.Prefix(kind), []byte(name(s, kind, id1))); !found || got != id1 {
 					t.Errorf("%q comes back as %q, %v", id1, got, found)
 				}
 				if n := utf8.RuneCountInString(name(s.Lower(), kind, id1)); n > maxName {

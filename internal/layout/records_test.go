@@ -48,11 +48,11 @@ func TestRecordsOfOtherPackages(t *testing.T) {
 				t.Run(r.Kind+": "+r.Case, func(t *testing.T) {
 					switch r.Kind {
 					case "ownership":
-						if got := OwnerID(r.Metadata); got != r.Want.OwnerID {
+						if got := ValuesOf(r.Metadata).OwnerID(); got != r.Want.OwnerID {
 							t.Errorf("the owner id is %q, want %q", got, r.Want.OwnerID)
 						}
 					case "checkpoint":
-						offset, sequenceNumber := Position(r.Metadata)
+						offset, sequenceNumber := ValuesOf(r.Metadata).Position()
 						if !reflect.DeepEqual(offset, r.Want.Offset) {
 							t.Errorf("the offset is %s, want %s", show(offset), show(r.Want.Offset))
 						}
@@ -60,7 +60,7 @@ func TestRecordsOfOtherPackages(t *testing.T) {
 							t.Errorf("the sequence number is %s, want %s", show(sequenceNumber), show(r.Want.SequenceNumber))
 						}
 					case "directory":
-						if got := IsDirectory(r.Metadata); got != r.Want.Directory {
+						if got := ValuesOf(r.Metadata).IsDirectory(); got != r.Want.Directory {
 							t.Errorf("it is a directory: %v, want %v", got, r.Want.Directory)
 						}
 					default:

@@ -121,7 +121,7 @@ func TestRefusalsOfAzurite(t *testing.T) {
 				require.ErrorIs(t, err, c.is)
 			}
 			require.ErrorContains(t, err, c.says)
-			requireNoSecret(t, withoutAnswers(err))
+			requireNoSecret(t, err)
 			var failed checkpointstore.PartitionErrors
 			require.ErrorAs(t, err, &failed)
 			require.Len(t, failed, 2)

@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
 // BlobCheckpointStore is a [CheckpointStore] in an Azure Blob Storage container.
@@ -41,7 +42,9 @@ var _ CheckpointStore = (*BlobCheckpointStore)(nil)
 //
 // A client of the Azure SDK has no timeout for a single try; without
 // RetryOptions.TryTimeout on the client, one hung request takes the whole
-// [BlobCheckpointStoreOptions].Timeout.
+// [BlobCheckpointStoreOptions].Timeout. It also decodes lists itself, at about
+// ten times the cost (docs/performance.md), and reads answers of any length; a
+// store that builds its client takes 64 MiB of each.
 //
 // Errors: [ErrInvalidArgument] for a nil client and for ClientOptions,
 // APIVersion or SecondaryHost, which belong on the client.
@@ -95,7 +98,7 @@ func NewBlobCheckpointStoreWithTokenCredential(containerURL string, credential a
 		return nil, invalidConstruction("the credential is nil")
 	}
 	return fromURL(containerURL, false, options, func(url string, options *container.ClientOptions) (*container.Client, error) {
-		return container.NewClient(url, credential, options)
+		return container.NewClient(url, redact.Credential{TokenCredential: credential}, options)
 	})
 }
 
@@ -115,7 +118,7 @@ func NewBlobCheckpointStoreWithSharedKeyCredential(containerURL string, credenti
 
 // NewBlobCheckpointStoreWithNoCredential makes a store from the URL of a
 // container with a SAS in it, or of one that allows anonymous access. The SAS
-// needs the permissions read, write, create and list. It sends nothing.
+// needs the permissions read, write and list. It sends nothing.
 //
 // Errors: [ErrInvalidArgument], whose text never repeats the URL's query.
 func NewBlobCheckpointStoreWithNoCredential(containerURL string, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
@@ -148,7 +151,7 @@ func (s settings) build(newClient func(*container.ClientOptions) (*container.Cli
 	options, transport := s.clientOptions()
 	client, err := newClient(&container.ClientOptions{ClientOptions: options})
 	if err != nil {
-		return nil, &Error{Op: "new store", Kind: ErrInvalidArgument, Detail: describe(err), Err: redact(err)}
+		return nil, &Error{Op: "new store", Kind: ErrInvalidArgument, Detail: describe(nil, err), Err: redact.Secrets(nil).Error(err)}
 	}
 	store, err := newStore(client, s)
 	if err != nil {
@@ -232,6 +235,8 @@ func parseURL(containerURL string) (*url.URL, error) {
 		return nil, invalidConstruction("the container URL does not begin with https:// or http://")
 	case u.Host == "":
 		return nil, invalidConstruction("the container URL has no host")
+	case u.Fragment != "", strings.ContainsAny(u.Host, "&=;"), strings.ContainsAny(u.Path, "?&=;%@"):
+		return nil, invalidConstruction("the container URL has characters that no account and no container has: a SAS begins with a question mark")
 	case strings.Trim(u.Path, "/") == "":
 		return nil, invalidConstruction(fmt.Sprintf("the container URL has no container: https://%s/<container>", u.Host))
 	case u.User != nil:
@@ -245,8 +250,12 @@ func parseURL(containerURL string) (*url.URL, error) {
 var containerName = regexp.MustCompile(`^([a-z0-9](-?[a-z0-9]){2,62}|\$root|\$web|\$logs)$`)
 
 func checkContainerName(name string) error {
-	if !containerName.MatchString(name) || len(name) > 63 {
-		return invalidConstruction(fmt.Sprintf("container name %s: it takes 3 to 63 lower-case letters, digits and single hyphens", layout.Quote(name)))
+	const rule = "it takes 3 to 63 lower-case letters, digits and single hyphens"
+	switch {
+	case len(name) > 63 || strings.ContainsAny(name, "=;&?"): // a connection string, a SAS, a key
+		return invalidConstruction("container name: " + rule)
+	case !containerName.MatchString(name):
+		return invalidConstruction("container name " + layout.Quote(name) + ": " + rule)
 	}
 	return nil
 }

@@ -71,9 +71,11 @@ type GetCheckpointOptions struct{}
 // Rust store goes on where it was, and a deliberate rewind is not undone by an
 // old record. [BlobCheckpointStoreOptions].IgnoreVerbatimNames switches it off.
 //
-// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
-// Requests: one List Blobs for each page of up to 5000 blobs, and as many under
-// the names as typed, at the same time.
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
+// error of no kind for a list that goes round or has more than 1000 pages.
+// Requests: one List Blobs for each page of up to 5000 blobs, again for a page
+// that was cut or is written in a way that azblob alone understands, and as many
+// under the names as typed, at the same time.
 func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListCheckpointsOptions) ([]Checkpoint, error) {
 	const op = "ListCheckpoints"
 	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)

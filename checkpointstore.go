@@ -40,9 +40,9 @@ import "context"
 // # Scope
 //
 // The fully qualified namespace ("mynamespace.servicebus.windows.net"), event
-// hub and consumer group name a scope, as Event Hubs does, ignoring case; the
-// partition id is compared as it is. Scopes do not see each other. Records come
-// back with the caller's spelling of the scope.
+// hub and consumer group name a scope, as Event Hubs does, ignoring the case of
+// the letters A to Z; the partition id is compared as it is. Scopes do not see
+// each other. Records come back with the caller's spelling of the scope.
 //
 // # Claiming
 //

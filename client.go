@@ -13,6 +13,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
 // clientOptions completes the options of a client that the store builds. The
@@ -43,9 +45,9 @@ func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
 	var transport *http.Transport
 	if options.Transport == nil {
 		transport = newTransport(s.MaxConcurrency)
-		options.Transport = &http.Client{Transport: transport}
+		options.Transport = &http.Client{Transport: transport, CheckRedirect: noRedirect}
 	}
-	options.Transport = boundedTransport{options.Transport}
+	options.Transport = redact.Transport{Transporter: boundedTransport{options.Transport}}
 	return options, transport
 }
 
@@ -73,6 +75,10 @@ func newTransport(connections int) *http.Transport {
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 }
+
+// noRedirect takes a redirect for the answer. The service sends none, and to
+// follow one would tell its target the SAS, in the Referer header.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // mostBody bounds the body of an answer. The largest that the service sends is a
 // page of 5000 blobs, each with up to 8 KiB of metadata and a name of up to 1024

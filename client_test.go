@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
 // The defaults of a client that the store builds, as the options document them.
@@ -45,7 +47,7 @@ func TestDefaultsOfTheClient(t *testing.T) {
 	require.NoError(t, err)
 	options, transport := s.clientOptions()
 	require.Equal(t, DefaultMaxConcurrency, transport.MaxIdleConnsPerHost)
-	require.Same(t, transport, options.Transport.(boundedTransport).Transporter.(*http.Client).Transport)
+	require.Same(t, transport, options.Transport.(redact.Transport).Transporter.(boundedTransport).Transporter.(*http.Client).Transport)
 	s.ClientOptions.Transport = http.DefaultClient
 	_, transport = s.clientOptions()
 	require.Nil(t, transport, "the caller's transport is not the store's to close")

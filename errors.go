@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
@@ -37,7 +39,8 @@ var (
 // no query string.
 //
 // [errors.Is] finds the sentinel and [errors.As] the cause, among others
-// *azcore.ResponseError with the service's answer.
+// *azcore.ResponseError with the service's answer. No cause holds a credential
+// either: this one and *url.Error are copies without it, and without the query.
 type Error struct {
 	// Op is the method that failed: "ClaimOwnership". Empty for what a Validate
 	// method or function found.
@@ -155,5 +158,19 @@ func named(op string, err error) error {
 	return err
 }
 
-// oneLine folds white space, so that a cause's line breaks do not reach a log.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine folds white space, replaces what does not print and cuts what is long:
+// a text that somebody else wrote cannot forge lines in a log, nor colours on a
+// terminal.
+func oneLine(s string) string {
+	const most = 600
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}

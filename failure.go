@@ -10,15 +10,19 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// What a request needs, in the words of Azure's role-based access control and of
-// a SAS ("Azure permissions for Blob Storage", "Permissions for a service SAS").
+// What a request needs, in the words of Azure's role-based access control
+// ("Authorize with Microsoft Entra ID", permissions for Blob service operations)
+// and of a SAS ("Create a service SAS", "Create an account SAS"). To write is to
+// create as well.
 const (
 	readBlob        = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: r)"
 	listBlobs       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: l)"
-	writeBlob       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write (SAS: w, c)"
-	createContainer = "action Microsoft.Storage/storageAccounts/blobServices/containers/write (account SAS: c)"
+	writeBlob       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write (SAS: w)"
+	createContainer = "action Microsoft.Storage/storageAccounts/blobServices/containers/write (account SAS: w or c)"
 )
 
 // publicAccessNotPermitted is a 409, and not in azblob's list of codes.
@@ -52,17 +56,37 @@ func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
 	if errors.As(err, &read) {
 		at.action, err = readBlob, read.err
 	}
-	e := &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Err: redact(err)}
+	secrets := s.secrets()
+	e := &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Err: secrets.Error(err)}
 	var resp *azcore.ResponseError
 	switch {
-	case errors.As(err, &resp):
+	case errors.As(e.Err, &resp):
 		e.Detail, e.Kind = s.explain(resp, at.action)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Detail = "no answer before the deadline, the context's or the store's (Timeout): " + describe(err)
+		e.Detail = "no answer before the deadline, the context's or the store's (Timeout): " + describe(secrets, err)
 	default:
-		e.Detail = describe(err)
+		e.Detail = describe(secrets, err)
 	}
 	return e
+}
+
+// secrets are the signatures in the URL of the client, which errors may repeat.
+func (s *BlobCheckpointStore) secrets() redact.Secrets {
+	u, err := url.Parse(s.client.URL())
+	if err != nil {
+		return nil
+	}
+	return redact.InURL(u)
+}
+
+// describe is an error's text in one line of bounded length, without secrets.
+func describe(secrets redact.Secrets, err error) string {
+	err = secrets.Error(err)
+	var u *url.Error
+	if errors.As(err, &u) {
+		return "no answer: " + oneLine(u.Err.Error()) // the blob is named already
+	}
+	return oneLine(err.Error())
 }
 
 // readError is the failure of a read that was to decide about a write.
@@ -96,7 +120,7 @@ func answerOf(resp *azcore.ResponseError) string {
 	if resp.ErrorCode == "" {
 		return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
-	return fmt.Sprintf("%d %s", resp.StatusCode, resp.ErrorCode)
+	return fmt.Sprintf("%d %s", resp.StatusCode, oneLine(resp.ErrorCode))
 }
 
 // isLost decides whether an answer to a conditional write says that somebody

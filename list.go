@@ -67,7 +67,7 @@ func (s *BlobCheckpointStore) next(ctx context.Context, pager *runtime.Pager[con
 			return answer, err
 		}
 		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the list is asked for once more, for azblob to decode",
-			slog.String("prefix", p.prefix), slog.String("reason", describe(err)))
+			slog.String("prefix", p.prefix), slog.String("reason", describe(s.secrets(), err)))
 	}
 	answer, err := pager.NextPage(ctx)
 	if err != nil || answer.Segment == nil {

@@ -68,11 +68,13 @@ type GetOwnershipOptions struct{}
 // seeing this one. It logs a warning that names both spellings. What comes of
 // that look is not returned and its failure is not an error.
 //
-// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
-// Requests: one List Blobs for each page of up to 5000 blobs; one more, once per
-// scope and then at most every five minutes, for the look under the names as
-// typed, unless they are the same, the store ignores them, or its logger drops
-// warnings.
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
+// error of no kind for a list that goes round or has more than 1000 pages.
+// Requests: one List Blobs for each page of up to 5000 blobs, again for a page
+// that was cut or is written in a way that azblob alone understands; one more,
+// once per scope and then at most every five minutes, for the look under the
+// names as typed, unless they are the same, the store ignores them, or its logger
+// drops warnings.
 func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error) {
 	const op = "ListOwnership"
 	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)

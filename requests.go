@@ -98,10 +98,11 @@ func (a *attempts) trace(ctx context.Context) context.Context {
 // answer classifies what came of a write.
 func (a *attempts) answer(etag *azcore.ETag, lastModified *time.Time, err error) answer {
 	if err == nil {
-		if etag == nil || *etag == "" || lastModified == nil {
+		r := newRecord(nil, etag, lastModified)
+		if r.etag == "" || lastModified == nil {
 			return answer{outcome: unanswered, err: errors.New("the service's answer has no ETag or no Last-Modified")}
 		}
-		return answer{outcome: stored, etag: layout.ETag(string(*etag)), lastModified: lastModified.UTC()}
+		return answer{outcome: stored, etag: r.etag, lastModified: r.lastModified}
 	}
 	silent := a.asked.Load() == 0
 	var resp *azcore.ResponseError
@@ -141,10 +142,11 @@ func read(ctx context.Context, b *blockblob.Client) (record, error) {
 		}
 		return record{}, err
 	}
-	if resp.ETag == nil {
+	r := newRecord(resp.Metadata, resp.ETag, resp.LastModified)
+	if r.etag == "" {
 		return record{}, errors.New("the service's answer has no ETag")
 	}
-	return newRecord(resp.Metadata, resp.ETag, resp.LastModified), nil
+	return r, nil
 }
 
 func newRecord(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) record {

@@ -57,7 +57,7 @@ func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.S
 	if offset == nil && sequenceNumber == nil {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
-			slog.String("blob", r.prefix+r.partitionID))
+			slog.String("blob", oneLine(r.prefix+r.partitionID)))
 	}
 	return Checkpoint{
 		ConsumerGroup:           asTyped.ConsumerGroup,
@@ -115,7 +115,7 @@ func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped l
 	found, err := s.list(ctx, prefix)
 	if err != nil {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "could not look for owners under the names as typed",
-			slog.String("prefix", prefix), slog.String("error", describe(err)))
+			slog.String("prefix", prefix), slog.String("error", describe(s.secrets(), err)))
 		return
 	}
 	var live int
@@ -134,6 +134,6 @@ func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped l
 		slog.String("theirs", prefix),
 		slog.String("ours", s.scope(asTyped).Prefix(layout.Ownership)),
 		slog.Int("partitions", live),
-		slog.String("partition", partition),
-		slog.String("owner", owner))
+		slog.String("partition", oneLine(partition)),
+		slog.String("owner", oneLine(owner)))
 }

@@ -31,7 +31,17 @@ func namesOf(o checkpointstore.Ownership) names {
 }
 
 func (n names) key() scopeKey {
-	return scopeKey{strings.ToLower(n.namespace), strings.ToLower(n.eventHub), strings.ToLower(n.consumerGroup)}
+	return scopeKey{lower(n.namespace), lower(n.eventHub), lower(n.consumerGroup)}
+}
+
+// lower folds the letters that names in Event Hubs have, as the store does.
+func lower(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
 }
 
 func (n names) String() string { return n.namespace + "/" + n.eventHub + "/" + n.consumerGroup }

@@ -174,9 +174,13 @@ func CheckETag(etag string) error {
 }
 
 // ETag brings an ETag to the one form in which it is handed out: quoted, as in
-// the HTTP header. Lists give it without quotes.
+// the HTTP header. Lists give it without quotes. What a claim could not be made
+// on is as good as no ETag, which is the empty text.
 func ETag(etag string) string {
-	if etag == "" || strings.HasPrefix(etag, `"`) || strings.HasPrefix(etag, "W/") {
+	if CheckETag(etag) != nil {
+		return ""
+	}
+	if strings.HasPrefix(etag, `"`) || strings.HasPrefix(etag, "W/") {
 		return etag
 	}
 	return `"` + etag + `"`

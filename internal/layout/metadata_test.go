@@ -97,6 +97,7 @@ func TestCheckETag(t *testing.T) {
 func TestETag(t *testing.T) {
 	for in, want := range map[string]string{
 		"0x8DC": `"0x8DC"`, `"0x8DC"`: `"0x8DC"`, `W/"1"`: `W/"1"`, "": "",
+		"0 1": "", "*": "", `""`: "", "é": "", "a\r\nb": "",
 	} {
 		if got := ETag(in); got != want {
 			t.Errorf("ETag(%q) is %q, want %q", in, got, want)

@@ -27,10 +27,27 @@ type Scope struct {
 	Namespace, EventHub, ConsumerGroup string
 }
 
-// Lower is the scope as the .NET, JavaScript and Python packages spell it.
+// Lower is the scope as the .NET, JavaScript and Python packages spell it. Only
+// the letters A to Z are folded: Event Hubs has no others in its names, each
+// package folds the others in a way of its own, and Unicode's folding makes one
+// name of two, of "k" and the Kelvin sign for one.
 func (s Scope) Lower() Scope {
-	return Scope{strings.ToLower(s.Namespace), strings.ToLower(s.EventHub), strings.ToLower(s.ConsumerGroup)}
+	return Scope{lower(s.Namespace), lower(s.EventHub), lower(s.ConsumerGroup)}
 }
+
+func lower(name string) string {
+	if !strings.ContainsFunc(name, isUpper) {
+		return name
+	}
+	return strings.Map(func(r rune) rune {
+		if isUpper(r) {
+			return r + ('a' - 'A')
+		}
+		return r
+	}, name)
+}
+
+func isUpper(r rune) bool { return 'A' <= r && r <= 'Z' }
 
 // Prefix is what the names of all blobs of that kind begin with. It ends in a
 // slash: without it, accounts with a hierarchical namespace list the directory
@@ -73,7 +90,7 @@ func (s Scope) Check() error {
 func (s Scope) length() int {
 	n := len("///") + len(Checkpoint) + len("/")
 	for _, atom := range [...]string{s.Namespace, s.EventHub, s.ConsumerGroup} {
-		n += utf8.RuneCountInString(strings.ToLower(atom))
+		n += utf8.RuneCountInString(atom)
 	}
 	return n
 }
@@ -103,6 +120,8 @@ func checkAtom(what, name string) error {
 		return fmt.Errorf("the %s %s has a slash in it", what, Quote(name))
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return fmt.Errorf("the %s %s has a control character in it", what, Quote(name))
+	case strings.ContainsAny(name, "\ufffe\uffff"):
+		return fmt.Errorf("the %s %s has a character in it that a list cannot show", what, Quote(name))
 	case strings.HasSuffix(name, "."):
 		return fmt.Errorf("the %s %s ends in a dot", what, Quote(name))
 	case strings.TrimSpace(name) != name:

@@ -45,6 +45,7 @@ func TestCheckNames(t *testing.T) {
 		"a": true, "A-b_c.d": true, "$Default": true, "é": true, "a b": true, "%": true, "{0}": true, ".a": true, "a..b": true,
 		"": false, "a/b": false, "/": false, `a\b`: false, "a\nb": false, "a\x00": false, "\x7f": false, "\u0085": false,
 		".": false, "..": false, "a.": false, " a": false, "a ": false, "\u00a0a": false, "\xff": false,
+		"\ufffe": false, "a\uffff": false, "\ufffd": true,
 	} {
 		for what, err := range map[string]error{
 			"fully qualified namespace": Scope{name, "hub", "group"}.Check(),

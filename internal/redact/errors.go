@@ -1,0 +1,148 @@
+package redact
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+)
+
+// Error is an error without secrets in its text, and in the texts of all errors
+// that it wraps. What holds none stays the error that it was.
+func (r Secrets) Error(err error) error {
+	clean, _ := r.clean(err)
+	return clean
+}
+
+// clean tells as well whether the error had to be replaced.
+func (r Secrets) clean(err error) (error, bool) {
+	switch e := err.(type) {
+	case nil:
+		return nil, false
+	case *url.Error:
+		return r.urlError(e)
+	case *azcore.ResponseError:
+		if e.RawResponse != nil {
+			return r.responseError(e), true
+		}
+	}
+	causes, replaced := r.causes(err)
+	text := err.Error()
+	told := r.Text(text)
+	if told == text && !replaced {
+		return err, false
+	}
+	return &redacted{
+		text:   told,
+		causes: causes,
+		is:     func(target error) bool { return errors.Is(err, target) },
+		as:     func(target any) bool { return told == text && itself(err, target) },
+	}, true
+}
+
+// causes are the errors that one wraps, without secrets.
+func (r Secrets) causes(err error) (causes []error, replaced bool) {
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if cause := e.Unwrap(); cause != nil {
+			causes = []error{cause}
+		}
+	case interface{ Unwrap() []error }:
+		causes = append(causes, e.Unwrap()...)
+	}
+	for i, cause := range causes {
+		clean, changed := r.clean(cause)
+		causes[i], replaced = clean, replaced || changed
+	}
+	return causes, replaced
+}
+
+// urlError takes the query out of the URL: net/http puts all of it into its
+// errors, and a SAS is in there.
+func (r Secrets) urlError(e *url.Error) (error, bool) {
+	clean := *e
+	u, err := url.Parse(e.URL)
+	if err == nil {
+		r = append(r[:len(r):len(r)], InURL(u)...)
+		u.RawQuery, u.ForceQuery, u.User, u.Fragment, u.RawFragment = "", false, nil, "", ""
+		clean.URL = r.Text(u.String())
+	} else {
+		clean.URL = "(unreadable URL)"
+	}
+	var replaced bool
+	clean.Err, replaced = r.clean(e.Err)
+	if clean.URL == e.URL && !replaced {
+		return e, false
+	}
+	return &clean, true
+}
+
+// responseError is a copy of a service's answer without secrets: its body may
+// repeat what was sent, and it holds on to the request.
+func (r Secrets) responseError(e *azcore.ResponseError) *azcore.ResponseError {
+	raw := *e.RawResponse
+	r = append(r[:len(r):len(r)], Of(raw.Request)...)
+	raw.Header = r.header(raw.Header)
+	raw.Request = r.request(raw.Request)
+	if raw.Body != nil {
+		body, _ := runtime.Payload(e.RawResponse) // it has been read
+		raw.Body = io.NopCloser(strings.NewReader(r.Text(string(body))))
+	}
+	clean := &azcore.ResponseError{ErrorCode: r.Text(e.ErrorCode), StatusCode: e.StatusCode, RawResponse: &raw}
+	_ = clean.Error() // makes the text, which is not safe for concurrent use the first time
+	return clean
+}
+
+// request is what was asked for, without what authenticated it.
+func (r Secrets) request(req *http.Request) *http.Request {
+	if req == nil {
+		return nil
+	}
+	clean := &http.Request{Method: req.Method, Host: req.Host, Proto: req.Proto, ProtoMajor: req.ProtoMajor, ProtoMinor: req.ProtoMinor, Header: r.header(req.Header)}
+	if req.URL != nil {
+		clean.URL = &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path, RawPath: req.URL.RawPath}
+	}
+	return clean
+}
+
+func (r Secrets) header(header http.Header) http.Header {
+	clean := make(http.Header, len(header))
+	for name, values := range header {
+		if strings.EqualFold(name, "Authorization") {
+			continue
+		}
+		for _, value := range values {
+			clean[name] = append(clean[name], r.Text(value))
+		}
+	}
+	return clean
+}
+
+// redacted is an error with a secret in its text, or in that of a cause, told
+// without it. It holds the error in functions, which print as addresses.
+type redacted struct {
+	text   string
+	causes []error
+	is     func(target error) bool
+	as     func(target any) bool
+}
+
+func (e *redacted) Error() string        { return e.text }
+func (e *redacted) Unwrap() []error      { return e.causes }
+func (e *redacted) Is(target error) bool { return e.is(target) }
+func (e *redacted) As(target any) bool   { return e.as(target) }
+
+// itself gives out an error as [errors.As] does, without what it wraps.
+func itself(err error, target any) bool {
+	to := reflect.ValueOf(target).Elem()
+	if !reflect.TypeOf(err).AssignableTo(to.Type()) {
+		return false
+	}
+	to.Set(reflect.ValueOf(err))
+	return true
+}

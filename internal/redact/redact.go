@@ -1,0 +1,86 @@
+// Package redact takes credentials out of texts and errors: out of an error's own
+// text, and out of that of everything that it wraps.
+package redact
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Secrets are those that are known, in the forms in which a text may repeat them.
+// What looks like a secret is taken out as well, also by nil Secrets.
+type Secrets []string
+
+// Of are what a request authenticates with, in the forms in which a text
+// may repeat it.
+func Of(req *http.Request) Secrets {
+	if req == nil {
+		return nil
+	}
+	r := InURL(req.URL)
+	for name, values := range req.Header {
+		if !strings.EqualFold(name, "Authorization") {
+			continue
+		}
+		for _, value := range values {
+			if i := strings.LastIndexAny(value, " :"); i >= 0 {
+				value = value[i+1:] // "Bearer <token>", "SharedKey <account>:<signature>"
+			}
+			r = r.with(value)
+		}
+	}
+	return r
+}
+
+// InURL are those of the shared access signatures in a URL.
+func InURL(u *url.URL) Secrets {
+	var r Secrets
+	if u == nil || u.RawQuery == "" {
+		return r
+	}
+	for name, values := range u.Query() {
+		if !strings.EqualFold(name, "sig") {
+			continue
+		}
+		for _, value := range values {
+			r = r.with(value).with(url.QueryEscape(value)).with(url.PathEscape(value))
+		}
+	}
+	return r
+}
+
+// with adds a secret, unless it is so short that it would match by accident.
+func (r Secrets) with(secret string) Secrets {
+	if len(secret) < 8 {
+		return r
+	}
+	return append(r, secret)
+}
+
+// secretForms find secrets by how they look: the query and the user of a URL,
+// the signature of a SAS, keys, passwords and tokens.
+var secretForms = [...]struct {
+	find    *regexp.Regexp
+	replace string
+}{
+	{regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://[^\s"'<>?]*)\?[^\s"'<>]*`), "$1"},
+	{regexp.MustCompile(`(://)[^\s/"'<>@]+@`), "${1}REDACTED@"},
+	{regexp.MustCompile(`(?i)((?:^|[^a-z])(?:sig|account_?key|shared_?access_?(?:key|signature)|client_?(?:secret|assertion)|(?:access|refresh)_?token|password)` +
+		`\\?["']?\s*(?:[=:]|%3D)\s*\\?["']?)[^&;,\s"'<>}]+`), "${1}REDACTED"},
+	{regexp.MustCompile(`(?i)\b(Bearer|Basic)\s+[\w.~+/-]{16,}=*([^\w.~+/=-]|$)`), "$1 REDACTED$2"}, // not a challenge, "Bearer name=value"
+	{regexp.MustCompile(`(?i)\b(SharedKey(?:Lite)?)\s+[^\s:]+:[\w+/]{16,}=*`), "$1 REDACTED"},
+	{regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*`), "REDACTED"},
+}
+
+// Text is a text without secrets.
+func (r Secrets) Text(s string) string {
+	for _, secret := range r {
+		s = strings.ReplaceAll(s, secret, "REDACTED")
+	}
+	for _, form := range secretForms {
+		s = form.find.ReplaceAllString(s, form.replace)
+	}
+	return s
+}

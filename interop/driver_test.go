@@ -3,38 +3,44 @@ package interop_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"os/exec"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
+	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
 	"github.com/ea947076/checkpointstore/internal/nodepkg"
 )
 
-// The stores in other languages, each in a process that is started once for all tests.
+// The programs of the other languages, each in a process that is started once for all tests.
 var (
-	javaScript = driver{start: startJavaScript}
-	python     = driver{start: func(ctx context.Context, c nodepkg.Command) (*nodepkg.Process, error) {
-		return startPython(ctx, "sync", c)
-	}}
-	pythonAIO = driver{start: func(ctx context.Context, c nodepkg.Command) (*nodepkg.Process, error) {
-		return startPython(ctx, "aio", c)
-	}}
+	javaScript = driver{runtime: "Node.js 20", packageName: "@azure/eventhubs-checkpointstore-blob", prepare: prepareJavaScript}
+	python     = driver{runtime: "Python 3.10", packageName: "azure-eventhub-checkpointstoreblob", prepare: preparePython("sync")}
+	pythonAIO  = driver{runtime: "Python 3.10", packageName: "azure-eventhub-checkpointstoreblob-aio", prepare: preparePython("aio")}
+	java       = driver{runtime: "a JDK 17", packageName: "azure-messaging-eventhubs-checkpointstore-blob", prepare: prepareJava}
+	rust       = driver{runtime: "Rust 1.88", packageName: "azure_messaging_eventhubs_checkpointstore_blob", prepare: prepareRust}
+	keda       = driver{runtime: "Go 1.26", packageName: "github.com/kedacore/keda/v2", prepare: prepareKEDA}
 )
+
+func drivers() []*driver {
+	return []*driver{&javaScript, &python, &pythonAIO, &java, &rust, &keda}
+}
 
 // callTimeout ends a call that hangs; the answer takes milliseconds.
 const callTimeout = time.Minute
 
-// driver is the process of one store. It answers one request at a time.
+// driver is the process of one package. It answers one request at a time.
 type driver struct {
-	start func(context.Context, nodepkg.Command) (*nodepkg.Process, error)
+	runtime, packageName string
+	// prepare installs the package, the first time, and returns how to run its program.
+	prepare func(context.Context) (nodepkg.Command, error)
 
 	mu      sync.Mutex
 	tried   bool
@@ -52,6 +58,7 @@ type request struct {
 	Group       string           `json:"group"`
 	Ownerships  []wireOwnership  `json:"ownerships,omitempty"`
 	Checkpoints []wireCheckpoint `json:"checkpoints,omitempty"`
+	Partitions  []string         `json:"partitions,omitempty"` // for KEDA, which does not list
 }
 
 // reply is one line from it.
@@ -61,11 +68,12 @@ type reply struct {
 	Error       string           `json:"error"`
 }
 
-// wireOwnership has an owner that Python gives as null when it is empty.
+// wireOwnership has an owner that some packages give as null when it is empty. Modified is in seconds.
 type wireOwnership struct {
 	Partition string       `json:"partition"`
 	Owner     *string      `json:"owner"`
 	ETag      *azcore.ETag `json:"etag,omitempty"`
+	Modified  *int64       `json:"modified,omitempty"`
 }
 
 // wireCheckpoint has its number as text, as JSON.parse would round it.
@@ -73,6 +81,14 @@ type wireCheckpoint struct {
 	Partition      string  `json:"partition"`
 	Offset         *string `json:"offset,omitempty"`
 	SequenceNumber *int64  `json:"sequenceNumber,omitempty,string"`
+}
+
+// need skips the test, in -short mode, by the name of what it needs. What is missing fails a test later, in open.
+func (d *driver) need(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("%s needs %s for %s: left out by -short", t.Name(), d.runtime, d.packageName)
+	}
 }
 
 // open returns the store over a container. It fails the test, with one line, if the process cannot be started.
@@ -84,15 +100,38 @@ func (d *driver) open(t *testing.T, container string) checkpointstore.Checkpoint
 	if !d.tried {
 		d.tried = true
 		d.answers = make(chan string, 1)
-		d.process, d.err = d.start(context.Background(), nodepkg.Command{ // for all tests: longer than t.Context
-			Env:    []string{"INTEROP_CONNECTION_STRING=" + server.ConnectionString()},
-			OnLine: func(line string) { d.answers <- line },
-		})
+		d.process, d.err = d.launch(context.Background(), // for all tests: longer than t.Context
+			"INTEROP_CONNECTION_STRING="+server.ConnectionString(), "INTEROP_SAS_URL="+sasURL(t, server))
 	}
 	if d.err != nil {
 		t.Fatal(d.err)
 	}
 	return &drivenStore{driver: d, container: container}
+}
+
+// launch starts the process. What nodepkg does for a Node process serves the others as well: they end with their
+// standard input.
+func (d *driver) launch(ctx context.Context, environment ...string) (*nodepkg.Process, error) {
+	command, err := d.prepare(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", d.packageName, err)
+	}
+	command.Env = append(command.Env, environment...)
+	command.OnLine = func(line string) { d.answers <- line }
+	return nodepkg.Start(command)
+}
+
+// sasURL is the account's URL with a SAS, for clients that take no shared key.
+func sasURL(t *testing.T, server *azurite.Server) string {
+	t.Helper()
+	key, err := service.NewSharedKeyCredential(azurite.AccountName, azurite.AccountKey)
+	require.NoError(t, err)
+	client, err := service.NewClientWithSharedKeyCredential(server.Endpoint(), key, nil)
+	require.NoError(t, err)
+	url, err := client.GetSASURL(sas.AccountResourceTypes{Container: true, Object: true},
+		sas.AccountPermissions{Read: true, Write: true, Create: true, List: true}, time.Now().Add(24*time.Hour), nil)
+	require.NoError(t, err)
+	return url
 }
 
 func (d *driver) stop() {
@@ -139,90 +178,26 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// drivenStore is a driver's store over one container.
-type drivenStore struct {
-	driver    *driver
-	container string
-}
-
-var _ checkpointstore.CheckpointStore = (*drivenStore)(nil)
-
-func (s *drivenStore) request(call, namespace, hub, group string) request {
-	return request{Call: call, Container: s.container, Namespace: namespace, Hub: hub, Group: group}
-}
-
-func (s *drivenStore) ListOwnership(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	return s.ownerships(ctx, s.request("list", namespace, hub, group))
-}
-
-// ClaimOwnership takes claims of one scope.
-func (s *drivenStore) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, _ *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	if len(claims) == 0 {
-		return nil, nil
-	}
-	first := claims[0]
-	r := s.request("claim", first.FullyQualifiedNamespace, first.EventHubName, first.ConsumerGroup)
-	for _, c := range claims {
-		if c.FullyQualifiedNamespace != r.Namespace || c.EventHubName != r.Hub || c.ConsumerGroup != r.Group {
-			return nil, errors.New("claims of several scopes")
-		}
-		r.Ownerships = append(r.Ownerships, wireOwnership{Partition: c.PartitionID, Owner: &c.OwnerID, ETag: c.ETag})
-	}
-	return s.ownerships(ctx, r)
-}
-
-func (s *drivenStore) ownerships(ctx context.Context, r request) ([]checkpointstore.Ownership, error) {
-	a, err := s.driver.call(ctx, r)
+// onPath returns where a program is. The error is one line that says what to install.
+func onPath(program, install string) (string, error) {
+	path, err := exec.LookPath(program)
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("%s is not on PATH: %s", program, install)
 	}
-	var all []checkpointstore.Ownership
-	for _, o := range a.Ownerships {
-		owner := ""
-		if o.Owner != nil {
-			owner = *o.Owner
-		}
-		all = append(all, checkpointstore.Ownership{
-			FullyQualifiedNamespace: r.Namespace, EventHubName: r.Hub, ConsumerGroup: r.Group,
-			PartitionID: o.Partition, OwnerID: owner, ETag: o.ETag,
-		})
-	}
-	return all, nil
+	return path, nil
 }
 
-func (s *drivenStore) UpdateCheckpoint(ctx context.Context, c checkpointstore.Checkpoint, _ *checkpointstore.UpdateCheckpointOptions) error {
-	r := s.request("update", c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup)
-	r.Checkpoints = []wireCheckpoint{{c.PartitionID, c.Offset, c.SequenceNumber}}
-	_, err := s.driver.call(ctx, r)
-	return err
-}
-
-func (s *drivenStore) ListCheckpoints(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
-	a, err := s.driver.call(ctx, s.request("listCheckpoints", namespace, hub, group))
-	if err != nil {
-		return nil, err
+func TestWithoutARuntimeOneLineSaysWhatToInstall(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for d, want := range map[*driver]string{
+		&javaScript: "start @azure/eventhubs-checkpointstore-blob: node is not on PATH: install Node.js 20 or later",
+		&python:     "start azure-eventhub-checkpointstoreblob: python3 is not on PATH: install Python 3.10 or later with venv and pip",
+		&pythonAIO:  "start azure-eventhub-checkpointstoreblob-aio: python3 is not on PATH: install Python 3.10 or later with venv and pip",
+		&java:       "start azure-messaging-eventhubs-checkpointstore-blob: java is not on PATH: install a JDK 17 or later",
+		&rust:       "start azure_messaging_eventhubs_checkpointstore_blob: cargo is not on PATH: " + installRust,
+		&keda:       "start github.com/kedacore/keda/v2: go is not on PATH: install Go 1.26 or later",
+	} {
+		_, err := d.launch(t.Context())
+		require.EqualError(t, err, want)
 	}
-	var all []checkpointstore.Checkpoint
-	for _, c := range a.Checkpoints {
-		all = append(all, checkpointstore.Checkpoint{
-			FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group,
-			PartitionID: c.Partition, Offset: c.Offset, SequenceNumber: c.SequenceNumber,
-		})
-	}
-	return all, nil
-}
-
-// startJavaScript installs the locked npm package, the first time, and starts its driver.
-func startJavaScript(ctx context.Context, command nodepkg.Command) (*nodepkg.Process, error) {
-	dir, err := nodepkg.Package{Name: "interop", Files: os.DirFS("js")}.Install(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("start the JavaScript store: %w", err)
-	}
-	script, err := filepath.Abs(filepath.Join("js", "driver.js"))
-	if err != nil {
-		return nil, err
-	}
-	command.Args = []string{script}
-	command.Env = append(command.Env, "NODE_PATH="+filepath.Join(dir, "node_modules"))
-	return nodepkg.Start(command)
 }

@@ -10,9 +10,9 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	javaScript.stop()
-	python.stop()
-	pythonAIO.stop()
+	for _, d := range drivers() {
+		d.stop()
+	}
 	azurite.CloseShared()
 	os.Exit(code)
 }

@@ -1,287 +1,116 @@
 package interop_test
 
 import (
-	"context"
-	"strings"
+	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
-	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
-	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2/checkpoints"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
-	"github.com/ea947076/checkpointstore/internal/azurite"
 )
 
-const namespace = "mynamespace.servicebus.windows.net"
-
-// scope is what a consumer was told to read, as typed.
-type scope struct{ hub, group string }
-
-func (s scope) String() string { return s.hub + "/" + s.group }
-
-func (s scope) lower() scope { return scope{strings.ToLower(s.hub), strings.ToLower(s.group)} }
-
-// blob is the name of a blob under exactly this spelling.
-func (s scope) blob(kind, partition string) string {
-	return namespace + "/" + s.hub + "/" + s.group + "/" + kind + "/" + partition
-}
-
-// scopes are names that are in lower case anyway, the default group, and a hub in mixed case with it.
-func scopes() []scope {
-	return []scope{{"myhub", "mygroup"}, {"myhub", "$Default"}, {"MyHub", "$Default"}}
-}
-
-// box is a container of its own.
-type box struct {
-	name   string
-	client *container.Client
-}
-
-func newBox(t *testing.T) box {
-	t.Helper()
-	name := azurite.NewContainerName(t)
-	client, err := container.NewClientFromConnectionString(azurite.Shared(t).ConnectionString(), name, nil)
-	require.NoError(t, err)
-	_, err = client.Create(t.Context(), nil)
-	require.NoError(t, err)
-	return box{name, client}
-}
-
-// party is a store that takes part: ours, with some options, or that of another package.
+// party is a store that takes part: ours, with some options, or that of another package; and what is expected of it.
 type party struct {
 	name string
-	need func(*testing.T) // skips the test if the party is left out
+	need func(*testing.T) // skips the test, in -short mode, by the name of what it needs
 	open func(*testing.T, box) checkpointstore.CheckpointStore
 
-	// Which spellings of a scope it writes and reads.
-	writesTyped, readsTyped, readsLower bool
+	writes     func(scope) scope   // under which spelling of the names
+	reads      []func(scope) scope // checkpoints, under which
+	blind      bool                // a claim without an ETag overwrites an owner
+	none       *string             // what it lists for an offset that we know none of
+	numberOnly bool                // it does not read offsets
 }
 
-// reads tells whether the party, told of the scope, finds what another one writes that was told the same.
-func (p party) reads(s scope, writer party) bool {
-	if s == s.lower() {
-		return true
-	}
-	if writer.writesTyped {
-		return p.readsTyped
-	}
-	return p.readsLower
+// finds tells whether the party, told of the scope, lists the checkpoints of another one that was told the same.
+func (p party) finds(s scope, writer party) bool {
+	return slices.ContainsFunc(p.reads, func(spelling func(scope) scope) bool { return spelling(s) == writer.writes(s) })
 }
+
+// shares tells whether two parties that were told of the scope hand out the same partitions.
+func (p party) shares(s scope, other party) bool { return p.writes(s) == other.writes(s) }
+
+// keepsTyped tells whether the party spells names as they were typed.
+func (p party) keepsTyped() bool { return p.writes(capitals()) == capitals() }
 
 func always(*testing.T) {}
 
-// ours is our store with its defaults, which is what the other tests are about.
-func ours() party { return oursWith("ours", nil, party{readsTyped: true, readsLower: true}) }
+// ours is our store with its defaults.
+func ours() party { return oursWith("ours", checkpointstore.BlobCheckpointStoreOptions{}) }
 
 func oursVerbatim() party {
-	return oursWith("ours, Verbatim", &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim},
-		party{writesTyped: true, readsTyped: true})
+	p := oursWith("ours, Verbatim", checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim})
+	p.writes, p.reads = typed, only(typed)
+	return p
 }
 
 func oursIgnoring() party {
-	return oursWith("ours, IgnoreVerbatimNames", &checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true}, party{readsLower: true})
+	p := oursWith("ours, IgnoreVerbatimNames", checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true})
+	p.reads = only(lower)
+	return p
 }
 
-func oursWith(name string, options *checkpointstore.BlobCheckpointStoreOptions, p party) party {
-	p.name, p.need = name, always
-	p.open = func(t *testing.T, b box) checkpointstore.CheckpointStore {
-		t.Helper()
-		store, err := checkpointstore.NewBlobCheckpointStore(b.client, options)
-		require.NoError(t, err)
-		return store
+func oursWith(name string, options checkpointstore.BlobCheckpointStoreOptions) party {
+	return party{
+		name: name, need: always, writes: lower, reads: []func(scope) scope{lower, typed},
+		open: func(t *testing.T, b box) checkpointstore.CheckpointStore {
+			t.Helper()
+			options := options
+			options.Logger = slog.New(slog.NewTextHandler(b.log, nil))
+			store, err := checkpointstore.NewBlobCheckpointStore(b.client, &options)
+			require.NoError(t, err)
+			return store
+		},
 	}
-	return p
 }
 
 // oursBeside is our store as one would configure it to share partitions with the party.
 func oursBeside(p party) party {
-	if p.writesTyped {
+	if p.keepsTyped() {
 		return oursVerbatim()
 	}
 	return ours()
 }
 
 func officialGo() party {
-	return party{name: "official Go", need: always, writesTyped: true, readsTyped: true, open: func(t *testing.T, b box) checkpointstore.CheckpointStore {
-		t.Helper()
-		store, err := checkpoints.NewBlobStore(b.client, nil)
-		require.NoError(t, err)
-		return officialStore{store}
-	}}
+	return party{
+		name: "official Go", need: always, open: openOfficial,
+		writes: typed, reads: only(typed), none: to.Ptr(""),
+	}
 }
 
-func driven(name string, need func(*testing.T), d *driver) party {
-	return party{name: name, need: need, readsLower: true, open: func(t *testing.T, b box) checkpointstore.CheckpointStore {
+func driven(name string, d *driver, p party) party {
+	p.name, p.need = name, d.need
+	p.open = func(t *testing.T, b box) checkpointstore.CheckpointStore {
 		t.Helper()
 		return d.open(t, b.name)
-	}}
+	}
+	return p
 }
 
 // peers are the stores of other packages.
 func peers() []party {
 	return []party{
 		officialGo(),
-		driven("JavaScript", always, &javaScript),
-		driven("Python", needPython, &python),
-		driven("Python aio", needPython, &pythonAIO),
+		driven("Java", &java, party{writes: typed, reads: only(typed)}),
+		driven("Rust", &rust, party{writes: typed, reads: only(typed), none: to.Ptr("")}),
+		driven("JavaScript", &javaScript, party{writes: lower, reads: only(lower), none: to.Ptr(""), blind: true}),
+		driven("Python", &python, party{writes: lower, reads: only(lower), none: to.Ptr("None"), blind: true}),
+		driven("Python aio", &pythonAIO, party{writes: lower, reads: only(lower), none: to.Ptr("None"), blind: true}),
 	}
 }
 
-// officialStore is the official Go store, whose types and method names differ from ours in name only.
-type officialStore struct{ store *checkpoints.BlobStore }
-
-func (s officialStore) ListOwnership(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	found, err := s.store.ListOwnership(ctx, namespace, hub, group, nil)
-	return fromOfficial(found), err
+// kedaReader reads sequence numbers and nothing else.
+func kedaReader() party {
+	return driven("KEDA", &keda, party{reads: only(lowerGroup), numberOnly: true})
 }
 
-func (s officialStore) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, _ *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	asked := make([]azeventhubs.Ownership, 0, len(claims))
-	for _, c := range claims {
-		asked = append(asked, azeventhubs.Ownership(c))
-	}
-	won, err := s.store.ClaimOwnership(ctx, asked, nil)
-	return fromOfficial(won), err
+// peer is one of the peers.
+func peer(name string) party {
+	all := peers()
+	return all[slices.IndexFunc(all, func(p party) bool { return p.name == name })]
 }
 
-func fromOfficial(ownerships []azeventhubs.Ownership) []checkpointstore.Ownership {
-	var all []checkpointstore.Ownership
-	for _, o := range ownerships {
-		all = append(all, checkpointstore.Ownership(o))
-	}
-	return all
-}
-
-func (s officialStore) UpdateCheckpoint(ctx context.Context, c checkpointstore.Checkpoint, _ *checkpointstore.UpdateCheckpointOptions) error {
-	return s.store.SetCheckpoint(ctx, azeventhubs.Checkpoint(c), nil)
-}
-
-func (s officialStore) ListCheckpoints(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
-	found, err := s.store.ListCheckpoints(ctx, namespace, hub, group, nil)
-	var all []checkpointstore.Checkpoint
-	for _, c := range found {
-		all = append(all, checkpointstore.Checkpoint(c))
-	}
-	return all, err
-}
-
-// seat is a store with the names that it was told: one consumer.
-type seat struct {
-	t     *testing.T
-	store checkpointstore.CheckpointStore
-	scope scope
-	owner string
-}
-
-func (p party) sit(t *testing.T, b box, s scope) seat {
-	t.Helper()
-	return seat{t, p.open(t, b), s, "owner-" + strings.ReplaceAll(p.name, " ", "-")}
-}
-
-// at is a checkpoint whose offset is a hundred times its sequence number.
-func (s seat) at(partition string, sequenceNumber int64) checkpointstore.Checkpoint {
-	return s.checkpoint(partition, sequenceNumber, to.Ptr(offsetOf(sequenceNumber)))
-}
-
-func (s seat) checkpoint(partition string, sequenceNumber int64, offset *string) checkpointstore.Checkpoint {
-	return checkpointstore.Checkpoint{
-		FullyQualifiedNamespace: namespace, EventHubName: s.scope.hub, ConsumerGroup: s.scope.group,
-		PartitionID: partition, SequenceNumber: &sequenceNumber, Offset: offset,
-	}
-}
-
-// update stores a position.
-func (s seat) update(partition string, sequenceNumber int64) {
-	s.t.Helper()
-	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), s.at(partition, sequenceNumber), nil))
-}
-
-// checkpoints are the checkpoints of the scope.
-func (s seat) checkpoints() []checkpointstore.Checkpoint {
-	s.t.Helper()
-	found, err := s.list()
-	require.NoError(s.t, err)
-	return found
-}
-
-func (s seat) list() ([]checkpointstore.Checkpoint, error) {
-	return s.store.ListCheckpoints(s.t.Context(), namespace, s.scope.hub, s.scope.group, nil)
-}
-
-// owned are the ownerships of the scope by partition.
-func (s seat) owned() map[string]checkpointstore.Ownership {
-	s.t.Helper()
-	found, err := s.store.ListOwnership(s.t.Context(), namespace, s.scope.hub, s.scope.group, nil)
-	require.NoError(s.t, err)
-	byPartition := make(map[string]checkpointstore.Ownership)
-	for _, o := range found {
-		require.NotContains(s.t, byPartition, o.PartitionID, "listed twice")
-		byPartition[o.PartitionID] = o
-	}
-	return byPartition
-}
-
-// owners are the owner ids of the scope by partition.
-func (s seat) owners() map[string]string {
-	s.t.Helper()
-	owners := make(map[string]string)
-	for partition, o := range s.owned() {
-		owners[partition] = o.OwnerID
-	}
-	return owners
-}
-
-// first is a claim on partitions that nobody ever owned.
-func (s seat) first(partitions ...string) []checkpointstore.Ownership {
-	var claims []checkpointstore.Ownership
-	for _, partition := range partitions {
-		claims = append(claims, checkpointstore.Ownership{
-			FullyQualifiedNamespace: namespace, EventHubName: s.scope.hub, ConsumerGroup: s.scope.group,
-			PartitionID: partition, OwnerID: s.owner,
-		})
-	}
-	return claims
-}
-
-// claim claims for this consumer, on the states given, and returns what it won.
-func (s seat) claim(on ...checkpointstore.Ownership) []checkpointstore.Ownership {
-	s.t.Helper()
-	return s.claimFor(s.owner, on)
-}
-
-// relinquish frees a partition.
-func (s seat) relinquish(held checkpointstore.Ownership) {
-	s.t.Helper()
-	require.Len(s.t, s.claimFor("", []checkpointstore.Ownership{held}), 1, "relinquish")
-}
-
-func (s seat) claimFor(owner string, on []checkpointstore.Ownership) []checkpointstore.Ownership {
-	s.t.Helper()
-	claims := append([]checkpointstore.Ownership(nil), on...)
-	for i := range claims {
-		claims[i].OwnerID = owner
-	}
-	won, err := s.store.ClaimOwnership(s.t.Context(), claims, nil)
-	require.NoError(s.t, err)
-	return won
-}
-
-// win claims one partition, which must succeed.
-func (s seat) win(on checkpointstore.Ownership) checkpointstore.Ownership {
-	s.t.Helper()
-	won := s.claim(on)
-	require.Len(s.t, won, 1, "%s claims partition %s", s.owner, on.PartitionID)
-	require.NotNil(s.t, won[0].ETag)
-	return won[0]
-}
-
-// lose claims one partition, which must fail without an error.
-func (s seat) lose(on checkpointstore.Ownership) {
-	s.t.Helper()
-	require.Empty(s.t, s.claim(on), "%s claims partition %s", s.owner, on.PartitionID)
-}
-
-func offsetOf(sequenceNumber int64) string { return itoa(sequenceNumber * 100) }
+func only(spelling func(scope) scope) []func(scope) scope { return []func(scope) scope{spelling} }

@@ -15,25 +15,32 @@ function storeOf(container) {
   return stores.get(container);
 }
 
-const ownershipTo = (o) => ({ partition: o.partitionId, owner: o.ownerId, etag: o.etag });
+const ownershipTo = (o) => ({
+  partition: o.partitionId, owner: o.ownerId, etag: o.etag, modified: o.lastModifiedTimeInMs && Math.floor(o.lastModifiedTimeInMs / 1000),
+});
 
 async function answer(request) {
   const store = storeOf(request.container);
   const scope = { fullyQualifiedNamespace: request.namespace, eventHubName: request.hub, consumerGroup: request.group };
   const names = [request.namespace, request.hub, request.group];
+  const claim = async (owner) => {
+    const claims = request.ownerships.map((o) => ({ ...scope, partitionId: o.partition, ownerId: owner(o), etag: o.etag }));
+    return { ownerships: (await store.claimOwnership(claims)).map(ownershipTo) };
+  };
   switch (request.call) {
-    case 'list':
+    case 'list-ownership':
       return { ownerships: (await store.listOwnership(...names)).map(ownershipTo) };
-    case 'claim': {
-      const claims = request.ownerships.map((o) => ({ ...scope, partitionId: o.partition, ownerId: o.owner, etag: o.etag }));
-      return { ownerships: (await store.claimOwnership(claims)).map(ownershipTo) };
-    }
-    case 'update': {
-      const [c] = request.checkpoints;
-      await store.updateCheckpoint({ ...scope, partitionId: c.partition, offset: c.offset, sequenceNumber: Number(c.sequenceNumber) });
+    case 'claim':
+      return claim((o) => o.owner);
+    case 'relinquish': // as EventHubConsumerClient does when it is closed
+      return claim(() => '');
+    case 'update-checkpoint':
+      for (const c of request.checkpoints) {
+        const sequenceNumber = c.sequenceNumber === undefined ? undefined : Number(c.sequenceNumber);
+        await store.updateCheckpoint({ ...scope, partitionId: c.partition, offset: c.offset, sequenceNumber });
+      }
       return {};
-    }
-    case 'listCheckpoints':
+    case 'list-checkpoints':
       return {
         checkpoints: (await store.listCheckpoints(...names)).map((c) => ({
           partition: c.partitionId, offset: c.offset, sequenceNumber: BigInt(c.sequenceNumber).toString(),

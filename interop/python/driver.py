@@ -28,13 +28,13 @@ async def wait_for(result):
     return await result if inspect.isawaitable(result) else result
 
 
-def ownership_from(request, o):
+def ownership_from(request, o, owner):
     ownership = {
         "fully_qualified_namespace": request["namespace"],
         "eventhub_name": request["hub"],
         "consumer_group": request["group"],
         "partition_id": o["partition"],
-        "owner_id": o["owner"],
+        "owner_id": owner,
     }
     if o.get("etag"):
         ownership["etag"] = o["etag"]
@@ -42,34 +42,47 @@ def ownership_from(request, o):
 
 
 def ownership_to(o):
-    return {"partition": o["partition_id"], "owner": o["owner_id"], "etag": o.get("etag")}
+    ownership = {"partition": o["partition_id"], "owner": o["owner_id"], "etag": o.get("etag")}
+    modified = o.get("last_modified_time")
+    if modified:
+        ownership["modified"] = int(modified)
+    return ownership
+
+
+def checkpoint_from(request, c):
+    number = c.get("sequenceNumber")
+    return {
+        "fully_qualified_namespace": request["namespace"],
+        "eventhub_name": request["hub"],
+        "consumer_group": request["group"],
+        "partition_id": c["partition"],
+        "offset": c.get("offset"),
+        "sequence_number": None if number is None else int(number),
+    }
+
+
+def checkpoint_to(c):
+    return {"partition": c["partition_id"], "offset": c["offset"], "sequenceNumber": str(c["sequence_number"])}
 
 
 async def answer(request):
     store = store_of(request["container"])
     scope = (request["namespace"], request["hub"], request["group"])
-    if request["call"] == "list":
+    call = request["call"]
+    if call == "list-ownership":
         return {"ownerships": [ownership_to(o) for o in await wait_for(store.list_ownership(*scope))]}
-    if request["call"] == "claim":
-        claims = [ownership_from(request, o) for o in request["ownerships"]]
+    if call in ("claim", "relinquish"):  # the package's processor relinquishes by an empty owner
+        claims = [
+            ownership_from(request, o, o["owner"] if call == "claim" else "") for o in request["ownerships"]
+        ]
         return {"ownerships": [ownership_to(o) for o in await wait_for(store.claim_ownership(claims))]}
-    if request["call"] == "update":
-        checkpoint = request["checkpoints"][0]
-        await wait_for(store.update_checkpoint({
-            "fully_qualified_namespace": request["namespace"],
-            "eventhub_name": request["hub"],
-            "consumer_group": request["group"],
-            "partition_id": checkpoint["partition"],
-            "offset": checkpoint.get("offset"),
-            "sequence_number": int(checkpoint["sequenceNumber"]),
-        }))
+    if call == "update-checkpoint":
+        for c in request["checkpoints"]:
+            await wait_for(store.update_checkpoint(checkpoint_from(request, c)))
         return {}
-    if request["call"] == "listCheckpoints":
-        return {"checkpoints": [
-            {"partition": c["partition_id"], "offset": c["offset"], "sequenceNumber": str(c["sequence_number"])}
-            for c in await wait_for(store.list_checkpoints(*scope))
-        ]}
-    raise ValueError("unknown call " + request["call"])
+    if call == "list-checkpoints":
+        return {"checkpoints": [checkpoint_to(c) for c in await wait_for(store.list_checkpoints(*scope))]}
+    raise ValueError("unknown call " + call)
 
 
 async def close():

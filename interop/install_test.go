@@ -1,0 +1,85 @@
+package interop_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	// installTimeout bounds what is installed or built the first time.
+	installTimeout = 10 * time.Minute
+	installed      = ".complete"
+)
+
+// install returns a folder of this name in the user's cache that fill filled, now or earlier, for the same content. It
+// is filled beside its place and renamed, so that nobody sees half of one; if several processes fill it at once, the
+// first rename stays.
+func install(ctx context.Context, name, content string, fill func(ctx context.Context, dir string) error) (string, error) {
+	cache, err := cacheFolder()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(content))
+	dir := filepath.Join(cache, fmt.Sprintf("%s-%x", name, sum[:8]))
+	if isInstalled(dir) {
+		return dir, nil
+	}
+	temp, err := os.MkdirTemp(cache, filepath.Base(dir)+".tmp-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(temp) }() // a no-op after the rename
+	ctx, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	if err := fill(ctx, temp); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(temp, installed), nil, 0o600); err != nil {
+		return "", err
+	}
+	if err := os.Rename(temp, dir); err != nil && !isInstalled(dir) {
+		return "", err
+	}
+	return dir, nil
+}
+
+func isInstalled(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, installed))
+	return err == nil
+}
+
+// cacheFolder is where everything that the tests install lives.
+func cacheFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	cache = filepath.Join(cache, "checkpointstore-test")
+	return cache, os.MkdirAll(cache, 0o700)
+}
+
+// run runs a program in a folder, the tests' own if empty. Its failure is told in one line, under a name.
+func run(ctx context.Context, name, dir, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.WaitDelay = 5 * time.Second
+	output, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", name, ctx.Err())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, lastLine(output))
+	}
+	return nil
+}
+
+func lastLine(output []byte) string {
+	text := strings.TrimSpace(string(output))
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}

@@ -27,7 +27,7 @@ func (t Transport) Do(req *http.Request) (*http.Response, error) {
 	if told := resp.Header.Get(code); told != "" {
 		resp.Header.Set(code, secrets.Text(told))
 	}
-	if resp.Body != nil {
+	if resp.Body != nil && resp.Body != http.NoBody {
 		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
 		if err != nil {

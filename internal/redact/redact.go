@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -60,18 +61,24 @@ func (r Secrets) with(secret string) Secrets {
 }
 
 // secretForms find secrets by how they look: the query and the user of a URL,
-// the signature of a SAS, keys, passwords and tokens.
+// the signature of a SAS, keys, passwords and tokens. A text that holds none of
+// the words, in lower case, has no secret of the form.
 var secretForms = [...]struct {
+	words   []string
 	find    *regexp.Regexp
 	replace string
 }{
-	{regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://[^\s"'<>?]*)\?[^\s"'<>]*`), "$1"},
-	{regexp.MustCompile(`(://)[^\s/"'<>@]+@`), "${1}REDACTED@"},
-	{regexp.MustCompile(`(?i)((?:^|[^a-z])(?:sig|account_?key|shared_?access_?(?:key|signature)|client_?(?:secret|assertion)|(?:access|refresh)_?token|password)` +
-		`\\?["']?\s*(?:[=:]|%3D)\s*\\?["']?)[^&;,\s"'<>}]+`), "${1}REDACTED"},
-	{regexp.MustCompile(`(?i)\b(Bearer|Basic)\s+[\w.~+/-]{16,}=*([^\w.~+/=-]|$)`), "$1 REDACTED$2"}, // not a challenge, "Bearer name=value"
-	{regexp.MustCompile(`(?i)\b(SharedKey(?:Lite)?)\s+[^\s:]+:[\w+/]{16,}=*`), "$1 REDACTED"},
-	{regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*`), "REDACTED"},
+	{[]string{"://"}, regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://[^\s"'<>?]*)\?[^\s"'<>]*`), "$1"},
+	{[]string{"://"}, regexp.MustCompile(`(://)[^\s/"'<>@]+@`), "${1}REDACTED@"},
+	{
+		[]string{"sig", "key", "secret", "assertion", "token", "password"},
+		regexp.MustCompile(`(?i)((?:^|[^a-z])(?:sig|account_?key|shared_?access_?(?:key|signature)|client_?(?:secret|assertion)|(?:access|refresh)_?token|password)` +
+			`\\?["']?\s*(?:[=:]|%3D)\s*\\?["']?)[^&;,\s"'<>}]+`),
+		"${1}REDACTED",
+	},
+	{[]string{"bearer", "basic"}, regexp.MustCompile(`(?i)\b(Bearer|Basic)\s+[\w.~+/-]{16,}=*([^\w.~+/=-]|$)`), "$1 REDACTED$2"}, // not a challenge, "Bearer name=value"
+	{[]string{"sharedkey"}, regexp.MustCompile(`(?i)\b(SharedKey(?:Lite)?)\s+[^\s:]+:[\w+/]{16,}=*`), "$1 REDACTED"},
+	{[]string{"eyj"}, regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*`), "REDACTED"},
 }
 
 // Text is a text without secrets.
@@ -79,8 +86,11 @@ func (r Secrets) Text(s string) string {
 	for _, secret := range r {
 		s = strings.ReplaceAll(s, secret, "REDACTED")
 	}
+	lower := strings.ToLower(s)
 	for _, form := range secretForms {
-		s = form.find.ReplaceAllString(s, form.replace)
+		if slices.ContainsFunc(form.words, func(word string) bool { return strings.Contains(lower, word) }) {
+			s = form.find.ReplaceAllString(s, form.replace)
+		}
 	}
 	return s
 }

@@ -116,19 +116,25 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	}
 	ctx, cancel := s.deadline(withSecondaryReads(ctx))
 	defer cancel()
+	own := s.scope(asTyped)
+	ownPrefix := own.Prefix(layout.Checkpoint)
+	p := s.records.of(own, partitionID)
 	found, err := s.newest(asTyped, func(prefix string) ([]record, error) {
-		at := place{partitionID, prefix + partitionID, readBlob}
-		r, err := read(ctx, s.blob(at.blobName))
+		b := p.client(s, own, layout.Checkpoint, partitionID)
+		if prefix != ownPrefix {
+			b = s.blob(prefix + partitionID)
+		}
+		r, err := read(ctx, b)
 		if err != nil {
-			return nil, s.failure(op, at, err)
+			return nil, s.failure(op, place{partitionID, prefix + partitionID, readBlob}, err)
 		}
 		if r.etag == "" {
 			return nil, nil
 		}
 		r.prefix, r.partitionID = prefix, partitionID
 		return []record{r}, nil
-	}, func(prefix string, found []record, mark uint64) {
-		s.records.read(prefix, partitionID, found, mark)
+	}, func(scope layout.Scope, found []record, mark uint64) {
+		s.records.read(scope, partitionID, found, mark)
 	})
 	if err != nil {
 		return Checkpoint{}, err

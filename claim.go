@@ -46,9 +46,11 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 		err error
 	}
 	results := make([]result, len(ownerships))
+	etags := make([]azcore.ETag, len(ownerships)) // of the winners, in one piece of memory
+	scopes := s.scopes(ownerships)
 	inParallel(len(ownerships), s.settings.MaxConcurrency, func(i int) {
 		r := &results[i]
-		r.won, r.ok, r.err = s.claim(ctx, ownerships[i])
+		r.won, r.ok, r.err = s.claim(ctx, ownerships[i], scopes(i), &etags[i])
 	})
 
 	won := make([]Ownership, 0, len(ownerships))
@@ -68,13 +70,29 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 	return won, nil
 }
 
+// scopes spells the scope of each claim as the store writes it. Those of one call
+// are nearly always the same.
+func (s *BlobCheckpointStore) scopes(ownerships []Ownership) func(i int) layout.Scope {
+	if len(ownerships) == 0 {
+		return nil
+	}
+	first := ownerships[0].scope()
+	spelled := s.scope(first)
+	return func(i int) layout.Scope {
+		if asTyped := ownerships[i].scope(); asTyped != first {
+			return s.scope(asTyped)
+		}
+		return spelled
+	}
+}
+
 func (s *BlobCheckpointStore) ownershipBlob(o Ownership) string {
 	return s.scope(o.scope()).Prefix(layout.Ownership) + o.PartitionID
 }
 
-// claim claims one partition. It returns the record if it was won, and an error
-// if that could not be decided.
-func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership) (won Ownership, ok bool, err error) {
+// claim claims one partition. It returns the record if it was won, with its ETag
+// in etag, and an error if that could not be decided.
+func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layout.Scope, etag *azcore.ETag) (won Ownership, ok bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return Ownership{}, false, err
 	}
@@ -82,30 +100,31 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership) (won Owner
 	if o.ETag != nil {
 		on = layout.ETag(string(*o.ETag))
 	}
-	name := s.ownershipBlob(o)
-	b := s.blob(name)
-	now, ok, err := decide(ctx, b, o.OwnerID, on, s.send(ctx, b, name, o.OwnerID, on))
+	p := s.records.of(scope, o.PartitionID)
+	b := p.client(s, scope, layout.Ownership, o.PartitionID)
+	now, ok, err := decide(ctx, b, o.OwnerID, on, s.send(ctx, b, o, on))
 	switch {
 	case err != nil:
 		return Ownership{}, false, err
 	case !ok:
-		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", name), slog.String("owner", o.OwnerID))
+		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", s.ownershipBlob(o)), slog.String("owner", o.OwnerID))
 		return Ownership{}, false, nil
 	}
-	p := s.records.of(s.scope(o.scope()).Prefix(layout.Checkpoint), o.PartitionID)
 	s.records.won(p, on, now.etag, o.OwnerID == "")
-	return claimed(o, now), true, nil
+	*etag = azcore.ETag(now.etag)
+	o.ETag, o.LastModifiedTime = etag, now.lastModified
+	return o, true, nil
 }
 
 // send writes the owner, on condition that the blob has that ETag or, without
 // one or if somebody deleted it, that there is no blob.
-func (s *BlobCheckpointStore) send(ctx context.Context, b *blockblob.Client, name, ownerID, on string) answer {
-	m := layout.OwnershipMetadata(ownerID)
+func (s *BlobCheckpointStore) send(ctx context.Context, b *blockblob.Client, o Ownership, on string) answer {
+	m := layout.OwnershipMetadata(o.OwnerID)
 	if on != "" {
 		if a := replace(ctx, b, m, on); a.outcome != absent {
 			return a
 		}
-		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", name))
+		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", s.ownershipBlob(o)))
 	}
 	return create(ctx, b, m)
 }
@@ -124,6 +143,8 @@ func decide(ctx context.Context, b *blockblob.Client, ownerID, on string, a answ
 		}
 		r, err := read(ctx, b)
 		switch {
+		case ctx.Err() != nil && err != nil:
+			return record{}, false, ctx.Err()
 		case err != nil:
 		case r.etag != "" && r.etag != on && r.values.OwnerID() == ownerID:
 			return r, true, nil
@@ -132,13 +153,6 @@ func decide(ctx context.Context, b *blockblob.Client, ownerID, on string, a answ
 		}
 	}
 	return record{}, false, a.err
-}
-
-// claimed is a copy of the claim with the record's new state.
-func claimed(o Ownership, now record) Ownership {
-	etag := azcore.ETag(now.etag)
-	o.ETag, o.LastModifiedTime = &etag, now.lastModified
-	return o
 }
 
 // inParallel calls do for 0 to n-1, at most limit at once, and returns when all

@@ -6,13 +6,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/ea947076/checkpointstore/internal/fence"
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // records is what a store remembers: one small entry for each partition that it
 // claimed, listed or wrote a checkpoint of. The zero value is empty.
 type records struct {
-	mu       sync.Mutex
-	byPrefix map[string]map[string]*partition // prefix of the checkpoint blobs, partition id
+	mu      sync.Mutex
+	byScope map[layout.Scope]map[string]*partition // scope as the store spells it, partition id
 
 	// clock counts the tenures that began, to tell whether a read that is coming
 	// back now set out before one.
@@ -28,23 +29,26 @@ type partition struct {
 	mu    sync.Mutex // guards what follows
 	fence fence.Partition
 	since uint64 // when the tenure began
-	blob  *blockblob.Client
+
+	// The clients of its two blobs are kept, as making one takes longer than the
+	// rest of a write together.
+	ownership, checkpoint *blockblob.Client
 }
 
 // of returns the entry of a partition, a new one if there is none.
-func (r *records) of(prefix, partitionID string) *partition {
+func (r *records) of(scope layout.Scope, partitionID string) *partition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := r.byPrefix[prefix][partitionID]
+	p := r.byScope[scope][partitionID]
 	if p == nil {
 		p = &partition{writing: make(chan struct{}, 1)}
-		if r.byPrefix == nil {
-			r.byPrefix = make(map[string]map[string]*partition)
+		if r.byScope == nil {
+			r.byScope = make(map[layout.Scope]map[string]*partition)
 		}
-		if r.byPrefix[prefix] == nil {
-			r.byPrefix[prefix] = make(map[string]*partition)
+		if r.byScope[scope] == nil {
+			r.byScope[scope] = make(map[string]*partition)
 		}
-		r.byPrefix[prefix][partitionID] = p
+		r.byScope[scope][partitionID] = p
 	}
 	return p
 }
@@ -71,14 +75,14 @@ func (r *records) mark() uint64 {
 
 // listed tells the fences what a list found that set out at mark: a record, or
 // none, for every partition that is known.
-func (r *records) listed(prefix string, found []record, mark uint64) {
+func (r *records) listed(scope layout.Scope, found []record, mark uint64) {
 	seen := make(map[*partition]bool, len(found))
 	for _, f := range found {
-		p := r.of(prefix, f.partitionID)
+		p := r.of(scope, f.partitionID)
 		p.saw(f, mark)
 		seen[p] = true
 	}
-	for _, p := range r.all(prefix) {
+	for _, p := range r.all(scope) {
 		if !seen[p] {
 			p.saw(record{}, mark)
 		}
@@ -86,8 +90,8 @@ func (r *records) listed(prefix string, found []record, mark uint64) {
 }
 
 // read tells a fence what a read of its one partition found that set out at mark.
-func (r *records) read(prefix, partitionID string, found []record, mark uint64) {
-	p := r.of(prefix, partitionID)
+func (r *records) read(scope layout.Scope, partitionID string, found []record, mark uint64) {
+	p := r.of(scope, partitionID)
 	if len(found) == 0 {
 		p.saw(record{}, mark)
 		return
@@ -95,25 +99,28 @@ func (r *records) read(prefix, partitionID string, found []record, mark uint64) 
 	p.saw(found[0], mark)
 }
 
-func (r *records) all(prefix string) []*partition {
+func (r *records) all(scope layout.Scope) []*partition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*partition, 0, len(r.byPrefix[prefix]))
-	for _, p := range r.byPrefix[prefix] {
+	all := make([]*partition, 0, len(r.byScope[scope]))
+	for _, p := range r.byScope[scope] {
 		all = append(all, p)
 	}
 	return all
 }
 
-// client is the client of the partition's checkpoint blob. It is kept, as making
-// one takes longer than the rest of an update together.
-func (p *partition) client(s *BlobCheckpointStore, prefix, partitionID string) *blockblob.Client {
+// client is that of one of the partition's two blobs.
+func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layout.Kind, partitionID string) *blockblob.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.blob == nil {
-		p.blob = s.blob(prefix + partitionID)
+	kept := &p.checkpoint
+	if kind == layout.Ownership {
+		kept = &p.ownership
 	}
-	return p.blob
+	if *kept == nil {
+		*kept = s.blob(scope.Prefix(kind) + partitionID)
+	}
+	return *kept
 }
 
 // saw tells the fence what a read found that set out at mark. A read from before

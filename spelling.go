@@ -17,11 +17,18 @@ import (
 // it differs, under the names as typed, and returns for each partition the one
 // that was modified last. Only what stands under the store's spelling is a
 // baseline for its writes.
-func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix string) ([]record, error), saw func(prefix string, found []record, mark uint64)) ([]record, error) {
-	prefixes := []string{s.scope(asTyped).Prefix(layout.Checkpoint)}
-	if other, differs := s.otherScope(asTyped); differs {
-		prefixes = append(prefixes, other.Prefix(layout.Checkpoint))
+func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix string) ([]record, error), saw func(scope layout.Scope, found []record, mark uint64)) ([]record, error) {
+	own := s.scope(asTyped)
+	other, differs := s.otherScope(asTyped)
+	if !differs {
+		mark := s.records.mark()
+		found, err := read(own.Prefix(layout.Checkpoint))
+		if err == nil {
+			saw(own, found, mark)
+		}
+		return found, err
 	}
+	prefixes := []string{own.Prefix(layout.Checkpoint), other.Prefix(layout.Checkpoint)}
 	results := make([][]record, len(prefixes))
 	errs := make([]error, len(prefixes))
 	mark := s.records.mark()
@@ -31,10 +38,7 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 			return nil, err
 		}
 	}
-	saw(prefixes[0], results[0], mark)
-	if len(prefixes) == 1 {
-		return results[0], nil
-	}
+	saw(own, results[0], mark)
 
 	var all []record
 	at := make(map[string]int)

@@ -65,12 +65,12 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 
-	prefix := s.scope(checkpoint.scope()).Prefix(layout.Checkpoint)
-	p := s.records.of(prefix, checkpoint.PartitionID)
+	scope := s.scope(checkpoint.scope())
+	p := s.records.of(scope, checkpoint.PartitionID)
 	err := p.lock(ctx)
 	if err == nil {
 		defer p.unlock()
-		b := p.client(s, prefix, checkpoint.PartitionID)
+		b := p.client(s, scope, layout.Checkpoint, checkpoint.PartitionID)
 		m := layout.CheckpointMetadata(*checkpoint.SequenceNumber, checkpoint.Offset)
 		if s.settings.Unfenced {
 			err = overwrite(ctx, b, m)
@@ -81,7 +81,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	if err == nil {
 		return nil
 	}
-	at := place{checkpoint.PartitionID, prefix + checkpoint.PartitionID, writeBlob}
+	at := place{checkpoint.PartitionID, scope.Prefix(layout.Checkpoint) + checkpoint.PartitionID, writeBlob}
 	var stale *staleError
 	if errors.As(err, &stale) {
 		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrStaleCheckpoint, Detail: stale.detail}
@@ -121,7 +121,10 @@ func (p *partition) update(ctx context.Context, b *blockblob.Client, m layout.Me
 			return p.stale(sequenceNumber, now)
 		case fence.Read:
 			r, err := read(ctx, b)
-			if err != nil {
+			switch {
+			case ctx.Err() != nil && err != nil:
+				return &readError{ctx.Err()}
+			case err != nil:
 				return cmp.Or(unsure, error(&readError{err}))
 			}
 			now = fenced(r)

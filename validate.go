@@ -17,11 +17,15 @@ func ValidateClaims(ownerships []Ownership) error {
 		id    string
 	}
 	asked := make(map[partition]bool, len(ownerships))
+	var asTyped, lower layout.Scope // of the claim before, and nearly always of all
 	for _, o := range ownerships {
 		if err := o.Validate(); err != nil {
 			return err
 		}
-		p := partition{o.scope().Lower(), o.PartitionID}
+		if scope := o.scope(); scope != asTyped {
+			asTyped, lower = scope, scope.Lower()
+		}
+		p := partition{lower, o.PartitionID}
 		if asked[p] {
 			return invalid(o.PartitionID, errors.New("the partition is asked for twice in one call"))
 		}

@@ -3,8 +3,6 @@ package listing
 import (
 	"bytes"
 	"io"
-	"strconv"
-	"unicode/utf8"
 )
 
 const (
@@ -89,7 +87,7 @@ func (l *lexer) prolog() error {
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimLeft(bytes.TrimPrefix(before, []byte("\uFEFF")), " \t\r\n")) > 0 {
+	if len(bytes.TrimLeft(bytes.TrimPrefix(before, []byte("\uFEFF")), space)) > 0 {
 		return unknown("text before the list")
 	}
 	l.at-- // what begins here may be a tag
@@ -117,7 +115,7 @@ func (l *lexer) prolog() error {
 // epilog reads the body to its end, so that its connection can be used again.
 func (l *lexer) epilog() error {
 	for {
-		if len(bytes.TrimLeft(l.buf[l.at:l.to], " \t\r\n")) > 0 {
+		if len(bytes.TrimLeft(l.buf[l.at:l.to], space)) > 0 {
 			return unknown("text after the list")
 		}
 		l.at = l.to
@@ -141,7 +139,7 @@ func (l *lexer) tag() (tag, error) {
 	if err != nil {
 		return tag{}, err
 	}
-	if len(bytes.TrimLeft(before, " \t\r\n")) > 0 {
+	if len(before) > 0 && len(bytes.TrimLeft(before, space)) > 0 {
 		return tag{}, unknown("text between elements")
 	}
 	return l.rest()
@@ -154,19 +152,15 @@ func (l *lexer) rest() (tag, error) {
 		return tag{}, err
 	}
 	if len(raw) > 0 && raw[0] == '/' {
-		name := bytes.TrimRight(raw[1:], " \t\r\n")
-		if len(l.starts) == 0 || !bytes.Equal(name, l.opened[l.starts[len(l.starts)-1]:]) {
-			return tag{}, unknown("the end tag </%.40s>", name)
+		if !l.ends(raw[1:]) {
+			return tag{}, unknown("the end tag <%.40s>", raw)
 		}
 		return l.pop()
 	}
 	raw, l.empty = bytes.CutSuffix(raw, []byte("/"))
-	length := 0
-	for length < len(raw) && isName(raw[length], length == 0) {
-		length++
-	}
+	length := nameLength(raw)
 	name, attributes := raw[:length], raw[length:]
-	if length == 0 || !areAttributes(attributes) {
+	if length == 0 || len(attributes) > 0 && !areAttributes(attributes) {
 		return tag{}, unknown("the tag <%.40s>", raw)
 	}
 	if len(l.starts) == mostDepth {
@@ -175,6 +169,15 @@ func (l *lexer) rest() (tag, error) {
 	l.starts = append(l.starts, len(l.opened))
 	l.opened = append(l.opened, name...)
 	return tag{start, name, attributes, len(l.starts) - 1}, nil
+}
+
+// ends tells whether this is the name of the innermost element.
+func (l *lexer) ends(name []byte) bool {
+	if len(l.starts) == 0 {
+		return false
+	}
+	innermost := l.opened[l.starts[len(l.starts)-1]:]
+	return bytes.Equal(name, innermost) || bytes.Equal(bytes.TrimRight(name, space), innermost)
 }
 
 // pop ends the innermost element.
@@ -197,11 +200,18 @@ func (l *lexer) leaf() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.IndexByte(raw, '\r') >= 0 {
-		return nil, unknown("a carriage return in text, which XML reads as a line feed")
-	}
-	if l.text, err = appendText(l.text[:0], raw); err != nil {
+	has, err := checkText(raw)
+	switch {
+	case err != nil:
 		return nil, err
+	case has&isReturn != 0:
+		return nil, unknown("a carriage return in text, which XML reads as a line feed")
+	case has&isReference == 0:
+		l.text = append(l.text[:0], raw...)
+	default:
+		if l.text, err = replaced(l.text[:0], raw); err != nil {
+			return nil, err
+		}
 	}
 	t, err := l.rest()
 	if err == nil && t.kind != end {
@@ -224,7 +234,11 @@ func (l *lexer) skip(t tag) error {
 		if err != nil {
 			return err
 		}
-		if l.text, err = appendText(l.text[:0], raw); err != nil {
+		has, err := checkText(raw)
+		if err == nil && has&isReference != 0 {
+			l.text, err = replaced(l.text[:0], raw)
+		}
+		if err != nil {
 			return err
 		}
 		switch t, err := l.rest(); {
@@ -234,143 +248,4 @@ func (l *lexer) skip(t tag) error {
 			return nil
 		}
 	}
-}
-
-// isName tells whether a byte can stand in a name. Prefixes are not known here.
-func isName(c byte, first bool) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_':
-		return true
-	}
-	return !first && ('0' <= c && c <= '9' || c == '-' || c == '.')
-}
-
-// areAttributes tells whether this is a list of ` name="value"`.
-func areAttributes(s []byte) bool {
-	for {
-		trimmed := bytes.TrimLeft(s, " \t\r\n")
-		if len(trimmed) == 0 {
-			return true
-		}
-		name, _, rest, ok := cutAttribute(trimmed)
-		if len(trimmed) == len(s) || len(name) == 0 || !ok {
-			return false
-		}
-		s = rest
-	}
-}
-
-// attribute finds an attribute in a list of attributes.
-func attribute(s []byte, name string) (value []byte, found bool) {
-	for {
-		s = bytes.TrimLeft(s, " \t\r\n")
-		if len(s) == 0 {
-			return nil, false
-		}
-		n, v, rest, _ := cutAttribute(s)
-		if string(n) == name {
-			return v, true
-		}
-		s = rest
-	}
-}
-
-// cutAttribute takes the first attribute off a list. A value is taken as it
-// stands: one with references or a "<" is not understood.
-func cutAttribute(s []byte) (name, value, rest []byte, ok bool) {
-	n := 0
-	for n < len(s) && isName(s[n], n == 0) {
-		n++
-	}
-	if n+2 > len(s) || s[n] != '=' || s[n+1] != '"' && s[n+1] != '\'' {
-		return nil, nil, nil, false
-	}
-	value, rest, closed := bytes.Cut(s[n+2:], s[n+1:n+2])
-	if !closed || bytes.ContainsAny(value, "<&\r") || !isPlain(value) {
-		return nil, nil, nil, false
-	}
-	return s[:n], value, rest, true
-}
-
-// appendText appends a text with its references replaced.
-func appendText(to, raw []byte) ([]byte, error) {
-	if !isPlain(raw) {
-		return nil, unknown("a character that XML cannot hold")
-	}
-	if bytes.Contains(raw, []byte("]]>")) {
-		return nil, unknown("]]> in text")
-	}
-	for {
-		i := bytes.IndexByte(raw, '&')
-		if i < 0 {
-			return append(to, raw...), nil
-		}
-		to = append(to, raw[:i]...)
-		length := bytes.IndexByte(raw[i:], ';')
-		if length < 0 {
-			return nil, unknown("an & without its ;")
-		}
-		r, ok := reference(raw[i+1 : i+length])
-		if !ok {
-			return nil, unknown("the reference %.20q", raw[i:i+length])
-		}
-		to = utf8.AppendRune(to, r)
-		raw = raw[i+length+1:]
-	}
-}
-
-// reference is the character that &name; stands for.
-func reference(name []byte) (rune, bool) {
-	switch string(name) {
-	case "lt":
-		return '<', true
-	case "gt":
-		return '>', true
-	case "amp":
-		return '&', true
-	case "apos":
-		return '\'', true
-	case "quot":
-		return '"', true
-	}
-	digits, base := name, 10
-	var found bool
-	if digits, found = bytes.CutPrefix(name, []byte("#")); !found {
-		return 0, false
-	}
-	if hex, found := bytes.CutPrefix(digits, []byte("x")); found {
-		digits, base = hex, 16
-	}
-	n, err := strconv.ParseUint(string(digits), base, 32)
-	r := rune(n)
-	return r, err == nil && n <= utf8.MaxRune && utf8.ValidRune(r) && isCharacter(r)
-}
-
-// isPlain tells whether a text is valid UTF-8 of characters that XML can hold.
-func isPlain(s []byte) bool {
-	for i, c := range s {
-		if c >= utf8.RuneSelf {
-			return isPlainUTF8(s[i:])
-		}
-		if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
-			return false
-		}
-	}
-	return true
-}
-
-func isPlainUTF8(s []byte) bool {
-	for len(s) > 0 {
-		r, size := utf8.DecodeRune(s)
-		if r == utf8.RuneError && size == 1 || !isCharacter(r) {
-			return false
-		}
-		s = s[size:]
-	}
-	return true
-}
-
-// isCharacter tells whether XML 1.0 can hold a character (its production Char).
-func isCharacter(r rune) bool {
-	return r == '\t' || r == '\n' || r == '\r' || r >= ' ' && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000
 }

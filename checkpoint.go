@@ -72,7 +72,8 @@ type GetCheckpointOptions struct{}
 // old record. [BlobCheckpointStoreOptions].IgnoreVerbatimNames switches it off.
 //
 // Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
-// error of no kind for a list that goes round or has more than 1000 pages.
+// error of no kind for a list that goes round or on after 1000 pages or 2^20
+// records.
 // Requests: one List Blobs for each page of up to 5000 blobs, again for a page
 // that was cut or is written in a way that azblob alone understands, and as many
 // under the names as typed, at the same time.

@@ -20,7 +20,9 @@ import (
 // is lost, and won after the next list.) A claim whose answer was lost on the
 // way, or whose "condition not met" answered a request that was sent more than
 // once, is decided by reading the blob: it was won if the owner is the one that
-// claimed and the ETag is not the one it was claimed with.
+// claimed and the ETag is not the one it was claimed with. So claims with one
+// owner id are one owner's: two of them on the same state may both be won, with
+// the same ETag. And to relinquish is won then if nobody owns the partition.
 //
 // Not errors: claims that were lost, which are left out and logged at debug
 // level. Errors: [ErrInvalidArgument] before the first request; otherwise a

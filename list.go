@@ -22,8 +22,12 @@ import (
 // what they cost, so in a client that the store built [decodeLists] does that; a
 // client of the caller's keeps azblob's decoder.
 
-// mostPages ends a list that a broken service never ends: five million blobs.
-const mostPages = 1000
+// What ends a list that a broken service never ends: five million blobs, or one
+// million records.
+const (
+	mostPages   = 1000
+	mostRecords = 1 << 20
+)
 
 // page is where the entries of one list go.
 type page struct {
@@ -51,7 +55,7 @@ func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record
 		}
 		p.kept = len(p.records)
 		next := deref(answer.NextMarker)
-		if next != "" && (next == marker || n == mostPages) {
+		if next != "" && (next == marker || n == mostPages || len(p.records) > mostRecords) {
 			return nil, fmt.Errorf("the service's list does not end: page %d goes on at %s", n, layout.Quote(next))
 		}
 		marker = next

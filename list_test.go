@@ -204,20 +204,22 @@ func TestListMarkers(t *testing.T) {
 
 // A list that goes round, or on without end, is an error.
 func TestListWithoutEnd(t *testing.T) {
-	page := func(marker string) (io.Reader, int64) {
-		return known([]byte(`<EnumerationResults><Blobs/><NextMarker>` + marker + `</NextMarker></EnumerationResults>`))
-	}
+	records := strings.Repeat(`<Blob><Name>`+ownershipPrefix+`0</Name></Blob>`, 400_000)
 	for name, c := range map[string]struct {
+		blobs  string
 		marker func(n int) string
 		lists  int
 	}{
-		"the same marker":     {func(int) string { return "m" }, 2},
-		"always another page": {func(n int) string { return fmt.Sprint(n) }, 1000},
+		"the same marker":         {"", func(int) string { return "m" }, 2},
+		"always another page":     {"", func(n int) string { return fmt.Sprint(n) }, 1000},
+		"more than 1 << 20 blobs": {records, func(n int) string { return fmt.Sprint(n) }, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := fake.New()
 			service.Inject(fake.Fault{Action: fake.Answer, Status: 200, ContentType: "application/xml", Body: " "})
-			store, transport, _ := changed(t, service, func(n int, _ []byte) (io.Reader, int64) { return page(c.marker(n)) })
+			store, transport, _ := changed(t, service, func(n int, _ []byte) (io.Reader, int64) {
+				return known([]byte(`<EnumerationResults><Blobs>` + c.blobs + `</Blobs><NextMarker>` + c.marker(n) + `</NextMarker></EnumerationResults>`))
+			})
 			_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
 			require.ErrorContains(t, err, "does not end")
 			require.EqualValues(t, c.lists, transport.lists.Load())

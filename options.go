@@ -30,9 +30,10 @@ const (
 type BlobNaming string
 
 const (
-	// BlobNamingLowerCase writes them in lower case, as the .NET, JavaScript and
-	// Python packages do and as the Event Hubs team states the format
-	// (Azure/azure-sdk-for-go issue 21352). This is the default.
+	// BlobNamingLowerCase writes the letters A to Z in lower case, as the .NET,
+	// JavaScript and Python packages and Java's EventProcessorClient do and as the
+	// Event Hubs team states the format (Azure/azure-sdk-for-go issue 21352). This
+	// is the default.
 	//
 	// If the caller's spelling differs from its lower case, as in "$Default",
 	// the names as typed are read too: the official Go, Java and Rust stores

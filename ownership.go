@@ -69,7 +69,8 @@ type GetOwnershipOptions struct{}
 // that look is not returned and its failure is not an error.
 //
 // Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
-// error of no kind for a list that goes round or has more than 1000 pages.
+// error of no kind for a list that goes round or on after 1000 pages or 2^20
+// records.
 // Requests: one List Blobs for each page of up to 5000 blobs, again for a page
 // that was cut or is written in a way that azblob alone understands; one more,
 // once per scope and then at most every five minutes, for the look under the

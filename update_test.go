@@ -54,6 +54,30 @@ func TestAPausedOwnerCannotMoveACheckpointBack(t *testing.T) {
 	require.NoError(t, write(b, 810), "the owner goes on")
 }
 
+// What an update reads is no look for the next one, if its own write fails.
+func TestAnUpdateThatFailedIsNoLook(t *testing.T) {
+	service, a, b := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	list(a)
+	require.NoError(t, write(a, 40))
+	won = claimOne(t, b, claim(group, "b", "0", won.ETag))
+	list(b)
+	require.NoError(t, write(b, 51))
+
+	// a wins the partition back. Nobody has looked when its handler of before sends 57, which fails, and then 47.
+	claimOne(t, a, claim(group, "a", "0", won.ETag))
+	remove := service.Inject(fake.ResetConnection().On(fake.OpIs(fake.SetMetadata)))
+	require.Error(t, write(a, 57))
+	remove()
+	require.ErrorIs(t, write(a, 47), checkpointstore.ErrStaleCheckpoint)
+	requireStored(t, service, 51)
+
+	// The handler of now looks, and may go on from anywhere.
+	list(a)
+	require.NoError(t, write(a, 5))
+	requireStored(t, service, 5)
+}
+
 func TestARenewalGoesOnWithTheTenure(t *testing.T) {
 	service, a, _ := fleet(t)
 	won := claimOne(t, a, claim(group, "a", "0", nil))

@@ -31,7 +31,8 @@
 //   - No baseline, and the tenure began with a win: read, and compare. Who starts
 //     to read a partition looks where first; an update without that look comes
 //     from a handler of before, which a Processor that wins the partition back
-//     does not start anew.
+//     does not start anew. What it reads is no look for the next update, if its
+//     own write fails.
 //   - No baseline otherwise (nobody claims): what is read is the baseline.
 //   - Somebody else has written since the baseline: read, and compare. Ahead of
 //     it: write on what was read, until decided. The same position: done. Behind
@@ -67,6 +68,7 @@ type Partition struct {
 	known    bool // whether there is a baseline
 	baseline Record
 	wrote    bool // whether this store wrote the baseline, rather than saw it
+	unlooked bool // whether only an update of the tenure saw it: nobody has looked yet
 }
 
 // Won tells that a claim on the ownership record was won: the ETag it was
@@ -79,7 +81,7 @@ func (p *Partition) Won(on, now string, relinquished bool) bool {
 		return false
 	}
 	p.tenure++
-	p.known, p.baseline, p.wrote = false, Record{}, false
+	p.known, p.baseline, p.wrote, p.unlooked = false, Record{}, false, false
 	return true
 }
 
@@ -87,6 +89,9 @@ func (p *Partition) Won(on, now string, relinquished bool) bool {
 func (p *Partition) Saw(r Record) {
 	if !p.known {
 		p.known, p.baseline, p.wrote = true, r, false
+	}
+	if p.baseline == r {
+		p.unlooked = false
 	}
 }
 
@@ -136,7 +141,7 @@ func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
 	case !p.known && p.tenure == 0:
 		u.state = toBaseline
 		return u, Step{Action: Read}
-	case !p.known:
+	case !p.known, p.unlooked:
 		u.state = toStart
 		return u, Step{Action: Read}
 	case p.wrote && !rewind && sequenceNumber < p.baseline.SequenceNumber:
@@ -164,8 +169,8 @@ func (p *Partition) Found(u *Update, r Record) Step {
 		return Step{Action: Stale}
 	case u.state == toResolve:
 		return Step{Action: Failed}
-	case own && u.state == toStart:
-		p.Saw(r)
+	case own && u.state == toStart && !p.known:
+		p.known, p.baseline, p.unlooked = true, r, true
 	}
 	return u.write(r)
 }
@@ -176,7 +181,7 @@ func (p *Partition) Wrote(u *Update, etag string) Step {
 	if u.tenure != p.tenure {
 		return Step{Action: Done}
 	}
-	p.known, p.wrote = true, true
+	p.known, p.wrote, p.unlooked = true, true, false
 	p.baseline = Record{ETag: etag, SequenceNumber: u.sequenceNumber, Readable: true}
 	return Step{Action: Done}
 }

@@ -1,0 +1,75 @@
+// Package backend is what answers the requests of the stores that are measured:
+// answers made ahead in the same process, a TLS server on loopback with a set
+// latency, and a real Azurite.
+package backend
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+)
+
+// The names of the three.
+const (
+	InProcess = "in-process"
+	TLS       = "tls"
+	Azurite   = "azurite"
+)
+
+// Backend is one of the three. Its methods are not for use at once.
+type Backend interface {
+	// Container makes a container with no blobs in it.
+	Container(ctx context.Context) (Container, error)
+
+	// Fill puts blobs named prefix0, prefix1 and so on, with that metadata, into
+	// a container.
+	Fill(ctx context.Context, c Container, prefix string, blobs int, metadata map[string]string) error
+
+	// Drop ends the use of a container. One that is full slows all others down.
+	Drop(ctx context.Context, c Container) error
+
+	// SetLatency makes every request take that long. A back end that cannot do
+	// it refuses.
+	SetLatency(latency time.Duration) error
+
+	// Traffic is what came in so far.
+	Traffic() Traffic
+
+	// Close ends what it started.
+	Close()
+}
+
+// Container is how to reach a container.
+type Container struct {
+	URL string
+
+	// Key is nil if the container is open to all.
+	Key *container.SharedKeyCredential
+
+	// Options are for every client, whichever store it is for.
+	Options azcore.ClientOptions
+}
+
+// Traffic counts requests and, on [TLS] alone, connections.
+type Traffic struct {
+	Requests, Dialled int64
+}
+
+// AbsentHub begins the names of the event hubs of which nothing is stored yet.
+const AbsentHub = "new-"
+
+// New starts a back end by its name.
+func New(ctx context.Context, name string) (Backend, error) {
+	switch name {
+	case InProcess:
+		return NewInProcess()
+	case TLS:
+		return NewTLS()
+	case Azurite:
+		return NewAzurite(ctx)
+	}
+	return nil, fmt.Errorf("there is no back end %q", name)
+}

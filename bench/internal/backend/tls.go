@@ -1,0 +1,87 @@
+package backend
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tlsServer speaks HTTP/1.1 over TLS on loopback, as Azure Blob Storage does.
+type tlsServer struct {
+	answers  *answers
+	server   *httptest.Server
+	latency  atomic.Int64
+	requests atomic.Int64
+	dialled  atomic.Int64
+}
+
+// trust makes the process trust the certificate of httptest, which is the same
+// for all of its servers. So each store keeps the transport that it has by
+// default. It needs the setting x509usefallbackroots=1, which is in go.mod.
+var trust sync.Once
+
+// NewTLS is the back end [TLS].
+func NewTLS() (Backend, error) {
+	a, err := newAnswers()
+	if err != nil {
+		return nil, err
+	}
+	b := &tlsServer{answers: a}
+	b.server = httptest.NewUnstartedServer(b)
+	b.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that end with the client
+	b.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			b.dialled.Add(1)
+		}
+	}
+	b.server.StartTLS()
+	trust.Do(func() {
+		roots := x509.NewCertPool()
+		roots.AddCert(b.server.Certificate())
+		x509.SetFallbackRoots(roots)
+	})
+	return b, nil
+}
+
+// ServeHTTP answers after the latency.
+func (b *tlsServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	b.requests.Add(1)
+	if latency := time.Duration(b.latency.Load()); latency > 0 {
+		time.Sleep(latency)
+	}
+	a := b.answers.to(req)
+	maps.Copy(w.Header(), a.header)
+	w.WriteHeader(a.status)
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(a.body) // a client that went away misses it
+	}
+}
+
+func (b *tlsServer) Container(context.Context) (Container, error) {
+	return Container{URL: b.server.URL + "/c"}, nil
+}
+
+func (b *tlsServer) Fill(ctx context.Context, _ Container, prefix string, blobs int, metadata map[string]string) error {
+	return b.answers.fill(ctx, prefix, blobs, metadata)
+}
+
+func (b *tlsServer) Drop(context.Context, Container) error { return nil }
+
+func (b *tlsServer) SetLatency(latency time.Duration) error {
+	b.latency.Store(int64(latency))
+	return nil
+}
+
+func (b *tlsServer) Traffic() Traffic {
+	return Traffic{Requests: b.requests.Load(), Dialled: b.dialled.Load()}
+}
+
+func (b *tlsServer) Close() { b.server.CloseClientConnections(); b.server.Close() }

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"slices"
 	"strconv"
@@ -36,11 +38,14 @@ const (
 // It takes the real time of the flag, in which as much virtual time passes as the machine can do.
 func TestSoak(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
-	var over atomic.Bool
+	var begun, over atomic.Bool
 	var heap []uint64
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		defer over.Store(true)
+		for !begun.Load() {
+			time.Sleep(time.Millisecond)
+		}
 		for range 24 { // what is alive
 			time.Sleep(*soakFlag / 24)
 			var m runtime.MemStats
@@ -49,17 +54,17 @@ func TestSoak(t *testing.T) {
 			heap = append(heap, m.HeapAlloc)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { soak(t, &over) })
+	synctest.Test(t, func(t *testing.T) { soak(t, &begun, &over) })
 	watching.Wait()
 	t.Logf("live heap in MiB: %v", inMiB(heap))
 	require.False(t, grows(heap), "the heap grows")
 	goleak.VerifyNone(t, ignore)
 }
 
-func soak(t *testing.T, over *atomic.Bool) {
+func soak(t *testing.T, begun, over *atomic.Bool) {
 	service := fakeblob.New()
 	service.SetRecording(false)
-	for i := range soakPartitions { // so that the stores know them all from the first list on
+	for i := range soakPartitions { // so that the service's own memory does not grow
 		service.Put(checkpointPrefix+strconv.Itoa(i), map[string]string{"sequencenumber": "0", "offset": ""})
 	}
 	w := onFake(service)
@@ -68,12 +73,18 @@ func soak(t *testing.T, over *atomic.Bool) {
 	tenants := make([]*tenant, soakOwners)
 	for i := range tenants {
 		tenants[i] = &tenant{
-			id: fmt.Sprint("owner-", i), client: newSoakClient(t, w, uint64(i)), random: rand.New(rand.NewPCG(uint64(i), 5)),
+			id: fmt.Sprint("owner-", i), client: newSoakClient(t, w, uint64(i), begun), random: rand.New(rand.NewPCG(uint64(i), 5)),
 			acked: &acked, held: make(map[string]string), at: make(map[string]int64), counts: &counts,
 		}
 	}
-	began := time.Now()
 	var all sync.WaitGroup
+	for _, n := range tenants {
+		all.Go(func() { n.meetAll(context.Background()) })
+	}
+	all.Wait()
+	begun.Store(true)
+
+	began := time.Now()
 	for _, n := range tenants {
 		all.Go(func() {
 			for i := 0; i < 3 || !over.Load(); i++ {
@@ -101,8 +112,9 @@ func soak(t *testing.T, over *atomic.Bool) {
 	requireNothingLost(t, tenants, w, &acked)
 }
 
-// newSoakClient is a store that meets every kind of fault, each now and then.
-func newSoakClient(t *testing.T, w world, seed uint64) client {
+// newSoakClient is a store that meets every kind of fault, each now and then. Until it has begun, it is told that it is
+// late, and the service hears nothing of it.
+func newSoakClient(t *testing.T, w world, seed uint64, begun *atomic.Bool) client {
 	rules := everything().rules(w.pace)
 	for i := range rules {
 		if rules[i].Chance < 1 {
@@ -110,7 +122,19 @@ func newSoakClient(t *testing.T, w world, seed uint64) client {
 		}
 	}
 	transport := faults.New(w.wire, seed, rules...)
-	store, err := w.newStore(transport, w.options())
+	store, err := w.newStore(transportFunc(func(req *http.Request) (*http.Response, error) {
+		if begun.Load() {
+			return transport.Do(req)
+		}
+		if trace := httptrace.ContextClientTrace(req.Context()); trace != nil {
+			trace.GetConn(req.URL.Host)
+			trace.GotConn(httptrace.GotConnInfo{})
+		}
+		return &http.Response{
+			StatusCode: http.StatusPreconditionFailed, Header: http.Header{"X-Ms-Error-Code": {"ConditionNotMet"}},
+			Body: http.NoBody, Request: req,
+		}, nil
+	}), w.options())
 	require.NoError(t, err)
 	return client{store, transport}
 }

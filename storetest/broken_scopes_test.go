@@ -20,6 +20,9 @@ func brokenScopes() []broken {
 			return scope{s.namespace, min(s.eventHub, s.group), max(s.eventHub, s.group)}
 		})},
 		{name: "names are compared as they are", found: []string{"the scope is compared ignoring case"}, wreck: in(hexed)},
+		{name: "all letters are folded", found: []string{"only the case of the letters A to Z"}, wreck: in(func(s scope) scope {
+			return scope{strings.ToLower(s.namespace), strings.ToLower(s.eventHub), strings.ToLower(s.group)}
+		})},
 		{name: "records are spelled in lower case", found: []string{"records come back with the caller's spelling"}, wreck: func(s inner, h *hooked) {
 			listedBy(func(list []checkpointstore.Ownership) []checkpointstore.Ownership {
 				for i := range list {

@@ -164,6 +164,15 @@ func scopeCases() []testCase {
 			e.win(on(owned[0], "bob"))
 			e.isRecord(e.listed("0"), "0", "bob")
 		}},
+		{"only the case of the letters A to Z is ignored in a scope", func(e *env) {
+			plain, kelvin := scope{namespace, "k", group}, scope{namespace, "\u212A", group} // the sign for a kelvin, which Unicode folds to "k"
+			e.win(plain.claim("0", "alice"))
+			e.update(plain.checkpoint("0", 5))
+			if owned, read := e.in(kelvin); len(owned)+len(read) != 0 {
+				e.Fatalf("the other scope lists %d ownerships and %d checkpoints, want none", len(owned), len(read))
+			}
+			e.win(kelvin.claim("0", "bob"))
+		}},
 		{"records come back with the caller's spelling of the scope", func(e *env) {
 			won := e.win(usual().claim("0", "alice"))
 			e.spelled(usual(), won.FullyQualifiedNamespace, won.EventHubName, won.ConsumerGroup)

@@ -64,10 +64,12 @@ func cacheFolder() (string, error) {
 	return cache, os.MkdirAll(cache, 0o700)
 }
 
-// run runs a program in a folder, the tests' own if empty. Its failure is told in one line, under a name.
-func run(ctx context.Context, name, dir, program string, args ...string) error {
+// run runs a program in a folder, the tests' own if empty, with more in its environment. Its failure is told in one
+// line, under a name.
+func run(ctx context.Context, name, dir string, env []string, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
 	cmd.WaitDelay = 5 * time.Second
 	output, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {

@@ -23,7 +23,7 @@ func prepareKEDA(ctx context.Context) (nodepkg.Command, error) {
 	program := executable(filepath.Join(cache, "interop-keda"))
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
-	if err := run(ctx, "go build", "keda", goTool, "build", "-buildvcs=false", "-o", program, "."); err != nil {
+	if err := run(ctx, "go build", "keda", nil, goTool, "build", "-buildvcs=false", "-o", program, "."); err != nil {
 		return nodepkg.Command{}, fmt.Errorf("%w: %s", err, installGo)
 	}
 	return nodepkg.Command{Program: program}, nil

@@ -26,11 +26,11 @@ func preparePython(flavour string) func(context.Context) (nodepkg.Command, error
 			return nodepkg.Command{}, err
 		}
 		dir, err := install(ctx, "interop-python", identity+"\n"+string(pinned), func(ctx context.Context, dir string) error {
-			if err := run(ctx, "python3 -m venv", "", interpreter, "-m", "venv", dir); err != nil {
+			if err := run(ctx, "python3 -m venv", "", nil, interpreter, "-m", "venv", dir); err != nil {
 				return fmt.Errorf("%w: %s", err, installPython)
 			}
 			// Without scripts: the paths in them would be wrong after the rename. Python itself finds its own.
-			if err := run(ctx, "pip install", "", pythonIn(dir), "-I", "-m", "pip", "install", "--quiet", "--no-input",
+			if err := run(ctx, "pip install", "", nil, pythonIn(dir), "-I", "-m", "pip", "install", "--quiet", "--no-input",
 				"--disable-pip-version-check", "--requirement", requirements); err != nil {
 				return fmt.Errorf("%w: check that pip can reach its index", err)
 			}

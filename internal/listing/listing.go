@@ -54,7 +54,7 @@ func Decode(body io.Reader, add func(*Blob)) (nextMarker string, err error) {
 	case string(root.name) != "EnumerationResults":
 		return "", unknown("the root element %.40q", root.name)
 	}
-	if err := d.results(); err != nil {
+	if err := d.each((*decoder).inResults); err != nil {
 		return "", err
 	}
 	return d.nextMarker, d.epilog()
@@ -64,114 +64,109 @@ func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrUnknown}, args...)...)
 }
 
-// decoder knows the elements. Each of its methods reads the children of an element
-// whose start has been read, and its end.
+// decoder knows the elements. A method named in… takes one child of that element,
+// whose start has been read.
 type decoder struct {
 	lexer
 	add        func(*Blob)
-	blob       Blob
 	nextMarker string
+	seen       element
+
+	blob       Blob
 	name, etag []byte // where the blob's slices are, from one blob to the next; never nil for a name
 	modified   []byte // the text of the last time that was parsed, and
 	modifiedAt time.Time
 }
 
-// A seen element may not come again: which one counts would be a guess.
-type seen uint
+// An element that may not come again in the same parent: which one counts would
+// be a guess.
+type element uint
 
-func (s *seen) first(element seen) error {
-	if *s&element != 0 {
+const (
+	blobsElement element = 1 << iota
+	nextMarkerElement
+	nameElement
+	propertiesElement
+	metadataElement
+	etagElement
+	lastModifiedElement
+
+	ofBlob = nameElement | propertiesElement | metadataElement | etagElement | lastModifiedElement
+)
+
+func (d *decoder) once(e element) error {
+	if d.seen&e != 0 {
 		return unknown("an element that comes twice")
 	}
-	*s |= element
+	d.seen |= e
 	return nil
 }
 
-const (
-	seenBlobs seen = 1 << iota
-	seenNextMarker
-	seenName
-	seenProperties
-	seenMetadata
-	seenETag
-	seenLastModified
-)
-
-// results reads <EnumerationResults>.
-func (d *decoder) results() error {
-	var seen seen
+// each reads the children of an element whose start has been read, and its end.
+func (d *decoder) each(child func(*decoder, tag) error) error {
 	for {
 		t, err := d.tag()
 		if err != nil || t.kind == end {
 			return err
 		}
-		switch string(t.name) {
-		case "Blobs":
-			if err = seen.first(seenBlobs); err == nil {
-				err = d.blobs()
-			}
-		case "NextMarker":
-			var text []byte
-			if err = seen.first(seenNextMarker); err == nil {
-				text, err = d.leaf()
-				d.nextMarker = string(text)
-			}
-		default:
-			err = d.skip(t)
-		}
-		if err != nil {
+		if err := child(d, t); err != nil {
 			return err
 		}
 	}
 }
 
-// blobs reads <Blobs>.
-func (d *decoder) blobs() error {
-	for {
-		t, err := d.tag()
-		if err != nil || t.kind == end {
+func (d *decoder) inResults(t tag) error {
+	switch string(t.name) {
+	case "Blobs":
+		if err := d.once(blobsElement); err != nil {
 			return err
 		}
-		if string(t.name) != "Blob" {
-			err = d.skip(t)
-		} else if err = d.readBlob(); err == nil && d.blob.Name != nil {
-			d.add(&d.blob)
-		}
-		if err != nil {
+		return d.each((*decoder).inBlobs)
+	case "NextMarker":
+		if err := d.once(nextMarkerElement); err != nil {
 			return err
 		}
+		text, err := d.leaf()
+		d.nextMarker = string(text)
+		return err
 	}
+	return d.skip(t)
 }
 
-// readBlob reads <Blob>.
-func (d *decoder) readBlob() error {
+func (d *decoder) inBlobs(t tag) error {
+	if string(t.name) != "Blob" {
+		return d.skip(t)
+	}
 	d.blob = Blob{}
-	var seen seen
-	for {
-		t, err := d.tag()
-		if err != nil || t.kind == end {
-			return err
-		}
-		switch string(t.name) {
-		case "Name":
-			if err = seen.first(seenName); err == nil {
-				err = d.readName(t)
-			}
-		case "Properties":
-			if err = seen.first(seenProperties); err == nil {
-				err = d.properties()
-			}
-		case "Metadata":
-			if err = seen.first(seenMetadata); err == nil {
-				err = d.metadata()
-			}
-		default:
-			err = d.skip(t)
-		}
-		if err != nil {
-			return err
-		}
+	d.seen &^= ofBlob
+	if err := d.each((*decoder).inBlob); err != nil {
+		return err
 	}
+	if d.blob.Name != nil {
+		d.add(&d.blob)
+	}
+	return nil
+}
+
+func (d *decoder) inBlob(t tag) error {
+	switch string(t.name) {
+	case "Name":
+		if err := d.once(nameElement); err != nil {
+			return err
+		}
+		return d.readName(t)
+	case "Properties":
+		if err := d.once(propertiesElement); err != nil {
+			return err
+		}
+		return d.each((*decoder).inProperties)
+	case "Metadata":
+		if err := d.once(metadataElement); err != nil {
+			return err
+		}
+		return d.each((*decoder).inMetadata)
+	}
+	return d.skip(t)
 }
 
 // readName reads <Name>, which has the attribute Encoded where a name has
@@ -201,36 +196,27 @@ func (d *decoder) readName(t tag) error {
 	return nil
 }
 
-// properties reads <Properties>.
-func (d *decoder) properties() error {
-	var seen seen
-	for {
-		t, err := d.tag()
-		if err != nil || t.kind == end {
+func (d *decoder) inProperties(t tag) error {
+	switch string(t.name) {
+	case "Etag":
+		if err := d.once(etagElement); err != nil {
 			return err
 		}
-		switch string(t.name) {
-		case "Etag":
-			var text []byte
-			if err = seen.first(seenETag); err == nil {
-				text, err = d.leaf()
-				d.etag = append(d.etag[:0], text...)
-				d.blob.ETag = d.etag
-			}
-		case "Last-Modified":
-			var text []byte
-			if err = seen.first(seenLastModified); err == nil {
-				if text, err = d.leaf(); err == nil {
-					err = d.readTime(text)
-				}
-			}
-		default:
-			err = d.skip(t)
+		text, err := d.leaf()
+		d.etag = append(d.etag[:0], text...)
+		d.blob.ETag = d.etag
+		return err
+	case "Last-Modified":
+		if err := d.once(lastModifiedElement); err != nil {
+			return err
 		}
+		text, err := d.leaf()
 		if err != nil {
 			return err
 		}
+		return d.readTime(text)
 	}
+	return d.skip(t)
 }
 
 // readTime reads a time, which is most often that of the blob before.
@@ -249,20 +235,12 @@ func (d *decoder) readTime(text []byte) error {
 	return nil
 }
 
-// metadata reads <Metadata>, whose elements are the keys.
-func (d *decoder) metadata() error {
-	for {
-		t, err := d.tag()
-		if err != nil || t.kind == end {
-			return err
-		}
-		set := d.blob.Values.Field(t.name)
-		text, err := d.leaf()
-		if err != nil {
-			return err
-		}
-		if set != nil {
-			*set = string(text)
-		}
+// inMetadata reads one key, which is the name of the element.
+func (d *decoder) inMetadata(t tag) error {
+	field := d.blob.Values.Field(t.name)
+	text, err := d.leaf()
+	if err == nil && field != nil {
+		*field = string(text)
 	}
+	return err
 }

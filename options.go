@@ -56,8 +56,8 @@ type BlobCheckpointStoreOptions struct {
 	// store sets: Retry.MaxRetries 3, RetryDelay 200 ms, MaxRetryDelay half of
 	// Timeout (a longer Retry-After is not waited for), TryTimeout 7/30 of
 	// Timeout (7 s), so that four tries fit; and a Transport of its own, which
-	// keeps MaxConcurrency idle connections. ClientOptions.APIVersion is refused:
-	// use the field below.
+	// keeps MaxConcurrency idle connections and follows no redirects.
+	// ClientOptions.APIVersion is refused: use the field below.
 	ClientOptions azcore.ClientOptions
 
 	// APIVersion is the version of the storage service to ask for, as a date:

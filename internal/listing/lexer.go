@@ -34,7 +34,7 @@ const (
 // tag is the start or the end of an element.
 type tag struct {
 	kind       kind
-	name       []byte
+	name       []byte // of a start
 	attributes []byte
 	depth      int // how many elements are open around it
 }
@@ -133,7 +133,7 @@ func (l *lexer) epilog() error {
 func (l *lexer) tag() (tag, error) {
 	if l.empty {
 		l.empty = false
-		return l.pop()
+		return l.pop(), nil
 	}
 	before, err := l.until('<')
 	if err != nil {
@@ -155,7 +155,7 @@ func (l *lexer) rest() (tag, error) {
 		if !l.ends(raw[1:]) {
 			return tag{}, unknown("the end tag <%.40s>", raw)
 		}
-		return l.pop()
+		return l.pop(), nil
 	}
 	raw, l.empty = bytes.CutSuffix(raw, []byte("/"))
 	length := nameLength(raw)
@@ -181,20 +181,18 @@ func (l *lexer) ends(name []byte) bool {
 }
 
 // pop ends the innermost element.
-func (l *lexer) pop() (tag, error) {
+func (l *lexer) pop() tag {
 	last := len(l.starts) - 1
-	from := l.starts[last]
-	t := tag{kind: end, name: l.opened[from:], depth: last}
-	l.opened, l.starts = l.opened[:from], l.starts[:last]
-	return t, nil
+	l.opened, l.starts = l.opened[:l.starts[last]], l.starts[:last]
+	return tag{kind: end, depth: last}
 }
 
 // leaf reads the text of an element that has nothing else, and its end.
 func (l *lexer) leaf() ([]byte, error) {
 	if l.empty {
 		l.empty = false
-		_, err := l.pop()
-		return nil, err
+		l.pop()
+		return nil, nil
 	}
 	raw, err := l.until('<')
 	if err != nil {
@@ -225,8 +223,8 @@ func (l *lexer) skip(t tag) error {
 	for depth := t.depth; ; {
 		if l.empty {
 			l.empty = false
-			if inner, err := l.pop(); err != nil || inner.depth == depth {
-				return err
+			if l.pop().depth == depth {
+				return nil
 			}
 			continue
 		}

@@ -30,9 +30,9 @@ type BlobCheckpointStore struct {
 	// decodesLists tells that the client has the policy [decodeLists].
 	decodesLists bool
 
-	records   records
-	spellings spellingWatch
-	now       func() time.Time
+	partitions partitions
+	spellings  spellingWatch
+	now        func() time.Time
 }
 
 var _ CheckpointStore = (*BlobCheckpointStore)(nil)
@@ -200,7 +200,7 @@ func (s *BlobCheckpointStore) EnsureContainer(ctx context.Context, options *Ensu
 	if err == nil || bloberror.HasCode(err, bloberror.ContainerAlreadyExists, bloberror.ResourceAlreadyExists) {
 		return nil
 	}
-	return s.failure(op, place{action: createContainer}, err)
+	return s.failure(op, target{action: createContainer}, err)
 }
 
 // deadline bounds a call by the store's Timeout.
@@ -212,17 +212,17 @@ func (s *BlobCheckpointStore) deadline(ctx context.Context) (context.Context, co
 }
 
 // scope spells the caller's names as the store writes them.
-func (s *BlobCheckpointStore) scope(asTyped layout.Scope) layout.Scope {
+func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
 	if s.settings.BlobNaming == BlobNamingVerbatim {
-		return asTyped
+		return verbatim
 	}
-	return asTyped.Lower()
+	return verbatim.Lower()
 }
 
 // otherScope is the spelling that official Go, Java and Rust stores would have
 // written, if it differs from the store's own and is to be read.
-func (s *BlobCheckpointStore) otherScope(asTyped layout.Scope) (layout.Scope, bool) {
-	return asTyped, !s.settings.IgnoreVerbatimNames && asTyped != s.scope(asTyped)
+func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
+	return verbatim, !s.settings.IgnoreVerbatimNames && verbatim != s.scope(verbatim)
 }
 
 // parseURL checks the URL of a container. Its error never repeats the query.

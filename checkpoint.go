@@ -79,26 +79,26 @@ type GetCheckpointOptions struct{}
 // under the names as typed, at the same time.
 func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListCheckpointsOptions) ([]Checkpoint, error) {
 	const op = "ListCheckpoints"
-	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
-	if err := invalid("", asTyped.Check()); err != nil {
-		return nil, named(op, err)
+	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
+	if err := invalid("", verbatim.Check()); err != nil {
+		return nil, withOp(op, err)
 	}
 	ctx, cancel := s.deadline(withSecondaryReads(ctx))
 	defer cancel()
-	found, err := s.newest(asTyped, func(prefix string) ([]record, error) {
-		at := place{blobName: prefix, action: listBlobs}
+	found, err := s.newest(verbatim, func(prefix string) ([]blobState, error) {
+		at := target{blobName: prefix, action: listBlobs}
 		r, err := s.list(ctx, prefix)
 		if err != nil {
 			return nil, s.failure(op, at, err)
 		}
 		return r, nil
-	}, s.records.listed)
+	}, s.partitions.listed)
 	if err != nil {
 		return nil, err
 	}
 	checkpoints := make([]Checkpoint, 0, len(found))
 	for _, f := range found {
-		checkpoints = append(checkpoints, s.checkpointOf(ctx, asTyped, f))
+		checkpoints = append(checkpoints, s.checkpointOf(ctx, verbatim, f))
 	}
 	return checkpoints, nil
 }
@@ -111,37 +111,37 @@ func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifie
 // request, Get Blob Properties, and one for the name as typed where that differs.
 func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetCheckpointOptions) (Checkpoint, error) {
 	const op = "GetCheckpoint"
-	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
-	if err := invalid(partitionID, checkPartition(asTyped, partitionID)); err != nil {
-		return Checkpoint{}, named(op, err)
+	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
+	if err := invalid(partitionID, checkPartition(verbatim, partitionID)); err != nil {
+		return Checkpoint{}, withOp(op, err)
 	}
 	ctx, cancel := s.deadline(withSecondaryReads(ctx))
 	defer cancel()
-	own := s.scope(asTyped)
+	own := s.scope(verbatim)
 	ownPrefix := own.Prefix(layout.Checkpoint)
-	p := s.records.of(own, partitionID)
-	found, err := s.newest(asTyped, func(prefix string) ([]record, error) {
+	p := s.partitions.of(own, partitionID)
+	found, err := s.newest(verbatim, func(prefix string) ([]blobState, error) {
 		b := p.client(s, own, layout.Checkpoint, partitionID)
 		if prefix != ownPrefix {
 			b = s.blob(prefix + partitionID)
 		}
 		r, err := read(ctx, b)
 		if err != nil {
-			return nil, s.failure(op, place{partitionID, prefix + partitionID, readBlob}, err)
+			return nil, s.failure(op, target{partitionID, prefix + partitionID, readBlob}, err)
 		}
 		if r.etag == "" {
 			return nil, nil
 		}
 		r.prefix, r.partitionID = prefix, partitionID
-		return []record{r}, nil
-	}, func(scope layout.Scope, found []record, mark uint64) {
-		s.records.read(scope, partitionID, found, mark)
+		return []blobState{r}, nil
+	}, func(scope layout.Scope, found []blobState, mark uint64) {
+		s.partitions.read(scope, partitionID, found, mark)
 	})
 	if err != nil {
 		return Checkpoint{}, err
 	}
 	if len(found) == 0 {
-		return Checkpoint{}, notFound(op, place{partitionID: partitionID, blobName: s.scope(asTyped).Prefix(layout.Checkpoint) + partitionID})
+		return Checkpoint{}, recordNotFound(op, target{partitionID: partitionID, blobName: s.scope(verbatim).Prefix(layout.Checkpoint) + partitionID})
 	}
-	return s.checkpointOf(ctx, asTyped, found[0]), nil
+	return s.checkpointOf(ctx, verbatim, found[0]), nil
 }

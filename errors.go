@@ -128,10 +128,10 @@ func (e PartitionErrors) Error() string {
 	if len(e) == 1 {
 		return e[0].Error()
 	}
-	const most = 16
-	ids := make([]string, 0, most+1)
+	const max = 16
+	ids := make([]string, 0, max+1)
 	for i, f := range e[1:] {
-		if i == most {
+		if i == max {
 			ids = append(ids, "…")
 			break
 		}
@@ -149,8 +149,8 @@ func (e PartitionErrors) Unwrap() []error {
 	return errs
 }
 
-// named puts the method into an [Error] that has none yet.
-func named(op string, err error) error {
+// withOp puts the method into an [Error] that has none yet.
+func withOp(op string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
 		e.Op = op
@@ -162,10 +162,10 @@ func named(op string, err error) error {
 // a text that somebody else wrote cannot forge lines in a log, nor colours on a
 // terminal.
 func oneLine(s string) string {
-	const most = 600
+	const max = 600
 	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > most {
-		s = s[:most] + "…"
+	if len(s) > max {
+		s = s[:max] + "…"
 	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

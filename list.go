@@ -25,14 +25,14 @@ import (
 // What ends a list that a broken service never ends: five million blobs, or one
 // million records.
 const (
-	mostPages   = 1000
-	mostRecords = 1 << 20
+	maxPages   = 1000
+	maxRecords = 1 << 20
 )
 
 // page is where the entries of one list go.
 type page struct {
 	prefix  string
-	records []record
+	records []blobState
 	kept    int // how many of them are from the pages before
 }
 
@@ -41,7 +41,7 @@ type pageKey struct{}
 
 // list reads the direct children of a prefix: List Blobs, all pages. Directory
 // stubs are left out.
-func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record, error) {
+func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]blobState, error) {
 	p := page{prefix: prefix}
 	pager := s.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
 		Prefix:  &prefix,
@@ -55,7 +55,7 @@ func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]record
 		}
 		p.kept = len(p.records)
 		next := deref(answer.NextMarker)
-		if next != "" && (next == marker || n == mostPages || len(p.records) > mostRecords) {
+		if next != "" && (next == marker || n == maxPages || len(p.records) > maxRecords) {
 			return nil, fmt.Errorf("the service's list does not end: page %d goes on at %s", n, layout.Quote(next))
 		}
 		marker = next
@@ -111,7 +111,7 @@ func (p *page) add(b *listing.Blob) {
 	if !child || b.Values.IsDirectory() {
 		return
 	}
-	p.records = append(p.records, record{
+	p.records = append(p.records, blobState{
 		prefix:       p.prefix,
 		partitionID:  id,
 		values:       b.Values,

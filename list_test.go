@@ -250,7 +250,7 @@ func (e endless) Read(p []byte) (int, error) {
 // No answer makes the store read without end, and such an answer is not asked
 // for again.
 func TestAnswersWithoutEnd(t *testing.T) {
-	const most = 64 << 20
+	const max = 64 << 20
 	for name, call := range map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
 		"a list": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
 			_, err := s.ListOwnership(ctx, namespace, hub, group, nil)
@@ -261,7 +261,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 			return err
 		},
 	} {
-		for _, length := range []int64{-1, most + 1} {
+		for _, length := range []int64{-1, max + 1} {
 			t.Run(fmt.Sprintf("%s of length %d", name, length), func(t *testing.T) {
 				var read atomic.Int64
 				var requests atomic.Int32
@@ -275,7 +275,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 				require.NoError(t, err)
 				err = call(t.Context(), store)
 				require.ErrorContains(t, err, "more than 67108864 bytes")
-				require.LessOrEqual(t, read.Load(), int64(2*(most+1)), "one answer, and that of the read which decides about a claim")
+				require.LessOrEqual(t, read.Load(), int64(2*(max+1)), "one answer, and that of the read which decides about a claim")
 				require.LessOrEqual(t, requests.Load(), int32(2))
 			})
 		}

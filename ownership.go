@@ -78,22 +78,22 @@ type GetOwnershipOptions struct{}
 // drops warnings.
 func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error) {
 	const op = "ListOwnership"
-	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
-	if err := invalid("", asTyped.Check()); err != nil {
-		return nil, named(op, err)
+	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
+	if err := invalid("", verbatim.Check()); err != nil {
+		return nil, withOp(op, err)
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	prefix := s.scope(asTyped).Prefix(layout.Ownership)
+	prefix := s.scope(verbatim).Prefix(layout.Ownership)
 	found, err := s.list(ctx, prefix)
 	if err != nil {
-		return nil, s.failure(op, place{blobName: prefix, action: listBlobs}, err)
+		return nil, s.failure(op, target{blobName: prefix, action: listBlobs}, err)
 	}
 	ownerships := make([]Ownership, 0, len(found))
 	for _, r := range found {
-		ownerships = append(ownerships, ownershipOf(asTyped, r.partitionID, r))
+		ownerships = append(ownerships, ownershipOf(verbatim, r.partitionID, r))
 	}
-	s.warnOfOtherSpelling(ctx, asTyped)
+	s.warnOfOtherSpelling(ctx, verbatim)
 	return ownerships, nil
 }
 
@@ -105,29 +105,29 @@ func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedN
 // request, Get Blob Properties.
 func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetOwnershipOptions) (Ownership, error) {
 	const op = "GetOwnership"
-	asTyped := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
-	if err := invalid(partitionID, checkPartition(asTyped, partitionID)); err != nil {
-		return Ownership{}, named(op, err)
+	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
+	if err := invalid(partitionID, checkPartition(verbatim, partitionID)); err != nil {
+		return Ownership{}, withOp(op, err)
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	at := place{partitionID, s.scope(asTyped).Prefix(layout.Ownership) + partitionID, readBlob}
+	at := target{partitionID, s.scope(verbatim).Prefix(layout.Ownership) + partitionID, readBlob}
 	r, err := read(ctx, s.blob(at.blobName))
 	if err != nil {
 		return Ownership{}, s.failure(op, at, err)
 	}
 	if r.etag == "" {
-		return Ownership{}, notFound(op, at)
+		return Ownership{}, recordNotFound(op, at)
 	}
-	return ownershipOf(asTyped, partitionID, r), nil
+	return ownershipOf(verbatim, partitionID, r), nil
 }
 
 // ownershipOf is the record of a blob, in the caller's spelling.
-func ownershipOf(asTyped layout.Scope, partitionID string, r record) Ownership {
+func ownershipOf(verbatim layout.Scope, partitionID string, r blobState) Ownership {
 	o := Ownership{
-		ConsumerGroup:           asTyped.ConsumerGroup,
-		EventHubName:            asTyped.EventHub,
-		FullyQualifiedNamespace: asTyped.Namespace,
+		ConsumerGroup:           verbatim.ConsumerGroup,
+		EventHubName:            verbatim.EventHub,
+		FullyQualifiedNamespace: verbatim.Namespace,
 		PartitionID:             partitionID,
 		OwnerID:                 r.values.OwnerID(),
 		LastModifiedTime:        r.lastModified,

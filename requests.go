@@ -23,15 +23,15 @@ import (
 type outcome int
 
 const (
-	stored     outcome = iota // it took effect
-	refused                   // its condition was not met
-	absent                    // there is no blob to write to
-	unanswered                // it may have taken effect
-	failed                    // it took no effect
+	applied         outcome = iota // it took effect
+	conditionNotMet                // its condition was not met
+	notFound                       // there is no blob to write to
+	ambiguous                      // it may have taken effect
+	failed                         // it took no effect
 )
 
-// answer is the outcome of a write, with the record's new state if it was stored.
-type answer struct {
+// writeResult is the outcome of a write, with the record's new state if it was stored.
+type writeResult struct {
 	outcome      outcome
 	etag         string // in the form of [layout.ETag]
 	lastModified time.Time
@@ -39,29 +39,29 @@ type answer struct {
 	// err is why, unless it was stored. With unanswered, lost tells that the
 	// last answer was "condition not met", to a request that was sent more than
 	// once: it may have met its own earlier self.
-	err  error
-	lost bool
+	err                error
+	sawConditionNotMet bool
 }
 
 // create writes a blob that does not exist: Put Blob, If-None-Match: *.
-func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) answer {
+func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) writeResult {
 	w := newWrite("")
 	none := azcore.ETagAny
 	w.modified.IfNoneMatch = &none
 	resp, err := b.Upload(w.trace(ctx), streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{Metadata: m, AccessConditions: &w.access})
-	return w.answer(resp.ETag, resp.LastModified, err)
+	return w.classify(resp.ETag, resp.LastModified, err)
 }
 
 // replace writes the metadata of a blob that still has that ETag: Set Blob
 // Metadata, If-Match. Without an ETag, of any blob that exists.
-func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag string) answer {
+func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag string) writeResult {
 	w := newWrite(etag)
 	if etag != "" {
 		w.modified.IfMatch = &w.etag
 	}
 	w.set.AccessConditions = &w.access
 	resp, err := b.SetMetadata(w.trace(ctx), m, &w.set)
-	return w.answer(resp.ETag, resp.LastModified, err)
+	return w.classify(resp.ETag, resp.LastModified, err)
 }
 
 // conditionalWrite is all that one write needs, in one piece of memory: it is
@@ -95,36 +95,36 @@ func (a *attempts) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &a.hooks)
 }
 
-// answer classifies what came of a write.
-func (a *attempts) answer(etag *azcore.ETag, lastModified *time.Time, err error) answer {
+// classify classifies what came of a write.
+func (a *attempts) classify(etag *azcore.ETag, lastModified *time.Time, err error) writeResult {
 	if err == nil {
-		r := newRecord(nil, etag, lastModified)
+		r := newBlobState(nil, etag, lastModified)
 		if r.etag == "" || lastModified == nil {
-			return answer{outcome: unanswered, err: errors.New("the service's answer has no ETag or no Last-Modified")}
+			return writeResult{outcome: ambiguous, err: errors.New("the service's answer has no ETag or no Last-Modified")}
 		}
-		return answer{outcome: stored, etag: r.etag, lastModified: r.lastModified}
+		return writeResult{outcome: applied, etag: r.etag, lastModified: r.lastModified}
 	}
 	silent := a.asked.Load() == 0
 	var resp *azcore.ResponseError
 	if !errors.As(err, &resp) {
 		if silent || a.had.Load() > 0 {
-			return answer{outcome: unanswered, err: err}
+			return writeResult{outcome: ambiguous, err: err}
 		}
-		return answer{outcome: failed, err: err}
+		return writeResult{outcome: failed, err: err}
 	}
 	switch repeated := silent || a.had.Load() > 1; {
 	case isAbsent(resp):
-		return answer{outcome: absent, err: err}
+		return writeResult{outcome: notFound, err: err}
 	case repeated, resp.StatusCode >= 500:
-		return answer{outcome: unanswered, err: err, lost: isLost(resp)}
+		return writeResult{outcome: ambiguous, err: err, sawConditionNotMet: isLost(resp)}
 	case isLost(resp):
-		return answer{outcome: refused, err: err}
+		return writeResult{outcome: conditionNotMet, err: err}
 	}
-	return answer{outcome: failed, err: err}
+	return writeResult{outcome: failed, err: err}
 }
 
-// record is a blob as it was read.
-type record struct {
+// blobState is a blob as it was read.
+type blobState struct {
 	prefix       string // of the blob's name; empty if there is no blob, or one that was asked for by name
 	partitionID  string // the rest of it; likewise
 	values       layout.Values
@@ -133,24 +133,24 @@ type record struct {
 }
 
 // read reads one blob: Get Blob Properties. No blob is not an error.
-func read(ctx context.Context, b *blockblob.Client) (record, error) {
+func read(ctx context.Context, b *blockblob.Client) (blobState, error) {
 	resp, err := b.GetProperties(ctx, nil)
 	if err != nil {
 		var answer *azcore.ResponseError
 		if errors.As(err, &answer) && isAbsent(answer) {
-			return record{}, nil
+			return blobState{}, nil
 		}
-		return record{}, err
+		return blobState{}, err
 	}
-	r := newRecord(resp.Metadata, resp.ETag, resp.LastModified)
+	r := newBlobState(resp.Metadata, resp.ETag, resp.LastModified)
 	if r.etag == "" {
-		return record{}, errors.New("the service's answer has no ETag")
+		return blobState{}, errors.New("the service's answer has no ETag")
 	}
 	return r, nil
 }
 
-func newRecord(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) record {
-	r := record{values: layout.ValuesOf(m)}
+func newBlobState(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) blobState {
+	r := blobState{values: layout.ValuesOf(m)}
 	if etag != nil {
 		r.etag = layout.ETag(string(*etag))
 	}

@@ -17,13 +17,13 @@ func ValidateClaims(ownerships []Ownership) error {
 		id    string
 	}
 	asked := make(map[partition]bool, len(ownerships))
-	var asTyped, lower layout.Scope // of the claim before, and nearly always of all
+	var verbatim, lower layout.Scope // of the claim before, and nearly always of all
 	for _, o := range ownerships {
 		if err := o.Validate(); err != nil {
 			return err
 		}
-		if scope := o.scope(); scope != asTyped {
-			asTyped, lower = scope, scope.Lower()
+		if scope := o.scope(); scope != verbatim {
+			verbatim, lower = scope, scope.Lower()
 		}
 		p := partition{lower, o.PartitionID}
 		if asked[p] {

@@ -7,8 +7,8 @@ import (
 
 const (
 	firstBuffer = 16 << 10
-	mostBuffer  = 128 << 10 // the service takes 8 KiB of metadata for a blob
-	mostDepth   = 32
+	maxBuffer   = 128 << 10 // the service takes 8 KiB of metadata for a blob
+	maxDepth    = 32
 )
 
 // lexer cuts a body into tags and text, and sees to it that every element ends
@@ -46,8 +46,8 @@ func (l *lexer) more() error {
 		l.at = 0
 	}
 	if l.to == len(l.buf) {
-		if len(l.buf) >= mostBuffer {
-			return unknown("a text of more than %d bytes", mostBuffer)
+		if len(l.buf) >= maxBuffer {
+			return unknown("a text of more than %d bytes", maxBuffer)
 		}
 		l.buf = append(l.buf, make([]byte, len(l.buf))...)
 	}
@@ -163,8 +163,8 @@ func (l *lexer) rest() (tag, error) {
 	if length == 0 || len(attributes) > 0 && !areAttributes(attributes) {
 		return tag{}, unknown("the tag <%.40s>", raw)
 	}
-	if len(l.starts) == mostDepth {
-		return tag{}, unknown("more than %d elements in each other", mostDepth)
+	if len(l.starts) == maxDepth {
+		return tag{}, unknown("more than %d elements in each other", maxDepth)
 	}
 	l.starts = append(l.starts, len(l.opened))
 	l.opened = append(l.opened, name...)

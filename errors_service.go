@@ -28,8 +28,8 @@ const (
 // publicAccessNotPermitted is a 409, and not in azblob's list of codes.
 const publicAccessNotPermitted bloberror.Code = "PublicAccessNotPermitted"
 
-// A place is what an error was about.
-type place struct {
+// A target is what an error was about.
+type target struct {
 	partitionID string
 	blobName    string // or prefix
 	action      string // what the request needed
@@ -51,7 +51,7 @@ func locationOf(u *url.URL) location {
 
 // failure is the one place where a service's answer becomes an [Error]. It keeps
 // an error that is one already.
-func (s *BlobCheckpointStore) failure(op string, at place, err error) error {
+func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	var read *readError
 	if errors.As(err, &read) {
 		at.action, err = readBlob, read.err
@@ -97,7 +97,7 @@ func (e *readError) Unwrap() error { return e.err }
 
 // explain says what an answer means and what to do, and of what kind it is.
 func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string) (detail string, kind error) {
-	answer, container, account := answerOf(resp), s.location.container, s.location.account
+	answer, container, account := statusText(resp), s.location.container, s.location.account
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.ContainerNotFound:
 		return fmt.Sprintf("container %q does not exist in account %q (%s): create it, or call EnsureContainer", container, account, answer), ErrContainerNotFound
@@ -115,8 +115,8 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string)
 	return "the service answered " + answer, nil
 }
 
-// answerOf is a status with its code, if it has one.
-func answerOf(resp *azcore.ResponseError) string {
+// statusText is a status with its code, if it has one.
+func statusText(resp *azcore.ResponseError) string {
 	if resp.ErrorCode == "" {
 		return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
@@ -147,7 +147,7 @@ func isAbsent(resp *azcore.ResponseError) bool {
 	return false
 }
 
-// notFound says that a partition has no such record.
-func notFound(op string, at place) error {
+// recordNotFound says that a partition has no such record.
+func recordNotFound(op string, at target) error {
 	return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrNotFound, Detail: "the partition has no such record"}
 }

@@ -17,11 +17,11 @@ import (
 // it differs, under the names as typed, and returns for each partition the one
 // that was modified last. Only what stands under the store's spelling is a
 // baseline for its writes.
-func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix string) ([]record, error), saw func(scope layout.Scope, found []record, mark uint64)) ([]record, error) {
-	own := s.scope(asTyped)
-	other, differs := s.otherScope(asTyped)
+func (s *BlobCheckpointStore) newest(verbatim layout.Scope, read func(prefix string) ([]blobState, error), saw func(scope layout.Scope, found []blobState, mark uint64)) ([]blobState, error) {
+	own := s.scope(verbatim)
+	other, differs := s.otherScope(verbatim)
 	if !differs {
-		mark := s.records.mark()
+		mark := s.partitions.mark()
 		found, err := read(own.Prefix(layout.Checkpoint))
 		if err == nil {
 			saw(own, found, mark)
@@ -29,9 +29,9 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 		return found, err
 	}
 	prefixes := []string{own.Prefix(layout.Checkpoint), other.Prefix(layout.Checkpoint)}
-	results := make([][]record, len(prefixes))
+	results := make([][]blobState, len(prefixes))
 	errs := make([]error, len(prefixes))
-	mark := s.records.mark()
+	mark := s.partitions.mark()
 	inParallel(len(prefixes), len(prefixes), func(i int) { results[i], errs[i] = read(prefixes[i]) })
 	for _, err := range errs {
 		if err != nil {
@@ -40,7 +40,7 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 	}
 	saw(own, results[0], mark)
 
-	var all []record
+	var all []blobState
 	at := make(map[string]int)
 	for _, r := range slices.Concat(results...) {
 		j, known := at[r.partitionID]
@@ -56,7 +56,7 @@ func (s *BlobCheckpointStore) newest(asTyped layout.Scope, read func(prefix stri
 }
 
 // checkpointOf is the checkpoint in a blob, in the caller's spelling.
-func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.Scope, r record) Checkpoint {
+func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, verbatim layout.Scope, r blobState) Checkpoint {
 	offset, sequenceNumber := r.values.Position()
 	if offset == nil && sequenceNumber == nil {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
@@ -64,9 +64,9 @@ func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, asTyped layout.S
 			slog.String("blob", oneLine(r.prefix+r.partitionID)))
 	}
 	return Checkpoint{
-		ConsumerGroup:           asTyped.ConsumerGroup,
-		EventHubName:            asTyped.EventHub,
-		FullyQualifiedNamespace: asTyped.Namespace,
+		ConsumerGroup:           verbatim.ConsumerGroup,
+		EventHubName:            verbatim.EventHub,
+		FullyQualifiedNamespace: verbatim.Namespace,
 		PartitionID:             r.partitionID,
 		Offset:                  offset,
 		SequenceNumber:          sequenceNumber,
@@ -108,9 +108,9 @@ func (w *spellingWatch) due(scope layout.Scope, now time.Time) bool {
 
 // warnOfOtherSpelling logs a warning if somebody owns partitions of the scope
 // under the names as typed, where this store does not see them.
-func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped layout.Scope) {
-	other, differs := s.otherScope(asTyped)
-	if !differs || !s.settings.Logger.Enabled(ctx, slog.LevelWarn) || !s.spellings.due(asTyped, s.now()) {
+func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, verbatim layout.Scope) {
+	other, differs := s.otherScope(verbatim)
+	if !differs || !s.settings.Logger.Enabled(ctx, slog.LevelWarn) || !s.spellings.due(verbatim, s.now()) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -136,7 +136,7 @@ func (s *BlobCheckpointStore) warnOfOtherSpelling(ctx context.Context, asTyped l
 	s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 		"a consumer that writes names as typed (the official Go, Java or Rust store) owns partitions that this store hands out too: both read them; stop it, or set BlobNamingVerbatim here",
 		slog.String("theirs", prefix),
-		slog.String("ours", s.scope(asTyped).Prefix(layout.Ownership)),
+		slog.String("ours", s.scope(verbatim).Prefix(layout.Ownership)),
 		slog.Int("partitions", live),
 		slog.String("partition", oneLine(partition)),
 		slog.String("owner", oneLine(owner)))

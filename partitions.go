@@ -9,9 +9,9 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// records is what a store remembers: one small entry for each partition that it
+// partitions is what a store remembers: one small entry for each partition that it
 // claimed, listed or wrote a checkpoint of. The zero value is empty.
-type records struct {
+type partitions struct {
 	mu      sync.Mutex
 	byScope map[layout.Scope]map[string]*partition // scope as the store spells it, partition id
 
@@ -36,7 +36,7 @@ type partition struct {
 }
 
 // of returns the entry of a partition, a new one if there is none.
-func (r *records) of(scope layout.Scope, partitionID string) *partition {
+func (r *partitions) of(scope layout.Scope, partitionID string) *partition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.byScope[scope][partitionID]
@@ -54,7 +54,7 @@ func (r *records) of(scope layout.Scope, partitionID string) *partition {
 }
 
 // won tells the fence of a claim that was won.
-func (r *records) won(p *partition, on, now string, relinquished bool) {
+func (r *partitions) won(p *partition, on, now string, relinquished bool) {
 	r.mu.Lock()
 	r.clock++
 	at := r.clock
@@ -67,7 +67,7 @@ func (r *records) won(p *partition, on, now string, relinquished bool) {
 }
 
 // mark is the time at which a read sets out.
-func (r *records) mark() uint64 {
+func (r *partitions) mark() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.clock
@@ -75,7 +75,7 @@ func (r *records) mark() uint64 {
 
 // listed tells the fences what a list found that set out at mark: a record, or
 // none, for every partition that is known.
-func (r *records) listed(scope layout.Scope, found []record, mark uint64) {
+func (r *partitions) listed(scope layout.Scope, found []blobState, mark uint64) {
 	seen := make(map[*partition]bool, len(found))
 	for _, f := range found {
 		p := r.of(scope, f.partitionID)
@@ -84,22 +84,22 @@ func (r *records) listed(scope layout.Scope, found []record, mark uint64) {
 	}
 	for _, p := range r.all(scope) {
 		if !seen[p] {
-			p.saw(record{}, mark)
+			p.saw(blobState{}, mark)
 		}
 	}
 }
 
 // read tells a fence what a read of its one partition found that set out at mark.
-func (r *records) read(scope layout.Scope, partitionID string, found []record, mark uint64) {
+func (r *partitions) read(scope layout.Scope, partitionID string, found []blobState, mark uint64) {
 	p := r.of(scope, partitionID)
 	if len(found) == 0 {
-		p.saw(record{}, mark)
+		p.saw(blobState{}, mark)
 		return
 	}
 	p.saw(found[0], mark)
 }
 
-func (r *records) all(scope layout.Scope) []*partition {
+func (r *partitions) all(scope layout.Scope) []*partition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]*partition, 0, len(r.byScope[scope]))
@@ -125,7 +125,7 @@ func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layo
 
 // saw tells the fence what a read found that set out at mark. A read from before
 // the tenure says nothing about it.
-func (p *partition) saw(found record, mark uint64) {
+func (p *partition) saw(found blobState, mark uint64) {
 	if found.partitionID != "" && found.etag == "" {
 		return // the service did not say which state it is
 	}
@@ -137,7 +137,7 @@ func (p *partition) saw(found record, mark uint64) {
 }
 
 // fenced is a checkpoint blob as the fence sees it.
-func fenced(r record) fence.Record {
+func fenced(r blobState) fence.Record {
 	f := fence.Record{ETag: r.etag}
 	if _, n := r.values.Position(); n != nil {
 		f.SequenceNumber, f.Readable = *n, true

@@ -12,9 +12,9 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// mostSteps ends an update that the service keeps sending in circles. Every
+// maxSteps ends an update that the service keeps sending in circles. Every
 // round of it but the first means that somebody else wrote in between.
-const mostSteps = 100
+const maxSteps = 100
 
 // UpdateCheckpoint stores a position, and keeps a position from being moved back
 // by somebody who does not own the partition any more: an owner that was paused
@@ -60,13 +60,13 @@ const mostSteps = 100
 func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
 	const op = "UpdateCheckpoint"
 	if err := checkpoint.Validate(); err != nil {
-		return named(op, err)
+		return withOp(op, err)
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 
 	scope := s.scope(checkpoint.scope())
-	p := s.records.of(scope, checkpoint.PartitionID)
+	p := s.partitions.of(scope, checkpoint.PartitionID)
 	err := p.lock(ctx)
 	if err == nil {
 		defer p.unlock()
@@ -81,7 +81,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	if err == nil {
 		return nil
 	}
-	at := place{checkpoint.PartitionID, scope.Prefix(layout.Checkpoint) + checkpoint.PartitionID, writeBlob}
+	at := target{checkpoint.PartitionID, scope.Prefix(layout.Checkpoint) + checkpoint.PartitionID, writeBlob}
 	var stale *staleError
 	if errors.As(err, &stale) {
 		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrStaleCheckpoint, Detail: stale.detail}
@@ -111,7 +111,7 @@ func (p *partition) update(ctx context.Context, b *blockblob.Client, m layout.Me
 	u, step := p.begin(sequenceNumber, rewind)
 	var unsure error // of the last write, if it may have taken effect
 	var now fence.Record
-	for range mostSteps {
+	for range maxSteps {
 		switch step.Action {
 		case fence.Done:
 			return nil
@@ -133,19 +133,19 @@ func (p *partition) update(ctx context.Context, b *blockblob.Client, m layout.Me
 			a := write(ctx, b, m, step)
 			unsure = nil
 			switch {
-			case a.outcome == failed, a.outcome == absent && step.Action == fence.Create:
+			case a.outcome == failed, a.outcome == notFound && step.Action == fence.Create:
 				return a.err
-			case a.outcome == unanswered && !a.lost:
+			case a.outcome == ambiguous && !a.sawConditionNotMet:
 				unsure = a.err
 			}
 			step = p.wrote(&u, a)
 		}
 	}
-	return fmt.Errorf("the checkpoint was not decided in %d requests: others write it all the time", mostSteps)
+	return fmt.Errorf("the checkpoint was not decided in %d requests: others write it all the time", maxSteps)
 }
 
 // write sends what a step asks for.
-func write(ctx context.Context, b *blockblob.Client, m layout.Metadata, step fence.Step) answer {
+func write(ctx context.Context, b *blockblob.Client, m layout.Metadata, step fence.Step) writeResult {
 	if step.Action == fence.Create {
 		return create(ctx, b, m)
 	}
@@ -154,17 +154,17 @@ func write(ctx context.Context, b *blockblob.Client, m layout.Metadata, step fen
 
 // overwrite stores a position whatever is there.
 func overwrite(ctx context.Context, b *blockblob.Client, m layout.Metadata) error {
-	for range mostSteps {
+	for range maxSteps {
 		a := replace(ctx, b, m, "")
-		if a.outcome != absent {
+		if a.outcome != notFound {
 			return a.err
 		}
 		a = create(ctx, b, m)
-		if a.outcome != refused && !a.lost {
+		if a.outcome != conditionNotMet && !a.sawConditionNotMet {
 			return a.err
 		}
 	}
-	return fmt.Errorf("the checkpoint was not written in %d requests: it is deleted and created all the time", 2*mostSteps)
+	return fmt.Errorf("the checkpoint was not written in %d requests: it is deleted and created all the time", 2*maxSteps)
 }
 
 // The fence's methods, under the partition's lock.
@@ -181,15 +181,15 @@ func (p *partition) found(u *fence.Update, r fence.Record) fence.Step {
 	return p.fence.Found(u, r)
 }
 
-func (p *partition) wrote(u *fence.Update, a answer) fence.Step {
+func (p *partition) wrote(u *fence.Update, a writeResult) fence.Step {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case a.outcome == stored:
+	case a.outcome == applied:
 		return p.fence.Wrote(u, a.etag)
-	case a.outcome == absent:
+	case a.outcome == notFound:
 		return p.fence.Gone(u)
-	case a.outcome == unanswered && !a.lost:
+	case a.outcome == ambiguous && !a.sawConditionNotMet:
 		return p.fence.Unanswered(u)
 	}
 	return p.fence.Refused(u)

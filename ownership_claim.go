@@ -37,7 +37,7 @@ import (
 func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []Ownership, options *ClaimOwnershipOptions) ([]Ownership, error) {
 	const op = "ClaimOwnership"
 	if err := ValidateClaims(ownerships); err != nil {
-		return nil, named(op, err)
+		return nil, withOp(op, err)
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
@@ -60,7 +60,7 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 	for i, r := range results {
 		switch {
 		case r.err != nil:
-			at := place{ownerships[i].PartitionID, s.ownershipBlob(ownerships[i]), writeBlob}
+			at := target{ownerships[i].PartitionID, s.ownershipBlob(ownerships[i]), writeBlob}
 			failed = append(failed, s.failure(op, at, r.err).(*Error))
 		case r.ok:
 			won = append(won, r.won)
@@ -81,8 +81,8 @@ func (s *BlobCheckpointStore) scopes(ownerships []Ownership) func(i int) layout.
 	first := ownerships[0].scope()
 	spelled := s.scope(first)
 	return func(i int) layout.Scope {
-		if asTyped := ownerships[i].scope(); asTyped != first {
-			return s.scope(asTyped)
+		if verbatim := ownerships[i].scope(); verbatim != first {
+			return s.scope(verbatim)
 		}
 		return spelled
 	}
@@ -102,9 +102,9 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layo
 	if o.ETag != nil {
 		on = layout.ETag(string(*o.ETag))
 	}
-	p := s.records.of(scope, o.PartitionID)
+	p := s.partitions.of(scope, o.PartitionID)
 	b := p.client(s, scope, layout.Ownership, o.PartitionID)
-	now, ok, err := decide(ctx, b, o.OwnerID, on, s.send(ctx, b, o, on))
+	now, ok, err := resolveClaim(ctx, b, o.OwnerID, on, s.tryClaim(ctx, b, o, on))
 	switch {
 	case err != nil:
 		return Ownership{}, false, err
@@ -112,18 +112,18 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layo
 		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", s.ownershipBlob(o)), slog.String("owner", o.OwnerID))
 		return Ownership{}, false, nil
 	}
-	s.records.won(p, on, now.etag, o.OwnerID == "")
+	s.partitions.won(p, on, now.etag, o.OwnerID == "")
 	*etag = azcore.ETag(now.etag)
 	o.ETag, o.LastModifiedTime = etag, now.lastModified
 	return o, true, nil
 }
 
-// send writes the owner, on condition that the blob has that ETag or, without
+// tryClaim writes the owner, on condition that the blob has that ETag or, without
 // one or if somebody deleted it, that there is no blob.
-func (s *BlobCheckpointStore) send(ctx context.Context, b *blockblob.Client, o Ownership, on string) answer {
+func (s *BlobCheckpointStore) tryClaim(ctx context.Context, b *blockblob.Client, o Ownership, on string) writeResult {
 	m := layout.OwnershipMetadata(o.OwnerID)
 	if on != "" {
-		if a := replace(ctx, b, m, on); a.outcome != absent {
+		if a := replace(ctx, b, m, on); a.outcome != notFound {
 			return a
 		}
 		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", s.ownershipBlob(o)))
@@ -131,30 +131,30 @@ func (s *BlobCheckpointStore) send(ctx context.Context, b *blockblob.Client, o O
 	return create(ctx, b, m)
 }
 
-// decide tells whether a claim was won, from its answer and, if that may be
+// resolveClaim tells whether a claim was won, from its answer and, if that may be
 // wrong, from the blob.
-func decide(ctx context.Context, b *blockblob.Client, ownerID, on string, a answer) (now record, won bool, err error) {
+func resolveClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, a writeResult) (now blobState, won bool, err error) {
 	switch a.outcome {
-	case stored:
-		return record{etag: a.etag, lastModified: a.lastModified}, true, nil
-	case refused:
-		return record{}, false, nil
-	case unanswered:
+	case applied:
+		return blobState{etag: a.etag, lastModified: a.lastModified}, true, nil
+	case conditionNotMet:
+		return blobState{}, false, nil
+	case ambiguous:
 		if err := ctx.Err(); err != nil {
-			return record{}, false, err
+			return blobState{}, false, err
 		}
 		r, err := read(ctx, b)
 		switch {
 		case ctx.Err() != nil && err != nil:
-			return record{}, false, ctx.Err()
+			return blobState{}, false, ctx.Err()
 		case err != nil:
 		case r.etag != "" && r.etag != on && r.values.OwnerID() == ownerID:
 			return r, true, nil
-		case a.lost:
-			return record{}, false, nil
+		case a.sawConditionNotMet:
+			return blobState{}, false, nil
 		}
 	}
-	return record{}, false, a.err
+	return blobState{}, false, a.err
 }
 
 // inParallel calls do for 0 to n-1, at most limit at once, and returns when all

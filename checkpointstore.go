@@ -31,7 +31,10 @@
 // package storetest is its conformance suite.
 package checkpointstore
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // CheckpointStore is what the consumers of an event hub agree on. Every method
 // may be called from several goroutines at once, takes nil options as the zero
@@ -143,4 +146,9 @@ type UpdateCheckpointOptions struct {
 	// Rewind stores the position even if it lies behind the stored one: the
 	// deliberate way back, for an operator or after a hub was recreated.
 	Rewind bool
+
+	// EnqueuedTime is when the event was enqueued, which is stored beside the
+	// position, in UTC and to the millisecond, for lag to be told in time. Nil
+	// stores none.
+	EnqueuedTime *time.Time
 }

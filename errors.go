@@ -30,9 +30,22 @@ var (
 	// event's checkpoint came after a newer one's.
 	ErrStaleCheckpoint = errors.New("stale checkpoint")
 
+	// ErrRewound: the stored checkpoint is of a later generation than the one
+	// that the caller's tenure started from: somebody rewound the partition since.
+	// Nothing was stored, whether the position is behind or ahead. Give the
+	// partition up and start again from what is stored. [errors.Is] finds
+	// [ErrStaleCheckpoint] in it as well.
+	ErrRewound error = rewoundError{}
+
 	// ErrNotFound: the partition has no such record.
 	ErrNotFound = errors.New("not found")
 )
+
+// rewoundError is the type of [ErrRewound].
+type rewoundError struct{}
+
+func (rewoundError) Error() string        { return "rewound" }
+func (rewoundError) Is(target error) bool { return target == ErrStaleCheckpoint }
 
 // Error is the failure of one operation, on one partition where there is one.
 // Its text is one line and never holds a credential: no SAS, no key, no token,

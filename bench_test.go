@@ -136,7 +136,7 @@ func bareSetMetadata(service *fakeblob.Service, name string) func(int64) error {
 	client := service.Client().NewBlockBlobClient(name)
 	var options = ifMatch("")
 	return func(sequenceNumber int64) error {
-		resp, err := client.SetMetadata(context.Background(), layout.CheckpointMetadata(sequenceNumber, to.Ptr("5678")), options)
+		resp, err := client.SetMetadata(context.Background(), layout.CheckpointValues{SequenceNumber: sequenceNumber, Offset: to.Ptr("5678")}.Metadata(), options)
 		if err == nil {
 			options = ifMatch(string(*resp.ETag))
 		}

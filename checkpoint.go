@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
@@ -118,11 +120,12 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	ctx, cancel := s.deadline(withSecondaryReads(ctx))
 	defer cancel()
 	own := s.scope(verbatim)
-	ownPrefix := own.Prefix(layout.Checkpoint)
-	p := s.partitions.of(own, partitionID)
+	known := s.partitions.known(own, partitionID)
 	found, err := s.newest(verbatim, func(prefix string) ([]blobState, error) {
-		b := p.client(s, own, layout.Checkpoint, partitionID)
-		if prefix != ownPrefix {
+		var b *blockblob.Client
+		if known != nil && prefix == own.Prefix(layout.Checkpoint) {
+			b = known.client(s, own, layout.Checkpoint, partitionID)
+		} else {
 			b = s.blob(prefix + partitionID)
 		}
 		r, err := read(ctx, b)
@@ -134,8 +137,8 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 		}
 		r.prefix, r.partitionID = prefix, partitionID
 		return []blobState{r}, nil
-	}, func(scope layout.Scope, found []blobState, mark uint64) {
-		s.partitions.read(scope, partitionID, found, mark)
+	}, func(scope layout.Scope, own, newest []blobState, mark uint64) {
+		s.partitions.read(scope, partitionID, own, newest, mark)
 	})
 	if err != nil {
 		return Checkpoint{}, err

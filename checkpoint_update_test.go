@@ -72,10 +72,10 @@ func TestAnUpdateThatFailedIsNoLook(t *testing.T) {
 	require.ErrorIs(t, write(a, 47), checkpointstore.ErrStaleCheckpoint)
 	requireStored(t, service, 51)
 
-	// The handler of now looks, and may go on from anywhere.
+	// The handler of now looks, and goes on from there.
 	list(a)
-	require.NoError(t, write(a, 5))
-	requireStored(t, service, 5)
+	require.NoError(t, write(a, 52))
+	requireStored(t, service, 52)
 }
 
 func TestARenewalGoesOnWithTheTenure(t *testing.T) {
@@ -104,14 +104,17 @@ func TestAnOperatorsRewindIsAcceptedInANewTenure(t *testing.T) {
 	requireStored(t, service, 20)
 }
 
-func TestARecreatedHubStartsAtZeroAgain(t *testing.T) {
+func TestARecreatedHubNeedsARewind(t *testing.T) {
 	service, old, fresh := fleet(t)
 	require.NoError(t, write(old, 5000))
 	claimOne(t, fresh, claim(group, "a", "0", nil))
 	list(fresh)
-	require.NoError(t, write(fresh, 3))
-	requireStored(t, service, 3)
+	err := write(fresh, 3)
+	require.ErrorIs(t, err, checkpointstore.ErrStaleCheckpoint)
+	require.ErrorContains(t, err, "Rewind", "the error says what to do")
+	require.NoError(t, fresh.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 3), rewind))
 	require.NoError(t, write(fresh, 4))
+	requireStored(t, service, 4)
 	require.ErrorIs(t, write(fresh, 3), checkpointstore.ErrStaleCheckpoint)
 }
 
@@ -177,7 +180,7 @@ func TestASingleReaderNeedsNoClaims(t *testing.T) {
 	require.Equal(t, 1, service.Requests(), "the read was the baseline")
 }
 
-func TestAListFromBeforeTheTenureIsNoBaseline(t *testing.T) {
+func TestAListFromBeforeTheTenureIsNoLook(t *testing.T) {
 	service, a, operator := fleet(t)
 	require.NoError(t, write(operator, 500))
 	// While a's list is on its way back, an operator rewinds and a claims.
@@ -188,9 +191,9 @@ func TestAListFromBeforeTheTenureIsNoBaseline(t *testing.T) {
 	list(a)
 	list(a) // this one is
 	service.Reset()
-	require.NoError(t, write(a, 5))
+	require.NoError(t, write(a, 11))
 	require.Equal(t, 1, service.Requests())
-	requireStored(t, service, 5)
+	requireStored(t, service, 11)
 }
 
 func TestALateHandlerIsStaleAlsoAfterThePartitionWasWonBack(t *testing.T) {

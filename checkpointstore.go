@@ -34,6 +34,8 @@ package checkpointstore
 import (
 	"context"
 	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // CheckpointStore is what the consumers of an event hub agree on. Every method
@@ -151,4 +153,14 @@ type UpdateCheckpointOptions struct {
 	// position, in UTC and to the millisecond, for lag to be told in time. Nil
 	// stores none.
 	EnqueuedTime *time.Time
+}
+
+// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
+// take the options: an enqueued time outside of the years 0 to 9999. Nil options
+// are valid.
+func (o *UpdateCheckpointOptions) Validate() error {
+	if o == nil || o.EnqueuedTime == nil {
+		return nil
+	}
+	return invalid("", layout.CheckEnqueuedTime(*o.EnqueuedTime))
 }

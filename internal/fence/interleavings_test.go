@@ -110,7 +110,7 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"another owner id of the same store, after a rewind": {
-			record: at("e0", 400), faults: 1,
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: win}, {kind: list}, {update, 500}, {kind: winOther}, {kind: list}, {update, 501}}},
 				{0, []op{{update, 510}}},

@@ -37,7 +37,7 @@ const maxSteps = 100
 //     [ErrStaleCheckpoint], and nothing is sent.
 //
 // [UpdateCheckpointOptions].Rewind stores any position. With
-// [BlobCheckpointStoreOptions].Unfenced all of this is off, and the last writer
+// [BlobCheckpointStoreOptions].DisableFencing all of this is off, and the last writer
 // wins. A record of another package without a sequence number is ahead of
 // nothing. Once somebody looked, a handler of an earlier tenure cannot be told
 // from one of this tenure until this one has written: end it before.
@@ -54,7 +54,7 @@ const maxSteps = 100
 // Blob with If-None-Match: * for the first checkpoint of a partition. Before the
 // first write of a tenure, Get Blob Properties if ListCheckpoints or
 // GetCheckpoint did not show the state. After somebody else's write or an answer
-// that was lost, Get Blob Properties, and the write once more. Unfenced: Set
+// that was lost, Get Blob Properties, and the write once more. With DisableFencing: Set
 // Blob Metadata, a Put Blob if there is no blob, and Set Blob Metadata again if
 // somebody else was first. Updates of one partition are sent one after another.
 func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
@@ -72,7 +72,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 		defer p.unlock()
 		b := p.client(s, scope, layout.Checkpoint, checkpoint.PartitionID)
 		m := layout.CheckpointMetadata(*checkpoint.SequenceNumber, checkpoint.Offset)
-		if s.settings.Unfenced {
+		if s.settings.DisableFencing {
 			err = overwrite(ctx, b, m)
 		} else {
 			err = p.update(ctx, b, m, *checkpoint.SequenceNumber, options != nil && options.Rewind)

@@ -93,9 +93,9 @@ type BlobCheckpointStoreOptions struct {
 	// keeps it.
 	Timeout time.Duration
 
-	// Unfenced makes every checkpoint write unconditional: the last writer wins,
+	// DisableFencing makes every checkpoint write unconditional: the last writer wins,
 	// as in all other packages. See [BlobCheckpointStore.UpdateCheckpoint].
-	Unfenced bool
+	DisableFencing bool
 
 	// Logger gets warnings about records that need a human, and lost claims at
 	// debug level. Nil is silent. No line holds a credential.

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	unfenced = checkpointstore.BlobCheckpointStoreOptions{Unfenced: true}
+	unfenced = checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}
 	verbatim = checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim}
 	logged   = checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 )

@@ -33,7 +33,7 @@ type Checkpoint struct {
 
 // Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
 // take the checkpoint: a name that is empty, too long, or has slashes, control
-// characters, a final dot or outer spaces; an offset that is too long, not
+// characters, a final dot or outer spaces, or that holds a credential; an offset that is too long, not
 // printable ASCII, or has outer or repeated spaces; no sequence number, or the
 // smallest int64.
 func (c Checkpoint) Validate() error {
@@ -71,7 +71,7 @@ type GetCheckpointOptions struct{}
 // the record that was modified last is returned (by the service's clock; the
 // store's own on a tie). So a fleet that comes from the official Go, Java or
 // Rust store goes on where it was, and a deliberate rewind is not undone by an
-// old record. [BlobCheckpointStoreOptions].IgnoreVerbatimNames switches it off.
+// old record. [BlobNamingLowerCaseOnly] switches it off.
 //
 // Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
 // error of no kind for a list that goes round or on after 1000 pages or 2^20

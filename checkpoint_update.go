@@ -93,7 +93,7 @@ func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim
 	}
 	defer p.unlock()
 	u.blob = p.client(s, s.scope(verbatim), layout.Checkpoint, checkpoint.PartitionID)
-	if s.settings.Unfenced && !options.Rewind {
+	if s.settings.DisableFencing && !options.Rewind {
 		return u.overwrite(ctx)
 	}
 	return u.run(ctx)

@@ -229,7 +229,7 @@ func TestOnlyTheBlobThatIsWrittenIsABaseline(t *testing.T) {
 	require.Equal(t, "510", own.Metadata["sequencenumber"])
 }
 
-func TestUnfencedIsLastWriterWins(t *testing.T) {
+func TestWithoutFencingTheLastWriterWins(t *testing.T) {
 	service := fake.New()
 	a, b := newFakeStore(t, service, &unfenced), newFakeStore(t, service, &unfenced)
 	require.NoError(t, write(a, 500))

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	unfenced = checkpointstore.BlobCheckpointStoreOptions{Unfenced: true}
+	unfenced = checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}
 	verbatim = checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim}
 	logged   = checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 )
@@ -189,7 +189,7 @@ var checkpointWires = []wire{
 		s.Put("ns.example/hub/$Default/checkpoint/0", at(500))
 		s.Put("ns.example/hub/$default/checkpoint/1", at(600))
 	}, call: listingCheckpoints("$Default")},
-	{name: "ListCheckpoints, $Default, verbatim names ignored", options: checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true}, call: listingCheckpoints("$Default")},
+	{name: "ListCheckpoints, $Default, verbatim names ignored", options: checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly}, call: listingCheckpoints("$Default")},
 	{name: "ListCheckpoints, $Default, verbatim", options: verbatim, call: listingCheckpoints("$Default")},
 	{name: "ListCheckpoints, the container is missing", before: withoutContainer, call: listingCheckpoints(group)},
 	{name: "GetCheckpoint", before: stored(500), call: gettingCheckpoint(group)},

@@ -270,7 +270,7 @@ func TestNoOwnerMovesACheckpointBackUnderAnyKindOfFault(t *testing.T) {
 	}
 }
 
-func TestTheCheckFindsUnfencedStores(t *testing.T) {
+func TestTheCheckFindsStoresWithoutFencing(t *testing.T) {
 	c := eightWriters()
 	c.store = unfenced
 	report, _ := broken(t, seeds(20, c))

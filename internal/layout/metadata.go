@@ -194,7 +194,12 @@ func deref(v *string) string {
 
 // CheckOwnerID says what is wrong with an owner id, if anything. An empty one
 // relinquishes.
-func CheckOwnerID(id string) error { return checkValue("owner id", id) }
+func CheckOwnerID(id string) error {
+	if kind := CredentialIn(id); kind != "" {
+		return fmt.Errorf("the owner id is not a name, this looks like %s; everybody who reads the container would see it", kind)
+	}
+	return checkValue("owner id", id)
+}
 
 // CheckOffset says what is wrong with an offset, if anything.
 func CheckOffset(offset string) error { return checkValue("offset", offset) }

@@ -77,9 +77,10 @@ func rewindCases() []testCase {
 			next.update(at("0", 11, "110"))
 			e.isRewound(at("0", 510, "5100"), at("0", 11, "110"))
 		}},
-		{"without a list, a new tenure is held against what the store knows", func(e *env) {
+		{"without a list, an update belongs to the tenure before", func(e *env) {
 			record := e.owns("0", "alice", 500)
 			e.another().rewind(at("0", 10, "100"))
+			e.checkpoints() // of the tenure before as well
 			e.win(on(record, "bob"))
 			e.isRewound(at("0", 510, "5100"), at("0", 10, "100"))
 		}},

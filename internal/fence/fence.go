@@ -65,9 +65,9 @@ type Partition struct {
 	origin   origin
 	baseline Record
 
-	// generation is what the tenure's updates belong to: fixed by its first look
-	// and by rewinds of this store. Until that look it is the last one that this
-	// store knows of.
+	// generation is what the tenure's updates belong to: fixed by its first look,
+	// and moved on by rewinds of this store. Until that look it is that of the
+	// tenure before, as an update that comes then may come from a late handler.
 	generation int64
 	looked     bool
 
@@ -75,10 +75,6 @@ type Partition struct {
 	// tenure: what updates belong to that were asked for even earlier.
 	first    int64
 	anyLooks bool
-
-	// shown is the last generation that this store knows of: the newest list or
-	// read showed it, or a rewind of this store began it.
-	shown int64
 
 	// rewound tells that an update was refused with [Rewound] since the last
 	// look by [Partition.Reread].
@@ -99,7 +95,7 @@ func (p *Partition) Won(on, now, owner string) bool {
 	}
 	p.tenure++
 	p.origin, p.baseline = none, Record{}
-	p.looked, p.generation, p.rewound = false, p.shown, false
+	p.looked, p.rewound = false, false
 	return true
 }
 
@@ -107,7 +103,6 @@ func (p *Partition) Won(on, now, owner string) bool {
 // of a tenure counts. Later ones do not: a list on behalf of another partition
 // must not let a late update of this one pass for one of the new generation.
 func (p *Partition) Saw(r Record) {
-	p.shown = r.Generation
 	if p.looked {
 		return
 	}
@@ -268,7 +263,6 @@ func (p *Partition) Wrote(u *Update, etag string) Step {
 	generation := u.generation
 	if u.rewind {
 		generation = u.last.Generation
-		p.shown = generation
 	}
 	if u.tenure == p.tenure {
 		p.generation = max(p.generation, generation)

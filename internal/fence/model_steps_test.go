@@ -282,7 +282,6 @@ func (w *world) done(s *store, a *actor) {
 		generation = a.u.last.Generation
 	}
 	if o.kind == rewind {
-		s.shown = generation
 		w.gen = max(w.gen, generation)
 		w.high = nowhere
 	} else if generation >= w.gen {

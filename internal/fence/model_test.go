@@ -104,8 +104,7 @@ type store struct {
 	tenure int8
 
 	looked  bool  // whether the tenure has had its first look
-	basis   int64 // the generation of that look, or of a rewind of this store since
-	shown   int64 // the generation that it saw or began last
+	basis   int64 // the generation of that look, or of a rewind of this store since; until then, that of the tenure before
 	first   int64 // the generation of the very first look
 	any     bool  // whether there was one
 	refused bool  // whether an update was refused for its generation
@@ -116,14 +115,10 @@ type store struct {
 // generation is what an update belongs to that is asked for now. free tells that
 // it may be any.
 func (s *store) generation() (generation int64, free bool) {
-	if s.looked {
-		return s.basis, false
-	}
-	return s.shown, s.tenure == 0
+	return s.basis, s.tenure == 0 && !s.looked
 }
 
 func (s *store) look(generation int64) {
-	s.shown = generation
 	if !s.any {
 		s.any, s.first = true, generation
 	}

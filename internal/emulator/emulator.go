@@ -1,5 +1,10 @@
 // Package emulator is an Event Hubs for tests: one hub that azeventhubs' consumers and processors read over AMQP on
 // loopback, with owner levels and with offsets that differ from sequence numbers. It runs in a Node process of its own.
+//
+// While it runs, it can refuse links ([Emulator.Deny]), leave everything or a part unanswered ([Emulator.Hang]), detach
+// readers ([Emulator.Steal]), drop connections and get more partitions. It counts what it does, and [Emulator.Await]
+// waits for a count, so that tests need not sleep. How azeventhubs reacts to each is tested in
+// processor/internal/emulatortest.
 package emulator
 
 import (

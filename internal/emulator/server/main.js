@@ -2,7 +2,7 @@
 
 // An Event Hubs emulator for tests. Its only argument is {"hub", "partitions", "events", "first", "rate"} in JSON.
 // It prints {"port"} when it listens, and then answers the JSON lines on stdin, {"id", "op", …}, each with a line that
-// has the same id. It ends with stdin.
+// has the same id; "await" is answered when it is time. It ends with stdin.
 
 const readline = require('readline');
 const { Hub } = require('./hub.js');

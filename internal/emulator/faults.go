@@ -36,7 +36,8 @@ func (t Target) check() error {
 // Condition is an AMQP error condition, as Event Hubs names it. Those below are the usual ones for [Emulator.Deny].
 type Condition string
 
-// Conditions with which Event Hubs refuses a link, and what azeventhubs v2 makes of them.
+// Conditions with which Event Hubs refuses a link, and what azeventhubs v2 makes of those to a partition. Those to
+// management are never an azeventhubs.Error.
 const (
 	// UnauthorizedAccess is final: an azeventhubs.Error with ErrorCodeUnauthorizedAccess.
 	UnauthorizedAccess Condition = "amqp:unauthorized-access"

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -253,36 +252,4 @@ func TestAnUpdateWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 	close(leave)
 	require.NoError(t, <-first)
 	requireStored(t, service, 2)
-}
-
-// TestSteadyCheckpointAllocations holds what a checkpoint costs beside the one
-// request of it: within 1.1 times of azblob alone.
-func TestSteadyCheckpointAllocations(t *testing.T) {
-	service := fake.New()
-	service.SetRecording(false)
-	store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil)
-	require.NoError(t, err)
-	c := checkpoint(group, "0", 0)
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), c, nil))
-	n := int64(0)
-	ours := testing.AllocsPerRun(200, func() {
-		n++
-		c.SequenceNumber = to.Ptr(n)
-		if err := store.UpdateCheckpoint(context.Background(), c, nil); err != nil {
-			t.Fatal(err)
-		}
-	})
-	service.Put(checkpointPrefix+"1", nil)
-	set := bareSetMetadata(service, checkpointPrefix+"1")
-	bare := testing.AllocsPerRun(200, func() {
-		n++
-		if err := set(n); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if !raceEnabled {
-		require.LessOrEqual(t, ours, bare*1.1)
-	}
-	t.Logf("allocations: UpdateCheckpoint %.0f, bare SetMetadata %.0f, ratio %.2f", ours, bare, ours/bare)
-	require.Equal(t, 0, service.Count(fake.ListBlobs))
 }

@@ -49,7 +49,7 @@ func byAzblob(body []byte) (entries []entry, marker string, err error) {
 		return nil, marker, nil
 	}
 	for _, item := range answer.Segment.BlobItems {
-		if item.Name == nil {
+		if item.Name == nil || !isCurrent(item) {
 			continue
 		}
 		e := entry{name: *item.Name, values: layout.ValuesOf(item.Metadata)}
@@ -62,6 +62,15 @@ func byAzblob(body []byte) (entries []entry, marker string, err error) {
 		entries = append(entries, e)
 	}
 	return entries, marker, nil
+}
+
+// isCurrent tells whether an entry is a blob as it is now.
+func isCurrent(item *container.BlobItem) bool {
+	is := func(b *bool) bool { return b != nil && *b }
+	has := func(s *string) bool { return s != nil && *s != "" }
+	old := has(item.VersionID) && item.IsCurrentVersion != nil && !*item.IsCurrentVersion
+	directory := item.Properties != nil && item.Properties.ResourceType != nil && strings.EqualFold(*item.Properties.ResourceType, "directory")
+	return !is(item.Deleted) && !is(item.HasVersionsOnly) && !has(item.Snapshot) && !old && !directory
 }
 
 // compare holds Decode to what azblob makes of the same body. Decode may refuse
@@ -107,6 +116,8 @@ func FuzzDecode(f *testing.F) {
 		page(`<Blob><Name>n</Name><Properties><Content-Length>many</Content-Length></Properties></Blob>`),
 		page(`<Blob><Name>n</Name><Metadata Encrypted="true"/><Deleted>true</Deleted></Blob><BlobPrefix><Name>x</Name></BlobPrefix>`),
 		page(`<Blob><Name/><Tags><TagSet><Tag><Key>k</Key></Tag></TagSet></Tags></Blob>`),
+		page(`<Blob><Name>n</Name><Snapshot>2026-01-02T03:04:05.0000000Z</Snapshot></Blob><Blob><Name>n</Name><VersionId>2026</VersionId><IsCurrentVersion/></Blob>` +
+			`<Blob><Name>n</Name><HasVersionsOnly>1</HasVersionsOnly><Properties><ResourceType>Directory</ResourceType></Properties></Blob>`),
 		strings.Replace(page(`<Blob><Name>n</Name></Blob>`), "<NextMarker />", "<NextMarker> a&amp;b\n</NextMarker><MaxResults>x</MaxResults>", 1),
 	} {
 		f.Add([]byte(body))

@@ -32,6 +32,7 @@ type BlobCheckpointStore struct {
 
 	partitions partitions
 	spellings  spellingWatch
+	foreign    foreignNames
 	now        func() time.Time
 }
 

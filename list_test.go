@@ -625,7 +625,7 @@ func (e endless) Read(p []byte) (int, error) {
 
 // No response makes the store read without end, and such a response is not
 // requested again.
-func TestAnswersWithoutEnd(t *testing.T) {
+func TestResponsesWithoutEnd(t *testing.T) {
 	const max = 64 << 20
 	for name, call := range map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
 		"a list": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
@@ -651,7 +651,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 				require.NoError(t, err)
 				err = call(t.Context(), store)
 				require.ErrorContains(t, err, "more than 67108864 bytes")
-				require.LessOrEqual(t, read.Load(), int64(2*(max+1)), "one answer, and that of the read which decides about a claim")
+				require.LessOrEqual(t, read.Load(), int64(2*(max+1)), "one response, and that of the read which decides about a claim")
 				require.LessOrEqual(t, requests.Load(), int32(2))
 			})
 		}
@@ -688,12 +688,12 @@ func TestListAllocations(t *testing.T) {
 	service := withOwners(t, 1024)
 	service.SetRecording(false)
 	body := listBody(t, service)
-	answer := transportFunc(func(req *http.Request) (*http.Response, error) {
+	respond := transportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	})
-	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: policy.ClientOptions{Transport: answer}})
+	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: policy.ClientOptions{Transport: respond}})
 	require.NoError(t, err)
-	client, err := container.NewClientWithNoCredential(service.URL(), &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: answer}})
+	client, err := container.NewClientWithNoCredential(service.URL(), &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: respond}})
 	require.NoError(t, err)
 	handed, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 	require.NoError(t, err)

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	lowerPrefix = "ns.example/hub/$default/checkpoint/"
+	lowerPrefix    = "ns.example/hub/$default/checkpoint/"
 	typedPrefix = "ns.example/hub/$Default/checkpoint/"
 )
 
@@ -46,7 +46,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 		service.SetLastModified(name, modified)
 	}
 	put(typedPrefix+"0", 500, early) // only the old one: the fleet moves over
-	put(lowerPrefix+"1", 600, early) // only the new one
+	put(lowerPrefix+"1", 600, early)    // only the new one
 	put(typedPrefix+"2", 700, early) // moved over
 	put(lowerPrefix+"2", 710, late)
 	put(typedPrefix+"3", 800, early) // moved over, and rewound deliberately
@@ -72,7 +72,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 	alone := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true})
 	all, err = alone.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
 	require.NoError(t, err)
-	require.Len(t, all, 5, "without the one that is only under the names as typed")
+	require.Len(t, all, 5, "without the one that is only under the verbatim names")
 
 	typed := newFakeStore(t, service, &verbatim)
 	all, err = typed.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
@@ -87,7 +87,7 @@ func TestAFailedReadOfTheOtherSpellingFailsTheList(t *testing.T) {
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "a position may be there")
 }
 
-func TestVerbatimWritesNamesAsTyped(t *testing.T) {
+func TestVerbatimWritesNamesAsSpelled(t *testing.T) {
 	service := fake.New()
 	store := newFakeStore(t, service, &verbatim)
 	claimOne(t, store, claim("$Default", "a", "0", nil))

@@ -21,10 +21,10 @@ import (
 	"github.com/ea947076/checkpointstore/internal/listing"
 )
 
-// answering is a transport that has one answer.
-type answering []byte
+// responding is a transport with one response.
+type responding []byte
 
-func (body answering) Do(req *http.Request) (*http.Response, error) {
+func (body responding) Do(req *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"Content-Type": {"application/xml"}}, Body: io.NopCloser(bytes.NewReader(body)), Request: req,
@@ -33,22 +33,22 @@ func (body answering) Do(req *http.Request) (*http.Response, error) {
 
 // byAzblob is what azblob makes of a body.
 func byAzblob(body []byte) (entries []entry, marker string, err error) {
-	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: answering(body), Retry: policy.RetryOptions{MaxRetries: -1}}}
+	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: responding(body), Retry: policy.RetryOptions{MaxRetries: -1}}}
 	client, err := container.NewClientWithNoCredential("https://account.example/c", options)
 	if err != nil {
 		return nil, "", err
 	}
-	answer, err := client.NewListBlobsFlatPager(nil).NextPage(context.Background())
+	response, err := client.NewListBlobsFlatPager(nil).NextPage(context.Background())
 	if err != nil {
 		return nil, "", err
 	}
-	if answer.NextMarker != nil {
-		marker = *answer.NextMarker
+	if response.NextMarker != nil {
+		marker = *response.NextMarker
 	}
-	if answer.Segment == nil {
+	if response.Segment == nil {
 		return nil, marker, nil
 	}
-	for _, item := range answer.Segment.BlobItems {
+	for _, item := range response.Segment.BlobItems {
 		if item.Name == nil || !isCurrent(item) {
 			continue
 		}

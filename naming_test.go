@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	lowerPrefix    = "ns.example/hub/$default/checkpoint/"
+	lowerPrefix = "ns.example/hub/$default/checkpoint/"
 	typedPrefix = "ns.example/hub/$Default/checkpoint/"
 )
 
@@ -46,7 +46,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 		service.SetLastModified(name, modified)
 	}
 	put(typedPrefix+"0", 500, early) // only the old one: the fleet moves over
-	put(lowerPrefix+"1", 600, early)    // only the new one
+	put(lowerPrefix+"1", 600, early) // only the new one
 	put(typedPrefix+"2", 700, early) // moved over
 	put(lowerPrefix+"2", 710, late)
 	put(typedPrefix+"3", 800, early) // moved over, and rewound deliberately

@@ -236,9 +236,6 @@ func decodeLists(req *policy.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("reading the list: %w", err)
 	}
 	resp.Body, err = emptyList(marker)
-	if err == nil {
-		_, err = runtime.Payload(resp) // azcore keeps the try's deadline until the body is in memory
-	}
 	return resp, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -78,16 +80,16 @@ var constructors = map[string]func(testing.TB, string, storeOptions) (blobStore,
 // opener opens a store over a transport, and the log of it.
 type opener func(testing.TB, policy.Transporter) (blobStore, *bytes.Buffer)
 
-// openers are the constructors.
+// openers are the constructors, with no deadline but that of the test.
 func openers() map[string]opener {
 	all := make(map[string]opener)
 	for name, construct := range constructors {
 		all[name] = func(t testing.TB, transport policy.Transporter) (blobStore, *bytes.Buffer) {
 			t.Helper()
 			var log bytes.Buffer
-			o := storeOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			o := storeOptions{Timeout: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 			o.ClientOptions.Transport = transport
-			o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}
+			o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: time.Hour}
 			store, err := construct(t, fake.New().URL(), o)
 			require.NoError(t, err)
 			return store, &log
@@ -674,6 +676,54 @@ func TestListsAndPoliciesOfTheCaller(t *testing.T) {
 	}})
 	requireOwners(t, store, 3)
 	require.Equal(t, 3, bytes.Count(seen, []byte("<Blob>")))
+}
+
+// closing counts the bodies that are closed.
+type closing struct {
+	io.Reader
+	closed *atomic.Int32
+}
+
+func (c closing) Close() error {
+	c.closed.Add(1)
+	return nil
+}
+
+// Every body is closed, whatever becomes of it, so that its connection is free.
+func TestBodiesOfListsAreClosed(t *testing.T) {
+	whole := listBody(t, withOwners(t, 3))
+	for name, body := range map[string][]byte{"a list": whole, "a cut list": whole[:len(whole)/2], "HTML": []byte("<html/>")} {
+		t.Run(name, func(t *testing.T) {
+			var sent, closed atomic.Int32
+			store, _ := built(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+				sent.Add(1)
+				return &http.Response{
+					StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
+					Body: closing{bytes.NewReader(body), &closed}, ContentLength: int64(len(body)),
+				}, nil
+			}))
+			_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			require.Equal(t, name == "a list", err == nil)
+			require.Equal(t, sent.Load(), closed.Load())
+		})
+	}
+}
+
+// A list is decoded as it arrives: its body is not kept.
+func TestBodiesOfListsAreNotKept(t *testing.T) {
+	const size = 16 << 20
+	entry := []byte(`<Blob><Name>another/x</Name></Blob>`)
+	body := slices.Concat([]byte(`<EnumerationResults><Blobs>`), bytes.Repeat(entry, size/len(entry)), []byte(`</Blobs><NextMarker/></EnumerationResults>`))
+	store, _ := built(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
+	}))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(size/4))
 }
 
 type policyOf func(*policy.Request) (*http.Response, error)

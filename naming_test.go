@@ -163,6 +163,34 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	require.Equal(t, 1, service.Requests(), "switched off")
 }
 
+// A read of both spellings is a look at the store's own: the update after it
+// builds on that and reads nothing.
+func TestAReadOfBothSpellingsIsABaseline(t *testing.T) {
+	for name, read := range map[string]func(blobStore) error{
+		"ListCheckpoints": func(s blobStore) error {
+			_, err := s.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+			return err
+		},
+		"GetCheckpoint": func(s blobStore) error {
+			_, err := s.GetCheckpoint(context.Background(), namespace, hub, "$Default", "0", nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := fake.New()
+			service.Put(lowerPrefix+"0", at(500))
+			service.Put(typedPrefix+"1", at(600))
+			store := newFakeStore(t, service, nil)
+			claimOne(t, store, claim("$Default", "a", "0", nil))
+			require.NoError(t, read(store))
+			service.Reset()
+			require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
+			require.Equal(t, 1, service.Requests())
+			require.Equal(t, 1, service.Count(fake.SetMetadata))
+		})
+	}
+}
+
 // counting counts the requests that a transport works on.
 type counting struct {
 	service *fake.Service

@@ -338,6 +338,25 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 	requireList(1, "1")
 }
 
+// That there is none under the store's own spelling says nothing about the
+// verbatim one, also if that is the list which comes back last.
+func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
+	service := fake.New()
+	store := newFakeStore(t, service, nil)
+	service.Put(typedPrefix+"0", at(500))
+	listed := make(chan struct{})
+	service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
+	service.Inject(fake.RunBefore(func() {
+		<-listed
+		time.Sleep(20 * time.Millisecond) // until that list is decoded
+	}).On(listOf("$default")).Once())
+	for range 2 {
+		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+	}
+}
+
 // Of two lists at the same time, the one that began last tells whether there are
 // checkpoints under the verbatim names.
 func TestAListThatBeganEarlierDoesNotHideCheckpoints(t *testing.T) {

@@ -163,6 +163,34 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	require.Equal(t, 1, service.Requests(), "switched off")
 }
 
+// A read of both spellings is a look at the store's own: the update after it
+// builds on that and reads nothing.
+func TestAReadOfBothSpellingsIsABaseline(t *testing.T) {
+	for name, read := range map[string]func(blobStore) error{
+		"ListCheckpoints": func(s blobStore) error {
+			_, err := s.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+			return err
+		},
+		"GetCheckpoint": func(s blobStore) error {
+			_, err := s.GetCheckpoint(context.Background(), namespace, hub, "$Default", "0", nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := fake.New()
+			service.Put(lowerPrefix+"0", at(500))
+			service.Put(typedPrefix+"1", at(600))
+			store := newFakeStore(t, service, nil)
+			claimOne(t, store, claim("$Default", "a", "0", nil))
+			require.NoError(t, read(store))
+			service.Reset()
+			require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
+			require.Equal(t, 1, service.Requests())
+			require.Equal(t, 1, service.Count(fake.SetMetadata))
+		})
+	}
+}
+
 // counting counts the requests that a transport works on.
 type counting struct {
 	service *fake.Service
@@ -308,6 +336,25 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 	failing()
 	requireList(2, "1") // a list that failed shows nothing
 	requireList(1, "1")
+}
+
+// That there is none under the store's own spelling says nothing about the
+// verbatim one, also if that is the list which comes back last.
+func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
+	service := fake.New()
+	store := newFakeStore(t, service, nil)
+	service.Put(typedPrefix+"0", at(500))
+	listed := make(chan struct{})
+	service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
+	service.Inject(fake.RunBefore(func() {
+		<-listed
+		time.Sleep(20 * time.Millisecond) // until that list is decoded
+	}).On(listOf("$default")).Once())
+	for range 2 {
+		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+	}
 }
 
 // Of two lists at the same time, the one that began last tells whether there are

@@ -128,6 +128,7 @@ func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 		"none":              {fake.Fault{}, "P"},
 		"404":               {fake.Status(404, "BlobNotFound"), "P"},
 		"403":               {fake.Forbidden(), "P"},
+		"401":               {fake.Status(401, "NoAuthenticationInformation"), "P"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
@@ -267,6 +268,15 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 			require.Equal(t, c.hosts, g.hosts)
 		})
 	}
+	t.Run("the secondary, which then has no such record", func(t *testing.T) {
+		g := newGeoRedundant()
+		g.primary.Put(checkpointPrefix+"0", at(900))
+		g.primary.Inject(fake.Busy(0).Once())
+		got, err := open(t, g, secondaryHost).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 900, *got.SequenceNumber)
+		require.Equal(t, "PSP", g.hosts)
+	})
 	t.Run("a list", func(t *testing.T) {
 		g := newGeoRedundant()
 		_, err := open(t, g, primaryHost).ListCheckpoints(t.Context(), namespace, hub, group, nil)

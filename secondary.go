@@ -14,7 +14,7 @@ import (
 // what it has may be old, and what it does not have may exist. So only a read of
 // one record goes there, only after the primary failed, and only a record that
 // is found there counts. A list never does: what a list lacks is "no checkpoint"
-// to its caller, and no secondary can prove that. See docs/design-lists.md.
+// to its caller, and no secondary can prove that. See docs/design.md.
 
 // secondaryReadsKey marks the context of reads that may go to the secondary.
 type secondaryReadsKey struct{}

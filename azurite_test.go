@@ -122,9 +122,9 @@ func TestRefusalsOfAzurite(t *testing.T) {
 			}
 			require.ErrorContains(t, err, c.says)
 			requireNoSecret(t, err)
-			var failed checkpointstore.PartitionErrors
+			var failed *checkpointstore.PartitionErrors
 			require.ErrorAs(t, err, &failed)
-			require.Len(t, failed, 2)
+			require.Len(t, failed.Errors, 2)
 		})
 	}
 }

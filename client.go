@@ -28,7 +28,7 @@ func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
 	setDefault(&options.Retry.MaxRetries, 3)
 	setDefault(&options.Retry.RetryDelay, 200*time.Millisecond)
 	setDefault(&options.Retry.MaxRetryDelay, timeout/2)
-	setDefault(&options.Retry.TryTimeout, timeout*7/30)
+	setDefault(&options.Retry.TryTimeout, defaultTryTimeout(timeout))
 
 	// Clipped or copied, as the caller's slices may be shared. The caller's
 	// policies see what the service sent: the decoder is around them.

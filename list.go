@@ -66,14 +66,14 @@ func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]blobSt
 // next reads a page, by azblob's decoder if the store's does not understand it.
 func (s *BlobCheckpointStore) next(ctx context.Context, pager *runtime.Pager[container.ListBlobsFlatResponse], p *page) (container.ListBlobsFlatResponse, error) {
 	if s.decodesLists {
-		answer, err := pager.NextPage(context.WithValue(ctx, pageKey{}, p))
+		answer, err := observed(context.WithValue(ctx, pageKey{}, p), pager.NextPage)
 		if !errors.Is(err, listing.ErrUnknown) {
 			return answer, err
 		}
 		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the list is asked for once more, for azblob to decode",
 			slog.String("prefix", p.prefix), slog.String("reason", describe(s.secrets(), err)))
 	}
-	answer, err := pager.NextPage(ctx)
+	answer, err := observed(ctx, pager.NextPage)
 	if err != nil || answer.Segment == nil {
 		return answer, err
 	}

@@ -36,7 +36,7 @@ type Ownership struct {
 // take the record as a claim: a name that is empty, too long, or has slashes,
 // control characters, a final dot or outer spaces; an owner id that is too long,
 // not printable ASCII, or has outer or repeated spaces; an ETag that is empty,
-// "*", or has spaces or characters other than printable ASCII.
+// "*" in any quotes, or has spaces or characters other than printable ASCII.
 func (o Ownership) Validate() error {
 	scope := o.scope()
 	err := checkPartition(scope, o.PartitionID)

@@ -99,7 +99,7 @@ func TestRefusalsOfAzurite(t *testing.T) {
 		}, checkpointstore.ErrNotAuthorized, "account key"},
 		"expired SAS": {func() (*checkpointstore.BlobCheckpointStore, error) {
 			return checkpointstore.NewBlobCheckpointStoreWithNoCredential(sasURL(all, time.Now().Add(-time.Hour)), nil)
-		}, checkpointstore.ErrNotAuthorized, "the SAS and the time it is valid"},
+		}, checkpointstore.ErrNotAuthorized, "the SAS expired at 20"},
 		"SAS that cannot write": {func() (*checkpointstore.BlobCheckpointStore, error) {
 			return checkpointstore.NewBlobCheckpointStoreWithNoCredential(sasURL(sas.ContainerPermissions{Read: true, List: true}, time.Now().Add(time.Hour)), nil)
 		}, checkpointstore.ErrNotAuthorized, "containers/blobs/write"},

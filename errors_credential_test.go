@@ -138,6 +138,59 @@ func TestACredentialOfAClientThatWasHandedIn(t *testing.T) {
 	require.Zero(t, service.Requests())
 }
 
+// once is a credential that has one token, which expires at once.
+type once struct {
+	calls *int
+	then  error
+}
+
+func (o once) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if *o.calls++; *o.calls > 1 {
+		return azcore.AccessToken{}, o.then
+	}
+	return azcore.AccessToken{Token: "secret-token", ExpiresOn: time.Now()}, nil
+}
+
+// TestACredentialThatFailsInTheSecondTry is told from a service that failed in
+// the first.
+func TestACredentialThatFailsInTheSecondTry(t *testing.T) {
+	for how, then := range map[string]error{"built": errors.New("the vault is sealed"), "handed in": &azidentity.AuthenticationFailedError{}} {
+		service, calls := fake.New(), 0
+		service.Inject(fake.Busy(0))
+		_, err := builds(t)[how](service, once{&calls, then}, quickly, 0).ListOwnership(context.Background(), namespace, hub, group, nil)
+		require.ErrorIs(t, err, checkpointstore.ErrCredential, how)
+		require.Equal(t, 1, service.Requests(), how)
+	}
+}
+
+// final is an error that azcore does not retry.
+type final struct{}
+
+func (final) Error() string { return "the transport is closed" }
+func (final) NonRetriable() {}
+
+// TestATransportThatFailsIsNoCredential, whatever azcore makes of its error.
+func TestATransportThatFailsIsNoCredential(t *testing.T) {
+	closed := transportFunc(func(*http.Request) (*http.Response, error) { return nil, final{} })
+	for how, build := range builds(t) {
+		for call, do := range everyRequest(context.Background(), build(closed, token{}, quickly, 0)) {
+			err := do()
+			require.NotErrorIs(t, err, checkpointstore.ErrCredential, how, call)
+			require.ErrorContains(t, err, "the transport is closed", how, call)
+		}
+	}
+}
+
+// TestACredentialIsAskedOnce for a claim: nothing was sent that is to be decided.
+func TestACredentialIsAskedOnce(t *testing.T) {
+	for how, build := range builds(t) {
+		calls := 1
+		_, err := build(fake.New(), flaky{&calls}, quickly, 0).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		require.ErrorIs(t, err, checkpointstore.ErrCredential, how)
+		require.Equal(t, 2, calls, how)
+	}
+}
+
 // slow is a credential that takes its time.
 type slow struct{}
 

@@ -88,17 +88,19 @@ func (s *BlobCheckpointStore) reasonFor(answer *azcore.ResponseError, auth autho
 			return reason + s.detailOf(answer)
 		}
 	}
+	const firewall = "the account's firewall or network rules do not let this machine in"
 	reason := ""
 	switch bloberror.Code(answer.ErrorCode) {
 	case bloberror.AuthenticationFailed, invalidAuthenticationInfo, noAuthenticationInformation:
 		reason = auth.notAuthentic()
 	case bloberror.AuthorizationFailure, ipAuthorizationFailure:
-		reason = "the account's firewall or network rules do not let this machine in"
-		switch auth.by {
-		case anonymously:
-			reason = auth.notAuthentic() + ", or " + reason
-		case bySAS:
-			reason += ", or the SAS is not one for this container"
+		switch message := elementOf(answer, "Message"); {
+		case strings.Contains(message, "failed to authenticate"): // Azurite has one code for both
+			reason = auth.notAuthentic()
+		case message == "" && auth.by != byToken: // a HEAD request, to one or the other
+			reason = firewall + ", or " + auth.notAuthentic()
+		default:
+			reason = firewall
 		}
 	case bloberror.AuthorizationPermissionMismatch, bloberror.InsufficientAccountPermissions:
 		reason = auth.lacksPermission()
@@ -176,10 +178,8 @@ func (s *BlobCheckpointStore) serviceTime(answer *azcore.ResponseError) time.Tim
 	return s.now()
 }
 
-// detailOf is the detail that a refusal's body has, up to the text that was
-// signed. The answer is one without secrets.
-func (s *BlobCheckpointStore) detailOf(answer *azcore.ResponseError) string {
-	const begin, end, max = "<AuthenticationErrorDetail>", "</AuthenticationErrorDetail>", 300
+// elementOf is the text of an element in the body of a refusal.
+func elementOf(answer *azcore.ResponseError, name string) string {
 	if answer.RawResponse == nil || answer.RawResponse.Body == nil {
 		return ""
 	}
@@ -187,15 +187,20 @@ func (s *BlobCheckpointStore) detailOf(answer *azcore.ResponseError) string {
 	if err != nil {
 		return ""
 	}
-	_, detail, found := strings.Cut(string(body), begin)
-	if !found {
-		return ""
-	}
-	detail, _, _ = strings.Cut(detail, end)
+	_, text, _ := strings.Cut(string(body), "<"+name+">")
+	text, _, _ = strings.Cut(text, "</"+name+">")
+	return html.UnescapeString(text)
+}
+
+// detailOf is the detail that a refusal's body has, up to the text that was
+// signed. The answer is one without secrets.
+func (s *BlobCheckpointStore) detailOf(answer *azcore.ResponseError) string {
+	const max = 300
+	detail := elementOf(answer, "AuthenticationErrorDetail")
 	for _, signed := range [...]string{"Server used following string to sign", "String to sign used was"} {
 		detail, _, _ = strings.Cut(detail, signed)
 	}
-	detail = oneLine(s.secrets().Text(html.UnescapeString(detail)))
+	detail = oneLine(s.secrets().Text(detail))
 	if len(detail) > max {
 		detail = strings.ToValidUTF8(detail[:max], "") + "…"
 	}

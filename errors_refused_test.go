@@ -190,6 +190,15 @@ func TestABareNotFoundOfTheServiceIsNoRecord(t *testing.T) {
 	}
 }
 
+// TestAResourceThatIsNotFound is no record, if the request had a credential.
+func TestAResourceThatIsNotFound(t *testing.T) {
+	for how, build := range builds(t) {
+		store := build(refusalFrom(404, "ResourceNotFound", ""), token{}, quickly, 0)
+		_, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		require.ErrorIs(t, err, checkpointstore.ErrNotFound, how)
+	}
+}
+
 // TestARecordThatIsNotThereOnAzurite: a HEAD request has no body to tell it from
 // the answer of a proxy.
 func TestARecordThatIsNotThereOnAzurite(t *testing.T) {

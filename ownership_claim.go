@@ -146,9 +146,6 @@ func (s *BlobCheckpointStore) resolveClaim(ctx context.Context, b *blockblob.Cli
 // lost, or undecided: to lose what was won costs one round of claims, to win what
 // somebody else won makes a second owner.
 func (s *BlobCheckpointStore) readClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, w writeResult) (now blobState, won bool, err error) {
-	if ctx.Err() != nil {
-		return blobState{}, false, ended(ctx, w.err)
-	}
 	now, err = readBack(ctx, b, w, s.tryTimeout())
 	switch {
 	case err != nil && ctx.Err() != nil && !w.sawConditionNotMet:

@@ -85,7 +85,7 @@ func (r *requestContext) traced() context.Context {
 func (r *requestContext) getConn(hostPort string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ours = r.tries > 0 && isHost(hostPort, r.host)
+	r.ours = isHost(hostPort, r.host)
 	r.asked = r.asked || r.ours
 }
 

@@ -156,8 +156,9 @@ func TestARecordFromBeforeTheClaimIsNotWon(t *testing.T) {
 		read fake.Fault
 		wins int
 	}{
-		"written at the same time":     {0, fake.Fault{}, 1}, // as far as anybody can tell
-		"a second before":              {2 * time.Second, fake.Fault{}, 0},
+		"written at the same time":     {0, fake.Fault{}, 1},           // as far as anybody can tell
+		"in the second before":         {time.Second, fake.Fault{}, 1}, // the claim may have begun in it
+		"a minute before":              {time.Minute, fake.Fault{}, 0}, // longer than a call takes
 		"an hour before":               {time.Hour, fake.Fault{}, 0},
 		"nobody knows what time it is": {0, fake.WithoutHeaders("Date"), 0},
 		"nobody knows when":            {0, fake.WithoutHeaders("Last-Modified"), 0},
@@ -177,6 +178,52 @@ func TestARecordFromBeforeTheClaimIsNotWon(t *testing.T) {
 				require.Equal(t, 3, service.Requests(), "two tries and the read")
 			})
 		}
+	}
+}
+
+// hiding is a policy that hides the context's values from those after it.
+func hiding(req *policy.Request) (*http.Response, error) {
+	return req.Clone(withoutValues{req.Raw().Context()}).Next()
+}
+
+// TestTriesThatNobodyCanCount: what was sent once is not told from what was sent
+// often. A claim without an answer is read, and one whose condition was not met is
+// lost, as it costs nothing but a round.
+func TestTriesThatNobodyCanCount(t *testing.T) {
+	service := fake.New()
+	o := &checkpointstore.BlobCheckpointStoreOptions{}
+	o.ClientOptions.PerCallPolicies = []policy.Policy{policyFunc(hiding)}
+	o.ClientOptions.Retry = quickly
+	store := newFakeStore(t, service, o)
+	remove := service.Inject(fake.LoseResponse().On(fake.OpIs(fake.PutBlob)))
+	claimOne(t, store, claim(group, "a", "0", nil))
+	remove()
+	service.Inject(fake.LoseResponse().Once())
+	won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "1", nil)}, nil)
+	require.NoError(t, err)
+	require.Empty(t, won)
+}
+
+// flaky is a credential whose second token cannot be fetched.
+type flaky struct{ calls *int }
+
+func (f flaky) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if *f.calls++; *f.calls == 2 {
+		return fetched{"http://127.0.0.1:1/"}.GetToken(ctx, options)
+	}
+	return azcore.AccessToken{Token: "secret-token", ExpiresOn: time.Now()}, nil
+}
+
+// TestAConnectionOfACredentialIsNone of the request that it is for.
+func TestAConnectionOfACredentialIsNone(t *testing.T) {
+	for how, build := range builds(t) {
+		t.Run(how, func(t *testing.T) {
+			service, calls := fake.New(), 0
+			service.Inject(fake.LoseResponse().Once())
+			claimOne(t, build(untraced{service}, flaky{&calls}, quickly, 0), claim(group, "a", "0", nil))
+			require.Equal(t, 3, calls, "for the claim, for its second try, and for the read")
+			require.Equal(t, 2, service.Requests())
+		})
 	}
 }
 
@@ -249,6 +296,72 @@ func TestTheReadThatResolvesAClaimIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestAClaimThatCannotBeResolved tells what is in the way of it.
+func TestAClaimThatCannotBeResolved(t *testing.T) {
+	read := fake.OpIs(fake.GetProperties)
+	for name, c := range map[string]struct {
+		faults []fake.Fault
+		says   []string
+		is     error
+	}{
+		"the read fails after a repeated claim": {
+			[]fake.Fault{fake.LoseResponse().Once(), fake.Status(503, "ServerBusy").On(read)}, []string{"503 ServerBusy"}, nil,
+		},
+		"the read hangs after a repeated claim": {
+			[]fake.Fault{fake.LoseResponse().Once(), fake.HangWithoutApplying().On(read)}, []string{"the store's Timeout (50ms)"}, context.DeadlineExceeded,
+		},
+		"the read hangs after a claim that failed": {
+			[]fake.Fault{fake.HangWithoutApplying().On(read), fake.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+		},
+		"the read hangs after a claim without an answer": {
+			[]fake.Fault{fake.HangWithoutApplying().On(read), fake.ResetConnection()}, []string{"connection reset", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			service := fake.New()
+			for _, f := range c.faults {
+				service.Inject(f)
+			}
+			retry := quickly
+			retry.TryTimeout = time.Minute
+			timeout := time.Minute
+			if c.is != nil {
+				timeout = 50 * time.Millisecond
+			}
+			_, err := builds(t)["built"](service, nil, retry, timeout).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			require.Error(t, err)
+			for _, says := range c.says {
+				require.ErrorContains(t, err, says)
+			}
+			require.NotContains(t, err.Error(), "AlreadyExists", "which is not what is in the way")
+			if c.is != nil {
+				require.ErrorIs(t, err, c.is)
+			}
+		})
+	}
+}
+
+// TestABodyThatDoesNotEndIsNoAnswer, though its status has come.
+func TestABodyThatDoesNotEndIsNoAnswer(t *testing.T) {
+	transport := transportFunc(func(req *http.Request) (*http.Response, error) {
+		body := io.NopCloser(readerFunc(func([]byte) (int, error) {
+			<-req.Context().Done()
+			return 0, req.Context().Err()
+		}))
+		return &http.Response{StatusCode: 200, Request: req, Header: http.Header{}, Body: body}, nil
+	})
+	for how, build := range builds(t) {
+		_, err := build(transport, nil, quickly, 20*time.Millisecond).ListOwnership(context.Background(), namespace, hub, group, nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded, how)
+		require.ErrorContains(t, err, "no answer before the store's Timeout", how)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // everyRequest makes each call that sends something.
 func everyRequest(ctx context.Context, store *checkpointstore.BlobCheckpointStore) map[string]func() error {

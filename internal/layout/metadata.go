@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -168,12 +167,24 @@ func CheckETag(etag string) error {
 	switch {
 	case opaque == "":
 		return errors.New("the ETag is empty: nil claims a partition that has no record")
-	case slices.ContainsFunc(strings.Split(opaque, ","), func(element string) bool { return opaqueTag(element) == "*" }):
+	case isAnyState(opaque):
 		return fmt.Errorf("the ETag %s stands for any state, which would take the partition from any owner", Quote(etag))
 	case strings.ContainsFunc(opaque, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }):
 		return fmt.Errorf("the ETag %s has characters that no ETag has", Quote(etag))
 	}
 	return nil
+}
+
+// isAnyState reports whether an ETag, or one in a list of them, is "*".
+func isAnyState(etag string) bool {
+	for more := true; more; {
+		var element string
+		element, etag, more = strings.Cut(etag, ",")
+		if opaqueTag(element) == "*" {
+			return true
+		}
+	}
+	return false
 }
 
 // opaqueTag is an ETag without its quotes and its mark of weakness, however many

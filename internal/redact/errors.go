@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
@@ -73,7 +72,7 @@ func (r Secrets) withoutResponse(err error) (error, bool) {
 	if !ok || v.Type().PkgPath() != azidentity {
 		return nil, false
 	}
-	answer, _ := fieldOf[*http.Response](v, responseField)
+	answer := answerOf(v)
 	if answer == nil {
 		return nil, false
 	}
@@ -85,20 +84,16 @@ func (r Secrets) withoutResponse(err error) (error, bool) {
 	return e, r.Text(text) == text
 }
 
-// shell is an error of azidentity's with the type and the exported fields of
-// another, whose text holds a secret, and without that text.
+// shell is an error of azidentity's with the type and the answer of another, whose
+// text holds a secret, and without that text.
 func (r Secrets) shell(err error) (error, bool) {
 	v, ok := structOf(err)
 	if !ok || v.Type().PkgPath() != azidentity {
 		return nil, false
 	}
 	clean := reflect.New(v.Type())
-	if answer, _ := fieldOf[*http.Response](v, responseField); answer != nil {
+	if answer := answerOf(v); answer != nil {
 		clean.Elem().FieldByName(responseField).Set(reflect.ValueOf(r.response(answer)))
-	}
-	const asked = "TokenRequestOptions"
-	if options, ok := fieldOf[policy.TokenRequestOptions](v, asked); ok {
-		clean.Elem().FieldByName(asked).Set(reflect.ValueOf(options))
 	}
 	return clean.Interface().(error), true
 }
@@ -112,15 +107,14 @@ func structOf(err error) (reflect.Value, bool) {
 	return v.Elem(), true
 }
 
-// fieldOf is the exported field of a struct with that name and type.
-func fieldOf[T any](v reflect.Value, name string) (T, bool) {
-	var none T
-	field, found := v.Type().FieldByName(name)
-	if !found || !field.IsExported() || len(field.Index) > 1 {
-		return none, false
+// answerOf is the answer that an error holds, nil if there is none.
+func answerOf(v reflect.Value) *http.Response {
+	field, found := v.Type().FieldByName(responseField)
+	if !found || len(field.Index) > 1 {
+		return nil
 	}
-	value, ok := v.FieldByIndex(field.Index).Interface().(T)
-	return value, ok
+	answer, _ := v.FieldByIndex(field.Index).Interface().(*http.Response)
+	return answer
 }
 
 // causes are the errors that one wraps, without secrets.
@@ -177,7 +171,6 @@ func (r Secrets) response(answer *http.Response) *http.Response {
 	clean.Request = r.request(answer.Request)
 	if answer.Body != nil {
 		body, _ := runtime.Payload(answer) // it has been read
-		body = body[:min(len(body), maxText+1)]
 		clean.Body = io.NopCloser(strings.NewReader(r.Text(string(body))))
 	}
 	return &clean

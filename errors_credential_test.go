@@ -206,6 +206,6 @@ func TestACredentialThatTakesTooLong(t *testing.T) {
 	_, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
 	require.ErrorIs(t, err, checkpointstore.ErrCredential)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "before ClientOptions.Retry.TryTimeout (10ms)")
+	require.ErrorContains(t, err, "within ClientOptions.Retry.TryTimeout (10ms)")
 	require.ErrorContains(t, err, "asking the vault")
 }

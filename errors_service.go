@@ -65,17 +65,17 @@ func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	case isCredential(err):
 		e.Kind, e.Detail = ErrCredential, "the credential says: "+advice(e.Err)
 		if end != nil {
-			e.Detail = "the credential gave none before " + s.endText(end.by, 0) + ": " + advice(e.Err)
+			e.Detail = "the credential gave none " + s.until(end) + ": " + advice(e.Err)
 		}
 	case answer != nil && told != nil:
 		e.Detail, e.Kind = s.explain(told, s.authorizationOf(answer), at.action)
 		if end != nil {
-			e.Detail += "; then " + s.endText(end.by, end.tries) + " ended the call"
+			e.Detail += s.then(end)
 		}
 	case end != nil && end.before != nil:
-		e.Detail = describe(secrets, end.before) + "; then " + s.endText(end.by, end.tries) + " ended the call: " + cause(secrets, end.err)
+		e.Detail = describe(secrets, end.before) + s.then(end) + ": " + cause(secrets, end.err)
 	case end != nil:
-		e.Detail = "no answer before " + s.endText(end.by, end.tries) + ": " + cause(secrets, end.err)
+		e.Detail = "no answer " + s.until(end) + ": " + cause(secrets, end.err)
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Detail = "no answer before a deadline: " + cause(secrets, err)
 	default:
@@ -166,16 +166,15 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authoriza
 	case publicAccessNotPermitted:
 		return fmt.Sprintf("account %q allows no anonymous access (%s): use a credential or a SAS", account, answer), ErrNotAuthorized
 	}
-	refused := isRefused(resp) || auth.by == anonymously && isHidden(resp)
+	if isRefused(resp) || auth.by == anonymously && isHidden(resp) {
+		kind = ErrNotAuthorized
+	}
 	switch {
-	case refused && isFromService(resp):
-		return fmt.Sprintf("account %q refused the credential for container %q (%s): %s; the request needs %s, which the role Storage Blob Data Contributor has",
-			account, container, answer, s.reasonFor(resp, auth), action), ErrNotAuthorized
-	case refused:
-		return fmt.Sprintf("account %q refused the credential for container %q (%s): something in between answered in place of the service, without its headers: check the URL, the proxies and the firewalls",
-			account, container, answer), ErrNotAuthorized
 	case !isFromService(resp):
-		return "the service answered " + answer + ", without the headers that it sends: something in between answered in its place, check the URL and the proxies", nil
+		return "the service answered " + answer + ", without the headers that it sends: something in between answered in its place, check the URL, the proxies and the firewalls", kind
+	case kind != nil:
+		return fmt.Sprintf("account %q refused access to container %q (%s): %s; the request needs %s, which the role Storage Blob Data Contributor has",
+			account, container, answer, s.reasonFor(resp, auth), action), kind
 	}
 	return "the service answered " + answer, nil
 }

@@ -291,22 +291,40 @@ func (s *BlobCheckpointStore) tryTimeout() time.Duration {
 
 func defaultTryTimeout(timeout time.Duration) time.Duration { return timeout * 7 / 30 }
 
-// endText says what ended a request, in the words of the options.
-func (s *BlobCheckpointStore) endText(by endedBy, tries int) string {
-	switch by {
-	case byTimeout:
+// limit names the option that ended a request, empty if it was the caller.
+func (s *BlobCheckpointStore) limit(by endedBy) string {
+	switch {
+	case by == byTimeout:
 		return fmt.Sprintf("the store's Timeout (%s)", s.settings.Timeout)
-	case byTryTimeout:
-		option := "RetryOptions.TryTimeout of the client"
-		if s.decodesLists { // the store built the client
-			option = fmt.Sprintf("ClientOptions.Retry.TryTimeout (%s)", s.tryTimeout())
-		}
-		if tries > 1 {
-			return fmt.Sprintf("%s, in %d tries", option, tries)
-		}
-		return option
-	case byDeadline:
-		return "the deadline of the caller's context"
+	case by == byTryTimeout && s.decodesLists: // the store built the client
+		return fmt.Sprintf("ClientOptions.Retry.TryTimeout (%s)", s.tryTimeout())
+	case by == byTryTimeout:
+		return "RetryOptions.TryTimeout of the client"
 	}
-	return "the caller canceled the context"
+	return ""
+}
+
+// until says when a request ended that had no answer.
+func (s *BlobCheckpointStore) until(e *endedError) string {
+	switch limit := s.limit(e.by); {
+	case e.by == byDeadline:
+		return "before the deadline of the caller's context"
+	case e.by == byCancel:
+		return "before the caller canceled the context"
+	case e.by == byTryTimeout && e.tries > 1:
+		return fmt.Sprintf("within %s, in %d tries", limit, e.tries)
+	default:
+		return "within " + limit
+	}
+}
+
+// then says what ended a call after something else had failed.
+func (s *BlobCheckpointStore) then(e *endedError) string {
+	switch e.by {
+	case byDeadline:
+		return "; then the deadline of the caller's context ended the call"
+	case byCancel:
+		return "; then the caller canceled the context"
+	}
+	return "; then " + s.limit(e.by) + " ended the call"
 }

@@ -355,7 +355,7 @@ func TestABodyThatDoesNotEndIsNoAnswer(t *testing.T) {
 	for how, build := range builds(t) {
 		_, err := build(transport, nil, quickly, 20*time.Millisecond).ListOwnership(context.Background(), namespace, hub, group, nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded, how)
-		require.ErrorContains(t, err, "no answer before the store's Timeout", how)
+		require.ErrorContains(t, err, "no answer within the store's Timeout", how)
 	}
 }
 

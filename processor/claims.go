@@ -102,10 +102,12 @@ func undecided(asked, won []checkpointstore.Ownership, err error) []checkpointst
 		return nil
 	}
 	failed := make(map[string]bool)
-	var each checkpointstore.PartitionErrors
+	var each *checkpointstore.PartitionErrors
 	named := errors.As(err, &each)
-	for _, e := range each {
-		failed[e.PartitionID] = true
+	if named {
+		for _, e := range each.Errors {
+			failed[e.PartitionID] = true
+		}
 	}
 	winners := byPartition(won)
 	var out []checkpointstore.Ownership

@@ -26,7 +26,7 @@ func TestLasting(t *testing.T) {
 		{"container missing", of(checkpointstore.ErrContainerNotFound), true},
 		{"invalid argument", of(checkpointstore.ErrInvalidArgument), true},
 		{"wrapped", fmt.Errorf("outside: %w", of(checkpointstore.ErrNotAuthorized)), true},
-		{"one partition of several", checkpointstore.PartitionErrors{{Err: errBusy}, {Kind: checkpointstore.ErrNotAuthorized}}, true},
+		{"one partition of several", &checkpointstore.PartitionErrors{Errors: []*checkpointstore.Error{{Err: errBusy}, {Kind: checkpointstore.ErrNotAuthorized}}}, true},
 		{"not found", of(checkpointstore.ErrNotFound), false},
 		{"stale", of(checkpointstore.ErrStaleCheckpoint), false},
 		{"timeout", context.DeadlineExceeded, false},

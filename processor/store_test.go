@@ -89,7 +89,7 @@ func (s *faultyStore) ClaimOwnership(ctx context.Context, asked []checkpointstor
 		claiming(ctx, asked)
 	}
 	var won []checkpointstore.Ownership
-	var failed checkpointstore.PartitionErrors
+	var failed []*checkpointstore.Error
 	for _, r := range asked {
 		var before, after error
 		if fault != nil {
@@ -110,7 +110,7 @@ func (s *faultyStore) ClaimOwnership(ctx context.Context, asked []checkpointstor
 		won = append(won, w...)
 	}
 	if len(failed) > 0 {
-		return won, failed
+		return won, &checkpointstore.PartitionErrors{Errors: failed}
 	}
 	return won, nil
 }

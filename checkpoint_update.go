@@ -73,7 +73,7 @@ func (p *partition) lock(ctx context.Context) error {
 	case p.writing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return ended(ctx, nil)
 	}
 }
 

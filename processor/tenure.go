@@ -1,0 +1,196 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/ea947076/checkpointstore"
+)
+
+// maxLinkFailures is how many times in a row a link may fail before its partition
+// is released for another owner to try.
+const maxLinkFailures = 5
+
+// tenure is the time from a won claim to the loss or the release of a partition.
+type tenure struct {
+	id        string
+	log       *slog.Logger
+	ctx       context.Context // the handlers'; ends with the tenure
+	end       context.CancelCauseFunc
+	confirmed chan time.Time // when the last list was asked for that showed the partition as owned
+
+	// Owned by the goroutine of Run.
+	record checkpointstore.Ownership // with the ETag of the last win
+	lost   bool                      // another owner has it: not renewed, not released
+
+	// Guarded by Processor.mu.
+	resume  *azeventhubs.StartPosition // as seen or stored in this tenure
+	initial *position                  // to be stored as the first checkpoint
+	status  PartitionStatus
+}
+
+// outcome is how one handler ended.
+type outcome struct {
+	err     error // the link's or the position's, before the handler's
+	link    bool  // err is the link's
+	panics  bool
+	healthy bool // events came, or nothing failed for a long time
+}
+
+// serve runs handlers for a partition, one after the other, until the tenure ends.
+func (p *Processor) serve(t *tenure) {
+	defer func() {
+		select {
+		case p.ended <- t:
+		case <-p.returned: // the handler outlived Run
+		}
+	}()
+	failures, linkFailures := 0, 0
+	for t.ctx.Err() == nil {
+		o := p.serveOnce(t)
+		var fatal *fatalError
+		if errors.As(o.err, &fatal) {
+			t.log.Error("the handler ended the processor", "error", fatal.err)
+			p.abort(fatal)
+			t.end(ErrStopping)
+		}
+		if t.ctx.Err() != nil {
+			t.logEnd(o.err)
+			return
+		}
+		if o.healthy {
+			failures, linkFailures = 0, 0
+		}
+		failures++
+		if o.err == nil {
+			failures = 1
+		}
+		if o.link {
+			linkFailures++
+			p.linkFailed(t, o.err)
+		}
+		if linkFailures >= maxLinkFailures {
+			t.log.Warn("partition released, because its link keeps failing", "failures", linkFailures, "error", o.err)
+			t.end(fmt.Errorf("%w: %w", ErrLinkFailed, o.err))
+			return
+		}
+		delay := p.backoff(failures)
+		p.noteFailure(t, o.err, failures)
+		t.logRestart(o, delay)
+		if isStolen(o.err) {
+			p.awaitConfirmation(t)
+		}
+		sleep(t.ctx, delay)
+	}
+	t.logEnd(nil)
+}
+
+// serveOnce opens the link and calls the handler.
+func (p *Processor) serveOnce(t *tenure) outcome {
+	start, err := p.startOf(t.ctx, t)
+	if err != nil {
+		return outcome{err: err, link: errors.Is(err, ErrLinkFailed)}
+	}
+	receiver, err := bounded(t.ctx, p.hubTimeout(), &p.hung, func(ctx context.Context) (Receiver, error) {
+		r, err := p.hub.OpenPartition(ctx, t.id, &azeventhubs.PartitionClientOptions{
+			StartPosition: start,
+			OwnerLevel:    new(int64),
+			Prefetch:      p.options.Prefetch,
+		})
+		if err == nil && ctx.Err() != nil { // nobody waits any more
+			_ = r.Close(ctx)
+		}
+		return r, err
+	})
+	if err != nil {
+		return outcome{err: fmt.Errorf("%w: %w", ErrLinkFailed, err), link: true}
+	}
+	ctx, end := context.WithCancelCause(t.ctx)
+	l := newLink(ctx, end, receiver)
+	partition := &Partition{processor: p, tenure: t, ctx: ctx, link: l, start: start}
+	opened := time.Now()
+	p.noteReading(t, true)
+	panicked, err := call(ctx, p.handler, partition)
+	partition.finish()
+	failure := context.Cause(ctx) // before close ends ctx
+	l.close(&p.hung)
+	p.noteReading(t, false)
+	o := outcome{err: err, panics: panicked, healthy: l.received.Load() || time.Since(opened) > p.options.MaxBackoff}
+	var fatal *fatalError
+	if failure != nil && t.ctx.Err() == nil && !errors.As(err, &fatal) {
+		o.err, o.link = failure, true
+	}
+	return o
+}
+
+// call calls the handler in a goroutine of its own, which it may end.
+func call(ctx context.Context, handler Handler, partition *Partition) (panicked bool, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = errors.New("processor: the handler ended its goroutine")
+		defer func() {
+			if v := recover(); v != nil {
+				panicked, err = true, fmt.Errorf("processor: the handler panicked: %v", v)
+				partition.tenure.log.Error("the handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			}
+		}()
+		err = handler(ctx, partition)
+	}()
+	<-done
+	return panicked, err
+}
+
+// awaitConfirmation waits after the link was taken until a list shows that the
+// partition is still owned here. Until then, opening the link would take it from
+// its new owner.
+func (p *Processor) awaitConfirmation(t *tenure) {
+	taken := time.Now()
+	p.wakeUp()
+	for {
+		select {
+		case begun := <-t.confirmed:
+			if begun.After(taken) {
+				return
+			}
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// logEnd logs the end of a tenure, with what the handler returned if it failed.
+func (t *tenure) logEnd(err error) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
+		t.log.Info("partition ended", "cause", context.Cause(t.ctx))
+	} else {
+		t.log.Warn("the handler failed when it was told to return", "cause", context.Cause(t.ctx), "error", err)
+	}
+}
+
+func (t *tenure) logRestart(o outcome, delay time.Duration) {
+	switch {
+	case o.err == nil:
+		t.log.Info("the handler returned; it is called again", "in", delay)
+	case o.link:
+		t.log.Warn("the partition's link failed; it is opened again", "error", o.err, "in", delay)
+	case !o.panics: // which was logged
+		t.log.Warn("the handler failed; it is called again", "error", o.err, "in", delay)
+	}
+}
+
+// linkFailed takes in that a link failed: the hub is read again in the next round.
+func (p *Processor) linkFailed(t *tenure, err error) {
+	p.mu.Lock()
+	p.linkProblems++
+	p.mu.Unlock()
+	if p.options.StopOn != nil && p.options.StopOn(err) {
+		p.abort(&fatalError{fmt.Errorf("processor: partition %s: %w", t.id, err)})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -136,34 +137,38 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			service := fake.New()
-			service.Inject(fake.HangWithoutApplying())
-			store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
-			require.ErrorIs(t, call(context.Background(), store), context.DeadlineExceeded)
+			synctest.Test(t, func(t *testing.T) {
+				service := fake.New()
+				service.Inject(fake.HangWithoutApplying())
+				store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
+				require.ErrorIs(t, call(context.Background(), store), context.DeadlineExceeded)
 
-			handed, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
-			require.NoError(t, err)
-			require.ErrorIs(t, call(context.Background(), handed), context.DeadlineExceeded, "a client without a timeout of its own")
+				handed, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
+				require.NoError(t, err)
+				require.ErrorIs(t, call(context.Background(), handed), context.DeadlineExceeded, "a client without a timeout of its own")
 
-			endless, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: -1})
-			require.NoError(t, err)
-			ctx, cancel := context.WithCancelCause(context.Background())
-			service.Inject(fake.RunBefore(func() { cancel(nil) }))
-			cancelling, stop := context.WithTimeout(ctx, 30*time.Millisecond)
-			defer stop()
-			require.ErrorIs(t, call(cancelling, endless), context.DeadlineExceeded, "negative: only the context ends it")
+				endless, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: -1})
+				require.NoError(t, err)
+				ctx, cancel := context.WithCancelCause(context.Background())
+				service.Inject(fake.RunBefore(func() { cancel(nil) }))
+				cancelling, stop := context.WithTimeout(ctx, 30*time.Millisecond)
+				defer stop()
+				require.ErrorIs(t, call(cancelling, endless), context.DeadlineExceeded, "negative: only the context ends it")
+			})
 		})
 	}
 }
 
 func TestATryThatHangsIsTriedAgain(t *testing.T) {
-	service := fake.New()
-	service.Inject(fake.HangWithoutApplying().Once())
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
-	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
-	require.NoError(t, err)
-	require.Len(t, won, 1)
-	require.Equal(t, 2, service.Requests())
+	synctest.Test(t, func(t *testing.T) {
+		service := fake.New()
+		service.Inject(fake.HangWithoutApplying().Once())
+		store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
+		won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		require.NoError(t, err)
+		require.Len(t, won, 1)
+		require.Equal(t, 2, service.Requests())
+	})
 }
 
 // untraced is a transport that does not tell of its connections.

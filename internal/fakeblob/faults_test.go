@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -103,36 +104,39 @@ func TestHang(t *testing.T) {
 		"after":  {fakeblob.HangAfterApplying(), true, `201 etag="0x1" hung`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := fakeblob.New()
-			entered := make(chan struct{})
-			tc.fault.Before = func() { close(entered) }
-			s.Inject(tc.fault)
-			var h hooks
-			ctx, cancel := context.WithCancel(h.in(t.Context()))
-			done := make(chan error)
-			go func() {
-				_, err := once(s).put(ctx, "a", nil)
-				done <- err
-			}()
-			<-entered
-			cancel()
-			require.ErrorIs(t, <-done, context.Canceled)
-			_, applied := s.Get("a")
-			require.Equal(t, tc.applied, applied)
-			h.require(t, 1)
-			require.Equal(t, "PUT  /c/a -> "+tc.line+"\n", s.Transcript())
+			synctest.Test(t, func(t *testing.T) {
+				s := fakeblob.New()
+				s.Inject(tc.fault)
+				var h hooks
+				ctx, cancel := context.WithCancel(h.in(t.Context()))
+				done := make(chan error, 1)
+				go func() {
+					_, err := once(s).put(ctx, "a", nil)
+					done <- err
+				}()
+				synctest.Wait() // until the request hangs: a context that ends before that cancels it instead
+				require.Empty(t, done)
+				cancel()
+				require.ErrorIs(t, <-done, context.Canceled)
+				_, applied := s.Get("a")
+				require.Equal(t, tc.applied, applied)
+				h.require(t, 1)
+				require.Equal(t, "PUT  /c/a -> "+tc.line+"\n", s.Transcript())
+			})
 		})
 	}
 }
 
 // The client's own deadline per try ends a hang, and the next try goes through.
 func TestHangEndsWithTry(t *testing.T) {
-	s := fakeblob.New()
-	s.Inject(fakeblob.HangAfterApplying().Once())
-	c := caller{s.Client(func(o *container.ClientOptions) { o.Retry.TryTimeout = 20 * time.Millisecond })}
-	_, err := c.put(t.Context(), "a", ifNoneMatch("*"))
-	requireStatus(t, err, 409, "BlobAlreadyExists")
-	require.Equal(t, 2, s.Requests())
+	synctest.Test(t, func(t *testing.T) {
+		s := fakeblob.New()
+		s.Inject(fakeblob.HangAfterApplying().Once())
+		c := caller{s.Client(func(o *container.ClientOptions) { o.Retry.TryTimeout = 20 * time.Millisecond })}
+		_, err := c.put(t.Context(), "a", ifNoneMatch("*"))
+		requireStatus(t, err, 409, "BlobAlreadyExists")
+		require.Equal(t, 2, s.Requests())
+	})
 }
 
 func TestContextErrors(t *testing.T) {
@@ -149,17 +153,19 @@ func TestContextErrors(t *testing.T) {
 		require.Empty(t, s.Transcript())
 	})
 	t.Run("in latency", func(t *testing.T) {
-		s := fakeblob.New()
-		s.Put("a", nil)
-		s.SetLatency(time.Hour)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		_, err := roundTrip(t, ctx, s, "DELETE", s.URL()+"/a"+query, nil)
-		require.Equal(t, &url.Error{Op: "Delete", URL: s.URL() + "/a" + query, Err: context.DeadlineExceeded}, err)
-		var ue *url.Error
-		require.True(t, errors.As(err, &ue) && ue.Timeout())
-		require.Equal(t, []string{"a"}, s.Names())
-		require.Equal(t, "DELETE /c/a -> cancelled\n", s.Transcript())
+		synctest.Test(t, func(t *testing.T) {
+			s := fakeblob.New()
+			s.Put("a", nil)
+			s.SetLatency(time.Hour)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_, err := roundTrip(t, ctx, s, "DELETE", s.URL()+"/a"+query, nil)
+			require.Equal(t, &url.Error{Op: "Delete", URL: s.URL() + "/a" + query, Err: context.DeadlineExceeded}, err)
+			var ue *url.Error
+			require.True(t, errors.As(err, &ue) && ue.Timeout())
+			require.Equal(t, []string{"a"}, s.Names())
+			require.Equal(t, "DELETE /c/a -> cancelled\n", s.Transcript())
+		})
 	})
 	t.Run("in Before", func(t *testing.T) {
 		s := fakeblob.New()

@@ -32,6 +32,10 @@ func TestProcessAnswersAndStops(t *testing.T) {
 	if line := <-got; line != "got hello" {
 		t.Errorf("second line %q", line)
 	}
+	if err := p.stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done() // Stop would kill a process that takes long to end
 	p.Stop()
 	p.Stop()
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore/processor/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/emulator"
 )
 
 // hubVariable holds the connection string of a hub in Azure to test against, with

@@ -1,4 +1,4 @@
-package emulator_test
+package emulatortest
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore/processor/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/emulator"
 )
 
 // requireLost requires that receiving fails as the partition has another owner.

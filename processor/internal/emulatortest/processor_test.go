@@ -1,4 +1,4 @@
-package emulator_test
+package emulatortest
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore/processor/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/emulator"
 )
 
 // TestProcessorsShareTheHub runs two processors on one store until each owns half of the partitions and all events of

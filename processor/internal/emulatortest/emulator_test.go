@@ -1,4 +1,4 @@
-package emulator_test
+package emulatortest
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore/processor/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/emulator"
 )
 
 // patience bounds what must happen, so that a defect fails instead of hanging; no test depends on its length.

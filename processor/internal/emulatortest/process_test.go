@@ -1,6 +1,6 @@
 //go:build unix
 
-package emulator_test
+package emulatortest
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore/processor/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/emulator"
 )
 
 const (

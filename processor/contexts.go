@@ -58,7 +58,7 @@ func outlive(ctx, end context.Context, grace time.Duration) (context.Context, co
 		out, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	}
 	stopOwn := context.AfterFunc(ctx, func() {
-		if end.Err() == nil {
+		if end.Err() == nil && ctx.Err() == context.Canceled { // out has ctx's deadline itself
 			cancel()
 		}
 	})

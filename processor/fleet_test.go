@@ -51,8 +51,12 @@ type handled struct {
 func inBubble(t *testing.T, partitions int, test func(f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		test(&fleet{t: t, hub: processortest.NewHub(partitions), eye: memstore.New()})
+		test(newFleet(t, partitions))
 	})
+}
+
+func newFleet(t *testing.T, partitions int) *fleet {
+	return &fleet{t: t, hub: processortest.NewHub(partitions), eye: memstore.New()}
 }
 
 // owner is a running Processor.
@@ -229,6 +233,12 @@ func (f *fleet) claimAs(owner string, ids ...string) {
 		require.NoError(f.t, err)
 		require.Len(f.t, won, 1)
 	}
+}
+
+// forgetRecords deletes all records that an owner sees.
+func (f *fleet) forgetRecords(o *owner) {
+	f.eye = memstore.New()
+	o.store.set(func(s *faultyStore) { s.CheckpointStore = f.eye.Share() })
 }
 
 // requireBalanced asserts that these owners own and read all partitions, as evenly

@@ -35,11 +35,12 @@ type Processor struct {
 	log     *slog.Logger
 	random  *rand.Rand
 
-	started  atomic.Bool
-	abort    func(*fatalError) // ends Run with an error
-	ended    chan *tenure      // whose goroutine has ended
-	wake     chan struct{}     // holds a token when a round is due at once
-	returned chan struct{}     // closed when Run has returned
+	started   atomic.Bool
+	abort     func(*fatalError) // ends Run with an error
+	stoppedAt atomic.Pointer[time.Time]
+	ended     chan *tenure  // whose goroutine has ended
+	wake      chan struct{} // holds a token when a round is due at once
+	returned  chan struct{} // closed when Run has returned
 
 	names       EventHubProperties // of when Run began
 	round                          // owned by the goroutine of Run
@@ -133,7 +134,11 @@ func (p *Processor) Run(ctx context.Context) error {
 	defer close(p.returned)
 	handlers, endHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endHandlers(ErrStopping)
-	defer context.AfterFunc(running, func() { endHandlers(ErrStopping) })()
+	defer context.AfterFunc(running, func() {
+		now := time.Now()
+		p.stoppedAt.Store(&now)
+		endHandlers(ErrStopping)
+	})()
 
 	p.work(running, handlers)
 	endHandlers(ErrStopping)

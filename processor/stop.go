@@ -13,9 +13,14 @@ import (
 // stop waits for the handlers, which have been told, and releases each partition
 // when its handler has returned. It renews the others meanwhile, and claims nothing.
 func (p *Processor) stop(ctx context.Context) error {
-	timeout := time.NewTimer(p.options.ShutdownTimeout)
+	begun := time.Now()
+	if at := p.stoppedAt.Load(); at != nil { // before the request that was under way
+		begun = *at
+	}
+	deadline := begun.Add(p.options.ShutdownTimeout)
+	timeout := time.NewTimer(time.Until(deadline))
 	defer timeout.Stop()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.options.ShutdownTimeout+releaseTimeout)
+	end, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(releaseTimeout))
 	defer cancel()
 	renew := time.NewTicker(p.options.UpdateInterval)
 	defer renew.Stop()
@@ -63,6 +68,8 @@ func (p *Processor) renewAll(ctx context.Context) {
 // releaseRest lists once more and relinquishes what is in this owner's name after
 // writes whose outcome is not known.
 func (p *Processor) releaseRest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
 	list, err := p.store.ListOwnership(ctx, p.names.FullyQualifiedNamespace, p.names.EventHubName, p.names.ConsumerGroup, nil)
 	if err != nil {
 		p.log.Warn("partitions may be left owned until they expire, because the ownerships cannot be listed", "error", err)

@@ -97,7 +97,8 @@ type adapter struct {
 
 	mu        sync.Mutex // not held during calls of the store
 	sightings balance.Sightings
-	ownerID   string // empty before the first claim
+	ownerID   string    // empty before the first claim
+	scope     [3]string // as it was listed last
 	list      []checkpointstore.Ownership
 	listedAt  time.Time                            // of list; zero if there is none
 	failing   bool                                 // since list
@@ -111,7 +112,7 @@ type adapter struct {
 // last list; see [Adapt].
 func (a *adapter) ListOwnership(ctx context.Context, namespace, eventHub, consumerGroup string, _ *azeventhubs.ListOwnershipOptions) ([]azeventhubs.Ownership, error) {
 	a.mu.Lock()
-	a.claimDue = false
+	a.claimDue, a.scope = false, [3]string{namespace, eventHub, consumerGroup}
 	unread := a.unread
 	a.mu.Unlock()
 	if unread != nil {
@@ -201,7 +202,7 @@ func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.O
 	a.claimDue = false
 	a.mu.Unlock()
 	if release {
-		return a.release(ctx, claims)
+		return a.release(ctx)
 	}
 	for _, c := range claims {
 		if err := a.bind(c.OwnerID); err != nil {
@@ -249,27 +250,25 @@ func (a *adapter) write(ctx context.Context, claims []checkpointstore.Ownership)
 }
 
 // release relinquishes what is held, and once more what is still in the owner's
-// name if that may have left something. The Processor's own records are of its last
-// finished round: only their scope is used.
-func (a *adapter) release(ctx context.Context, given []checkpointstore.Ownership) ([]azeventhubs.Ownership, error) {
+// name if that may have left something. What the Processor names is not used: it is
+// what its last finished round won.
+func (a *adapter) release(ctx context.Context) ([]azeventhubs.Ownership, error) {
 	a.mu.Lock()
 	a.unread = nil
 	var claims []checkpointstore.Ownership
-	scope := given
 	for _, r := range a.held {
-		scope = append(scope, r)
 		if r.ETag != nil {
 			r.OwnerID = ""
 			claims = append(claims, r)
 		}
 	}
-	unsure, ownerID := a.unsure, a.ownerID
+	unsure, ownerID, scope := a.unsure, a.ownerID, a.scope
 	clear(a.held)
 	a.mu.Unlock()
 	released, err := a.write(ctx, claims)
-	if (unsure || err != nil || len(released) < len(claims)) && len(scope) > 0 {
+	if unsure || err != nil || len(released) < len(claims) {
 		var list []checkpointstore.Ownership
-		list, err = a.store.ListOwnership(ctx, scope[0].FullyQualifiedNamespace, scope[0].EventHubName, scope[0].ConsumerGroup, nil)
+		list, err = a.store.ListOwnership(ctx, scope[0], scope[1], scope[2], nil)
 		list = slices.DeleteFunc(list, func(r checkpointstore.Ownership) bool { return r.OwnerID != ownerID })
 		for i := range list {
 			list[i].OwnerID = ""

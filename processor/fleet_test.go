@@ -48,10 +48,10 @@ type handled struct {
 }
 
 // inBubble runs a test on a fleet without owners, in fake time.
-func inBubble(t *testing.T, partitions int, test func(f *fleet)) {
+func inBubble(t *testing.T, partitions int, test func(t *testing.T, f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		test(newFleet(t, partitions))
+		test(t, newFleet(t, partitions))
 	})
 }
 

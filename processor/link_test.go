@@ -17,7 +17,7 @@ import (
 
 // R4
 func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		denied := errors.New("denied by the administrator")
 		f.hub.Deny("0", denied)
 		a := f.start("a")
@@ -44,7 +44,7 @@ func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
 
 // R4
 func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(1, "0")
 		a := f.start("a")
 		pass(0)
@@ -60,7 +60,7 @@ func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
 
 // R4
 func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		f.start("b")
 		pass(3 * roundTime)
@@ -76,7 +76,7 @@ func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 
 // R4
 func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
 				for ctx.Err() == nil {
@@ -100,7 +100,7 @@ func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
 
 // R4
 func TestHungCallIsNotWaitedFor(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.hub.Hang(true)
 		a := f.start("a", latest)
 		pass(3 * roundTime)
@@ -117,7 +117,7 @@ func TestHungCallIsNotWaitedFor(t *testing.T) {
 
 // R7
 func TestPartitionsThatAreAddedAreReadFromTheirBeginning(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.send(3, ids(2)...)
 		f.start("a", latest)
 		pass(0)
@@ -132,7 +132,7 @@ func TestPartitionsThatAreAddedAreReadFromTheirBeginning(t *testing.T) {
 
 // R7
 func TestRecordOfAnUnknownPartitionTellsOfTheHubsGrowth(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		pass(0)
 		f.hub.Expand(3)
@@ -145,7 +145,7 @@ func TestRecordOfAnUnknownPartitionTellsOfTheHubsGrowth(t *testing.T) {
 
 // R8
 func TestRecordsOfPartitionsThatTheHubDoesNotHaveAreLeftAlone(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("old", "2", "3", "4", "5", "6", "7", "x")
 		f.claimAs("", "2", "3")
 		before := f.records()
@@ -162,7 +162,7 @@ func TestRecordsOfPartitionsThatTheHubDoesNotHaveAreLeftAlone(t *testing.T) {
 }
 
 func TestEventsThatAnExpiredReceiveLeftBehindAreNotLost(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
 				for {
@@ -191,7 +191,7 @@ func TestEventsThatAnExpiredReceiveLeftBehindAreNotLost(t *testing.T) {
 }
 
 func TestReceiveWaitsForItsCount(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		var got atomic.Int64
 		f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {

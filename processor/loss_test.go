@@ -15,7 +15,7 @@ import (
 
 // R6
 func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		told := make(chan error, 2)
 		a := f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -39,7 +39,7 @@ func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
 
 // R6
 func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(1, "0")
 		var cause atomic.Value
 		a := f.start("a", func(s *settings) {
@@ -57,7 +57,7 @@ func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 		require.Nil(t, cause.Load())
 		require.NoError(t, a.finish())
 	})
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.start("a")
 		pass(interval / 2)
 		f.hub.Steal("0")
@@ -69,7 +69,7 @@ func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 
 // A link that a new owner took is not taken back before a list has told.
 func TestLinkIsNotTakenBackFromItsNewOwner(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		var atLink atomic.Int64
 		a := f.start("a", func(s *settings) {
 			s.owner.store.list = func(ctx context.Context) error {
@@ -91,7 +91,7 @@ func TestLinkIsNotTakenBackFromItsNewOwner(t *testing.T) {
 
 // A partition that was lost and is free again waits for the handler of its last tenure.
 func TestNewTenureWaitsForTheHandlerOfTheLastOne(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		var running, most atomic.Int64
 		end := make(chan struct{})
 		f.start("a", func(s *settings) {
@@ -117,7 +117,7 @@ func TestNewTenureWaitsForTheHandlerOfTheLastOne(t *testing.T) {
 }
 
 func TestDeletedRecordsAreClaimedAgainAndHandlersGoOn(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(1, ids(4)...)
 		a := f.start("a")
 		pass(0)
@@ -137,7 +137,7 @@ func TestDeletedRecordsAreClaimedAgainAndHandlersGoOn(t *testing.T) {
 // A newcomer steals one partition to be seen; the rest of its share is handed over in
 // order, so that nothing is handled twice.
 func TestNewcomersShareIsHandedOverWithoutDuplicates(t *testing.T) {
-	inBubble(t, 8, func(f *fleet) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		f.send(20, ids(8)...)
 		f.start("a")
 		pass(roundTime)
@@ -160,7 +160,7 @@ func TestNewcomersShareIsHandedOverWithoutDuplicates(t *testing.T) {
 }
 
 func TestPausedOwnerEndsItsHandlersBeforeAnythingElse(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		var paused atomic.Bool
 		f.start("a", func(s *settings) {
 			s.owner.store.list = func(ctx context.Context) error {
@@ -183,7 +183,7 @@ func TestPausedOwnerEndsItsHandlersBeforeAnythingElse(t *testing.T) {
 }
 
 func TestHandlerErrorAfterALossIsNoFailure(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
 				<-ctx.Done()

@@ -30,7 +30,7 @@ func TestRestartBeforeTheFirstCheckpointSkipsNothing(t *testing.T) {
 		"Goexit": func() error { runtime.Goexit(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, 1, func(f *fleet) {
+			inBubble(t, 1, func(t *testing.T, f *fleet) {
 				f.send(7, "0") // older events, which Latest leaves out
 				failed := false
 				a := f.start("a", latest, func(s *settings) {
@@ -62,7 +62,7 @@ func TestRestartBeforeTheFirstCheckpointSkipsNothing(t *testing.T) {
 func TestNextProcessSkipsNothingWithoutACheckpointOfTheHandler(t *testing.T) {
 	for name, events := range map[string]int{"empty partition": 0, "older events": 7} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, 1, func(f *fleet) {
+			inBubble(t, 1, func(t *testing.T, f *fleet) {
 				f.send(events, "0")
 				idle := func(s *settings) {
 					s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -85,7 +85,7 @@ func TestNextProcessSkipsNothingWithoutACheckpointOfTheHandler(t *testing.T) {
 
 // R3
 func TestInitialPositionIsServedWhileItCannotBeStored(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(7, "0")
 		away := errors.New("away")
 		var fails atomic.Bool
@@ -119,7 +119,7 @@ func TestInitialPositionIsServedWhileItCannotBeStored(t *testing.T) {
 }
 
 func TestRestartGoesOnAfterTheLastCheckpoint(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(6, "0")
 		runs := 0
 		f.start("a", func(s *settings) {
@@ -149,7 +149,7 @@ func s0(t *testing.T, f *fleet) int64 {
 }
 
 func TestRestartFollowsACheckpointThatSomebodyStored(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(10, "0")
 		f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -178,7 +178,7 @@ func TestRestartFollowsACheckpointThatSomebodyStored(t *testing.T) {
 
 // R9
 func TestPartitionIsNotReadFromAPositionOfBeforeItWasWon(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("b", "1")
 		f.send(100, "1")
 		store(t, f.eye, "1", 10)
@@ -212,7 +212,7 @@ func store(t *testing.T, s *memstore.Store, id string, n int64) {
 
 // R15
 func TestRewoundPartitionIsReadFromTheStoredPositionInANewTenure(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.send(10, "0")
 		var updates atomic.Int64
 		var rewound atomic.Bool
@@ -271,7 +271,7 @@ func rewind(t *testing.T, f *fleet, id string, n int64) {
 
 // R12
 func TestStalePositionOfTheHandlerItselfIsNoLoss(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(5, "0")
 		tried := false
 		a := f.start("a", func(s *settings) {
@@ -299,7 +299,7 @@ func TestStalePositionOfTheHandlerItselfIsNoLoss(t *testing.T) {
 
 // R12
 func TestCheckpointPastTheCallersDeadlineSaysSo(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(1, "0")
 		var got error
 		f.start("a", func(s *settings) {
@@ -321,7 +321,7 @@ func TestCheckpointPastTheCallersDeadlineSaysSo(t *testing.T) {
 }
 
 func TestCheckpointAfterTheHandlerReturnedIsRefused(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(2, "0")
 		var kept *processor.Partition
 		var events []*azeventhubs.ReceivedEventData

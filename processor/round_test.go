@@ -20,7 +20,7 @@ import (
 var errAway = errors.New("the storage is away")
 
 func TestSteadyRoundCostsOneListAndFewWrites(t *testing.T) {
-	inBubble(t, 16, func(f *fleet) {
+	inBubble(t, 16, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		f.start("b")
 		pass(5 * roundTime)
@@ -46,7 +46,7 @@ func TestFleetBalancesWithinThreeRounds(t *testing.T) {
 	for _, owners := range []int{1, 2, 4} {
 		for _, partitions := range []int{8, 32} {
 			t.Run(fmt.Sprintf("%d owners, %d partitions", owners, partitions), func(t *testing.T) {
-				inBubble(t, partitions, func(f *fleet) {
+				inBubble(t, partitions, func(t *testing.T, f *fleet) {
 					var names []string
 					for i := range owners {
 						names = append(names, string(rune('a'+i)))
@@ -61,7 +61,7 @@ func TestFleetBalancesWithinThreeRounds(t *testing.T) {
 }
 
 func TestPartitionsOfAStoppedOwnerAreTakenInThreeRounds(t *testing.T) {
-	inBubble(t, 32, func(f *fleet) {
+	inBubble(t, 32, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		f.start("b")
 		f.start("c")
@@ -74,7 +74,7 @@ func TestPartitionsOfAStoppedOwnerAreTakenInThreeRounds(t *testing.T) {
 }
 
 func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
-	inBubble(t, 8, func(f *fleet) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a, b := f.start("a"), f.start("b")
 		pass(5 * roundTime)
 		f.requireBalanced(8, "a", "b")
@@ -102,7 +102,7 @@ func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
 }
 
 func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)
 		a := f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -129,7 +129,7 @@ func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 
 // R13
 func TestPartitionsOfADeadOwnerAreTakenInBoundedTimeThoughListsFail(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("dead", "0")
 		start := time.Now()
 		var lists atomic.Int64
@@ -150,7 +150,7 @@ func TestPartitionsOfADeadOwnerAreTakenInBoundedTimeThoughListsFail(t *testing.T
 
 // A claim whose outcome is unknown may have been won: the next list shows it.
 func TestUnansweredClaimIsFoundByTheNextList(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		var drop atomic.Bool
 		drop.Store(true)
 		a := f.start("a", func(s *settings) {
@@ -188,7 +188,7 @@ func (d dropped) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ow
 }
 
 func TestOwnerFindsThePartitionsOfItsLastProcess(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.claimAs("a", ids(4)...) // and died
 		f.start("a")
 		pass(0)
@@ -228,7 +228,7 @@ func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 		"checkpoints": func(s *settings) { s.owner.store.listCheckpoints = failing(advice) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, 2, func(f *fleet) {
+			inBubble(t, 2, func(t *testing.T, f *fleet) {
 				a := f.start("a", change)
 				pass(time.Second)
 				<-a.ended
@@ -242,7 +242,7 @@ func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 
 // R10
 func TestPassingErrorBeforeTheFirstSuccessIsWarnedOf(t *testing.T) {
-	inBubble(t, 2, func(f *fleet) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) { s.owner.store.list = failing(errAway) })
 		pass(time.Hour)
 		require.Len(t, a.log.at(slog.LevelWarn), 1)
@@ -258,7 +258,7 @@ func TestPermanentErrorAfterTheFirstSuccessEndsRunAsTheUserChose(t *testing.T) {
 	denied := &checkpointstore.Error{Op: "ListOwnership", Kind: checkpointstore.ErrNotAuthorized, Detail: "grant the role"}
 	for name, stopOn := range map[string]func(error) bool{"never": nil, "IsPermanent": processor.IsPermanent} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, 2, func(f *fleet) {
+			inBubble(t, 2, func(t *testing.T, f *fleet) {
 				a := f.start("a", func(s *settings) { s.options.StopOn = stopOn })
 				pass(0)
 				a.store.set(func(s *faultyStore) { s.list = failing(denied) })
@@ -281,7 +281,7 @@ func TestPermanentErrorAfterTheFirstSuccessEndsRunAsTheUserChose(t *testing.T) {
 
 // R10
 func TestFatalOfAHandlerEndsRun(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(1, "2")
 		bug := errors.New("schema changed")
 		a := f.start("a", func(s *settings) {
@@ -303,7 +303,7 @@ func TestFatalOfAHandlerEndsRun(t *testing.T) {
 
 // R14
 func TestNilLoggerIsTheDefaultOneForWarningsAndErrors(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		text := &logText{}
 		before := slog.Default()
 		slog.SetDefault(slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{Level: slog.LevelDebug})))

@@ -7,7 +7,7 @@ import (
 )
 
 func TestOneOwnerReadsEveryPartition(t *testing.T) {
-	inBubble(t, 8, func(f *fleet) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		f.send(3, ids(8)...)
 		a := f.start("a")
 		pass(0)

@@ -15,7 +15,7 @@ import (
 
 // R1
 func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		failed := errors.New("failed")
 		a := f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -47,7 +47,7 @@ func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
 
 // R2
 func TestReceiveEndsAtOnceUnderBacklog(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(10_000, "0")
 		late := 0
 		a := f.start("a", func(s *settings) {
@@ -80,7 +80,7 @@ func TestReceiveEndsAtOnceUnderBacklog(t *testing.T) {
 
 // R2
 func TestReleaseComesAfterTheHandlerAndItsLastCheckpoint(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(5, "0")
 		var returned time.Time
 		a := f.start("a", func(s *settings) {
@@ -108,7 +108,7 @@ func TestReleaseComesAfterTheHandlerAndItsLastCheckpoint(t *testing.T) {
 
 // R2
 func TestHandlerThatIgnoresItsContextIsNamedAndNotReleased(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		end := make(chan struct{})
 		a := f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -131,7 +131,7 @@ func TestHandlerThatIgnoresItsContextIsNamedAndNotReleased(t *testing.T) {
 
 // R5
 func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) {
-	inBubble(t, 8, func(f *fleet) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {
 			s.options.ShutdownTimeout = 10 * time.Minute
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
@@ -170,7 +170,7 @@ func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) 
 
 // R11
 func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		pass(0)
 		f.hub.Hang(true)
@@ -188,7 +188,7 @@ func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 
 // R11
 func TestStopIsBoundedWhenTheStoreHangs(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		pass(0)
 		a.store.set(func(s *faultyStore) { s.list, s.claim, s.update = hanging, hanging, hanging })
@@ -201,7 +201,7 @@ func TestStopIsBoundedWhenTheStoreHangs(t *testing.T) {
 
 // R12
 func TestNormalStopLogsNoWarning(t *testing.T) {
-	inBubble(t, 4, func(f *fleet) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(3, ids(4)...)
 		a := f.start("a")
 		pass(3 * roundTime)
@@ -214,7 +214,7 @@ func TestNormalStopLogsNoWarning(t *testing.T) {
 
 // R12
 func TestWinsOfAnInterruptedRoundAreReleased(t *testing.T) {
-	inBubble(t, 8, func(f *fleet) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {
 			real := s.owner.store.CheckpointStore
 			s.owner.store.CheckpointStore = unanswered{real, s.owner}
@@ -244,7 +244,7 @@ func (u unanswered) ClaimOwnership(ctx context.Context, claims []checkpointstore
 }
 
 func TestSecondRunIsAnError(t *testing.T) {
-	inBubble(t, 1, func(f *fleet) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		a := f.start("a")
 		pass(0)
 		require.ErrorContains(t, a.Run(t.Context()), "before")

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,18 +33,10 @@ type AdaptOptions struct {
 	// others are hidden. Nil hides records whose partition is not a number.
 	PartitionIDs []string
 
-	// CheckpointRetries is how many more times a failed ListCheckpoints is tried,
-	// within 15 seconds. Zero is 3, negative is none.
-	CheckpointRetries int
-
 	// Logger receives what was kept from the Processor as warnings. Nil is
 	// slog.Default(), for warnings and errors only.
 	Logger *slog.Logger
 }
-
-// checkpointTimeout bounds all tries of a ListCheckpoints: the Processor waits for
-// it before it renews its ownerships.
-const checkpointTimeout = 15 * time.Second
 
 // Adapt makes a store into what azeventhubs.NewProcessor takes, for one Processor
 // or several in succession with the same owner id (the ConsumerClient's InstanceID).
@@ -69,23 +62,14 @@ func Adapt(store checkpointstore.CheckpointStore, options *AdaptOptions) azevent
 		a.options = *options
 	}
 	o := &a.options
-	o.MaxOutage = orDefault(o.MaxOutage, 5*time.Minute)
-	o.UpdateInterval = orDefault(o.UpdateInterval, 10*time.Second)
-	o.PartitionExpirationDuration = orDefault(o.PartitionExpirationDuration, time.Minute)
-	o.CheckpointRetries = orDefault(o.CheckpointRetries, 3)
+	o.MaxOutage = cmp.Or(o.MaxOutage, 5*time.Minute)
+	o.UpdateInterval = cmp.Or(o.UpdateInterval, 10*time.Second)
+	o.PartitionExpirationDuration = cmp.Or(o.PartitionExpirationDuration, time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.New(warnings{slog.Default().Handler()})
 	}
 	a.sightings = balance.Sightings{UpdateInterval: o.UpdateInterval, Expiration: o.PartitionExpirationDuration, MaxOutage: max(o.MaxOutage, 0)}
 	return a
-}
-
-func orDefault[T comparable](value, zero T) T {
-	var none T
-	if value == none {
-		return zero
-	}
-	return value
 }
 
 // adapter is what it knows of its Processor. A Processor calls ListOwnership and
@@ -284,15 +268,7 @@ func (a *adapter) release(ctx context.Context) ([]azeventhubs.Ownership, error) 
 
 // ListCheckpoints returns the checkpoints of a scope; see [Adapt].
 func (a *adapter) ListCheckpoints(ctx context.Context, namespace, eventHub, consumerGroup string, _ *azeventhubs.ListCheckpointsOptions) ([]azeventhubs.Checkpoint, error) {
-	trying, cancel := context.WithTimeout(ctx, checkpointTimeout)
-	defer cancel()
-	list, err := a.store.ListCheckpoints(trying, namespace, eventHub, consumerGroup, nil)
-	for try := 0; err != nil && !IsPermanent(err) && try < a.options.CheckpointRetries; try++ {
-		if !sleep(trying, 100*time.Millisecond<<try) {
-			break
-		}
-		list, err = a.store.ListCheckpoints(trying, namespace, eventHub, consumerGroup, nil)
-	}
+	list, err := a.store.ListCheckpoints(ctx, namespace, eventHub, consumerGroup, nil)
 	if err != nil {
 		a.mu.Lock()
 		a.unread = err

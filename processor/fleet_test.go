@@ -77,14 +77,14 @@ type settings struct {
 	options *processor.Options
 	owner   *owner
 	handler processor.Handler
-	ctx     context.Context
+	hub     processor.EventHub
 }
 
 // start starts an owner, which begins at Earliest. It is stopped with the test.
 func (f *fleet) start(name string, change ...func(*settings)) *owner {
 	f.t.Helper()
 	o := &owner{f: f, name: name, store: &faultyStore{CheckpointStore: f.eye.Share()}, client: f.hub.Client(name), log: &logText{}, ended: make(chan struct{})}
-	s := &settings{owner: o, handler: o.handle, ctx: f.t.Context(), options: &processor.Options{
+	s := &settings{owner: o, handler: o.handle, hub: o.client, options: &processor.Options{
 		StartPositions: azeventhubs.StartPositions{Default: beginning()},
 		Logger:         slog.New(slog.NewTextHandler(o.log, nil)),
 	}}
@@ -92,9 +92,9 @@ func (f *fleet) start(name string, change ...func(*settings)) *owner {
 		c(s)
 	}
 	var err error
-	o.Processor, err = processor.NewWithEventHub(o.client, o.store, s.handler, s.options)
+	o.Processor, err = processor.NewWithEventHub(s.hub, o.store, s.handler, s.options)
 	require.NoError(f.t, err)
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(f.t.Context())
 	o.stop = cancel
 	go func() {
 		defer close(o.ended)

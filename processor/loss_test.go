@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/processor"
@@ -40,27 +41,22 @@ func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
 // R6
 func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(1, "0")
-		var cause atomic.Value
-		a := f.start("a", func(s *settings) {
+		causes := make(chan error, 10)
+		f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				_, _ = p.ReceiveEvents(ctx, 1, nil)
-				<-ctx.Done()
-				cause.CompareAndSwap(nil, context.Cause(ctx))
-				return nil
+				_, err := p.ReceiveEvents(ctx, 1, nil)
+				causes <- context.Cause(ctx)
+				return err
 			}
 		})
 		pass(interval / 2)
 		f.hub.Steal("0")
 		pass(0)
-		// The handler was not receiving: it learns of it when it does.
-		require.Nil(t, cause.Load())
-		require.NoError(t, a.finish())
-	})
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.start("a")
-		pass(interval / 2)
-		f.hub.Steal("0")
+		require.Len(t, causes, 1)
+		err := <-causes
+		require.ErrorIs(t, err, processor.ErrPartitionLost)
+		var reason *azeventhubs.Error
+		require.ErrorAs(t, err, &reason)
 		pass(2 * roundTime)
 		require.Equal(t, "a", f.hub.Readers()["0"], "opened again when a list has shown that it is still owned")
 		require.Equal(t, 2, f.hub.Links("0"))

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -238,6 +239,35 @@ func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 			})
 		})
 	}
+}
+
+// R10
+func TestEventHubThatRefusesTheCredentialEndsRun(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
+		refused := &azeventhubs.Error{Code: azeventhubs.ErrorCodeUnauthorizedAccess}
+		a := f.start("a", func(s *settings) { s.hub = &failingHub{s.hub, refused} })
+		pass(time.Second)
+		<-a.ended
+		require.ErrorIs(t, a.err, refused)
+	})
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
+		hub := &failingHub{EventHub: f.hub.Client("a"), err: errAway}
+		a := f.start("a", func(s *settings) { s.hub = hub })
+		pass(time.Minute)
+		require.Len(t, a.log.at(slog.LevelWarn), 1)
+		require.ErrorIs(t, a.Status().EventHubError, errAway)
+		require.NoError(t, a.finish())
+	})
+}
+
+// failingHub is a hub whose properties cannot be read.
+type failingHub struct {
+	processor.EventHub
+	err error
+}
+
+func (h *failingHub) Properties(context.Context) (processor.EventHubProperties, error) {
+	return processor.EventHubProperties{}, h.err
 }
 
 // R10

@@ -39,8 +39,7 @@ type tenure struct {
 type outcome struct {
 	err     error // the link's or the position's, before the handler's
 	link    bool  // err is the link's
-	panics  bool
-	healthy bool // events came, or nothing failed for a long time
+	healthy bool  // events came, or nothing failed for a long time
 }
 
 // serve runs handlers for a partition, one after the other, until the tenure ends.
@@ -82,7 +81,11 @@ func (p *Processor) serve(t *tenure) {
 		}
 		delay := p.backoff(failures)
 		p.noteFailure(t, o.err, failures)
-		t.logRestart(o, delay)
+		if o.err == nil {
+			t.log.Info("the handler returned; it is called again", "in", delay)
+		} else {
+			t.log.Warn("the handler of a partition has ended; it is called again", "error", o.err, "in", delay)
+		}
 		if isStolen(o.err) {
 			p.awaitConfirmation(t)
 		}
@@ -116,12 +119,12 @@ func (p *Processor) serveOnce(t *tenure) outcome {
 	partition := &Partition{processor: p, tenure: t, ctx: ctx, link: l, start: start}
 	opened := time.Now()
 	p.noteReading(t, true)
-	panicked, err := call(ctx, p.handler, partition)
+	err = call(ctx, p.handler, partition)
 	partition.finish()
 	failure := context.Cause(ctx) // before close ends ctx
 	l.close(&p.hung)
 	p.noteReading(t, false)
-	o := outcome{err: err, panics: panicked, healthy: l.received.Load() || time.Since(opened) > p.options.MaxBackoff}
+	o := outcome{err: err, healthy: l.received.Load() || time.Since(opened) > p.options.MaxBackoff}
 	var fatal *fatalError
 	if failure != nil && t.ctx.Err() == nil && !errors.As(err, &fatal) {
 		o.err, o.link = failure, true
@@ -130,21 +133,21 @@ func (p *Processor) serveOnce(t *tenure) outcome {
 }
 
 // call calls the handler in a goroutine of its own, which it may end.
-func call(ctx context.Context, handler Handler, partition *Partition) (panicked bool, err error) {
+func call(ctx context.Context, handler Handler, partition *Partition) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		err = errors.New("processor: the handler ended its goroutine")
 		defer func() {
 			if v := recover(); v != nil {
-				panicked, err = true, fmt.Errorf("processor: the handler panicked: %v", v)
+				err = fmt.Errorf("processor: the handler panicked: %v", v)
 				partition.tenure.log.Error("the handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			}
 		}()
 		err = handler(ctx, partition)
 	}()
 	<-done
-	return panicked, err
+	return err
 }
 
 // awaitConfirmation waits after the link was taken until a list shows that the
@@ -171,17 +174,6 @@ func (t *tenure) logEnd(err error) {
 		t.log.Info("partition ended", "cause", context.Cause(t.ctx))
 	} else {
 		t.log.Warn("the handler failed when it was told to return", "cause", context.Cause(t.ctx), "error", err)
-	}
-}
-
-func (t *tenure) logRestart(o outcome, delay time.Duration) {
-	switch {
-	case o.err == nil:
-		t.log.Info("the handler returned; it is called again", "in", delay)
-	case o.link:
-		t.log.Warn("the partition's link failed; it is opened again", "error", o.err, "in", delay)
-	case !o.panics: // which was logged
-		t.log.Warn("the handler failed; it is called again", "error", o.err, "in", delay)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	fleets = flag.Int("balance.fleets", 400, "number of simulated fleets in each test; a tenth of it with -short")
+	fleets = flag.Int("balance.fleets", 150, "number of simulated fleets in each test; a tenth of it with -short")
 	seed   = flag.Uint64("balance.seed", 0, "seed of the only fleet to simulate, which tells its story; 0 for all")
 )
 

@@ -18,7 +18,7 @@ type watch struct {
 
 	below      bool // it holds less than its share
 	belowSince time.Duration
-	goal       int // its share at belowSince
+	goal       int  // its share at belowSince
 	leavesFree bool // until it has its share
 }
 

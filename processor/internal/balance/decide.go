@@ -8,7 +8,7 @@ import (
 
 // Passes is how often, at most, a loop lists and decides in one round. It goes on
 // to the next pass if [Decision].Again says so or if it lost a claim or a steal.
-const Passes = 4
+const Passes = 8
 
 // Record is the ownership record of a partition, as the last list had it.
 type Record struct {
@@ -174,37 +174,39 @@ func (f *fleet) self() *member {
 }
 
 // divide sets the shares: total/owners for each, and one more for as many as the
-// remainder says, first for those that have it already. Owners that leave
-// partitions free keep what they have, and the others divide the rest.
+// remainder says, first for those that have it already. What the owners that
+// leave partitions free do not take may be added to the share of the owner that
+// decides, as far as nobody else took it.
 func (f *fleet) divide(leaveFree []string) {
-	total, owners := f.total, len(f.members)
-	even := total / owners
-	divides := make([]bool, owners)
+	share, extra := f.total/len(f.members), f.total%len(f.members)
 	for i := range f.members {
 		m := &f.members[i]
-		divides[i] = m.id == f.me || len(m.partitions) >= even || !slices.Contains(leaveFree, m.id)
-		if !divides[i] {
-			m.share = len(m.partitions)
-			total -= m.share
-			owners--
-		}
-	}
-	share, extra := total/owners, total%owners
-	for i := range f.members {
-		if m := &f.members[i]; divides[i] {
-			m.share = share
-			if len(m.partitions) > share && extra > 0 {
-				m.share++
-				extra--
-			}
-		}
-	}
-	for i := range f.members {
-		if m := &f.members[i]; divides[i] && len(m.partitions) <= share && extra > 0 {
+		m.share = share
+		if len(m.partitions) > share && extra > 0 {
 			m.share++
 			extra--
 		}
 	}
+	for i := range f.members {
+		if m := &f.members[i]; len(m.partitions) <= share && extra > 0 {
+			m.share++
+			extra--
+		}
+	}
+	if len(leaveFree) == 0 {
+		return
+	}
+	left := 0
+	for i := range f.members {
+		switch m := &f.members[i]; {
+		case m.id == f.me:
+		case slices.Contains(leaveFree, m.id):
+			left += m.room()
+		default:
+			left -= len(m.surplus())
+		}
+	}
+	f.self().share += max(left, 0)
 }
 
 // first is the one partition by which an owner that has none becomes visible: a

@@ -2,9 +2,12 @@ package balance
 
 import "time"
 
-// patience is for how many rounds an owner is watched before it is considered
-// one that does not give, or does not take.
-const patience = 3
+// For how many rounds an owner is watched before it is considered one that does
+// not give, because its handlers need time to end, or one that does not take.
+const (
+	patience     = 3
+	takePatience = 2
+)
 
 // watch is what was seen of another owner. Its times are those of
 // Sightings.sight, so that nobody is blamed for an outage.
@@ -15,6 +18,7 @@ type watch struct {
 
 	below      bool // it holds less than its share
 	belowSince time.Duration
+	goal       int  // its share at belowSince
 	leavesFree bool // until it has its share
 }
 
@@ -28,11 +32,19 @@ type unowned struct {
 //
 // An owner keeps its surplus if, for some rounds, it did not come down to what
 // its share was at their beginning. An owner leaves partitions free if, for some
-// rounds, it held less than its share and the same partition stayed free.
+// rounds, it did not reach what its share was then and a partition stayed free. One
+// that does not renew its records either is left to expire.
 func (s *Sightings) watch(v *View) {
 	f := v.fleet()
-	long := patience * s.UpdateInterval
-	leftFree := s.freeFor(f.free) >= long
+	tooLong := takePatience * s.UpdateInterval
+	leftFree := s.freeFor(f.free) >= tooLong
+
+	renewed := make(map[string]time.Duration, len(f.members)) // age of the owner's youngest record
+	for _, r := range v.Records {
+		if age, ok := renewed[r.OwnerID]; !ok || r.Age < age {
+			renewed[r.OwnerID] = r.Age
+		}
+	}
 
 	before := s.owners
 	s.owners = make(map[string]*watch, len(f.members))
@@ -48,11 +60,12 @@ func (s *Sightings) watch(v *View) {
 		}
 		s.owners[m.id] = w
 		switch {
-		case m.room() == 0:
+		case m.room() == 0 || renewed[m.id] > s.Expiration/2:
 			w.below, w.leavesFree = false, false
-		case !w.below:
-			w.below, w.belowSince = true, s.sight
-		case leftFree && s.sight-w.belowSince >= long:
+		case w.leavesFree:
+		case !w.below || len(m.partitions) >= w.goal:
+			w.below, w.belowSince, w.goal = true, s.sight, m.share
+		case leftFree && s.sight-w.belowSince >= tooLong:
 			w.leavesFree = true
 		}
 		if w.leavesFree {
@@ -60,7 +73,6 @@ func (s *Sightings) watch(v *View) {
 		}
 	}
 
-	f.divide(v.LeaveFree)
 	unseen := len(f.self().partitions) == 0 // the others do not count with this owner yet
 	for i := range f.members {
 		m := &f.members[i]
@@ -71,7 +83,7 @@ func (s *Sightings) watch(v *View) {
 			w.above = false
 		case !w.above || len(m.partitions) <= w.allowed:
 			w.above, w.aboveSince, w.allowed = true, s.sight, m.share
-		case s.sight-w.aboveSince >= long:
+		case s.sight-w.aboveSince >= patience*s.UpdateInterval:
 			v.KeepSurplus = append(v.KeepSurplus, m.id)
 		}
 	}

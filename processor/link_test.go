@@ -47,7 +47,7 @@ func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(1, "0")
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		f.hub.Deny("0", &azeventhubs.Error{Code: azeventhubs.ErrorCodeUnauthorizedAccess})
 		pass(roundTime)
 		require.Contains(t, strings.Join(a.log.at(slog.LevelWarn), ""), "unauthorized")
@@ -89,11 +89,11 @@ func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		f.hub.Steal("0")
 		pass(3 * roundTime)
 		f.send(1, "0")
-		pass(0)
+		pass(opening)
 		require.Equal(t, []int64{0}, f.seen("a", "0"))
 	})
 }
@@ -120,7 +120,7 @@ func TestPartitionsThatAreAddedAreReadFromTheirBeginning(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.send(3, ids(2)...)
 		f.start("a", latest)
-		pass(0)
+		pass(opening)
 		f.hub.Expand(2)
 		f.send(5, ids(4)...)
 		pass(7 * roundTime)
@@ -134,7 +134,7 @@ func TestPartitionsThatAreAddedAreReadFromTheirBeginning(t *testing.T) {
 func TestRecordOfAnUnknownPartitionTellsOfTheHubsGrowth(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		f.hub.Expand(3)
 		f.claimAs("b", "2")
 		pass(2 * roundTime)
@@ -150,7 +150,7 @@ func TestRecordsOfPartitionsThatTheHubDoesNotHaveAreLeftAlone(t *testing.T) {
 		f.claimAs("", "2", "3")
 		before := f.records()
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		require.Equal(t, map[string]string{"0": "a", "1": "a"}, f.hub.Readers())
 		pass(5 * time.Minute)
 		after := f.records()
@@ -203,12 +203,12 @@ func TestReceiveWaitsForItsCount(t *testing.T) {
 				return err
 			}
 		})
-		pass(0)
+		pass(opening)
 		f.send(2, "0")
 		pass(time.Minute)
 		require.Zero(t, got.Load())
 		f.send(2, "0")
-		pass(0)
+		pass(opening)
 		require.EqualValues(t, 3, got.Load())
 	})
 }

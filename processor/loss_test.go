@@ -27,7 +27,7 @@ func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
 				return err
 			}
 		})
-		pass(0)
+		pass(opening)
 		f.claimAs("b", "0")
 		pass(roundTime)
 		require.Len(t, told, 1)
@@ -51,7 +51,7 @@ func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 		})
 		pass(interval / 2)
 		f.hub.Steal("0")
-		pass(0)
+		pass(opening)
 		require.Len(t, causes, 1)
 		err := <-causes
 		require.ErrorIs(t, err, processor.ErrPartitionLost)
@@ -99,7 +99,7 @@ func TestNewTenureWaitsForTheHandlerOfTheLastOne(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		f.claimAs("b", "0")
 		pass(roundTime)
 		f.claimAs("", "0")
@@ -116,7 +116,7 @@ func TestDeletedRecordsAreClaimedAgainAndHandlersGoOn(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(1, ids(4)...)
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		deleted := f.eye
 		f.forgetRecords(a)
 		require.NotSame(t, deleted, f.eye)
@@ -166,7 +166,7 @@ func TestPausedOwnerEndsItsHandlersBeforeAnythingElse(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		paused.Store(true)
 		pass(roundTime)
 		f.start("b")
@@ -186,7 +186,7 @@ func TestHandlerErrorAfterALossIsNoFailure(t *testing.T) {
 				return errors.Join(context.Cause(ctx), errors.New("flushed"))
 			}
 		})
-		pass(0)
+		pass(opening)
 		f.claimAs("b", "0")
 		pass(roundTime)
 		require.Empty(t, a.log.at(slog.LevelWarn))

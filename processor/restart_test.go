@@ -135,17 +135,10 @@ func TestRestartGoesOnAfterTheLastCheckpoint(t *testing.T) {
 			}
 		})
 		pass(0)
-		s := s0(t, f)
-		require.EqualValues(t, 1, s)
+		require.EqualValues(t, 1, f.checkpoints()["0"])
 		pass(4 * time.Second)
 		require.Equal(t, []int64{0, 1, 2, 2, 3, 4}, f.seen("a", "0")[:6])
 	})
-}
-
-func s0(t *testing.T, f *fleet) int64 {
-	t.Helper()
-	require.Contains(t, f.checkpoints(), "0")
-	return f.checkpoints()["0"]
 }
 
 func TestRestartFollowsACheckpointThatSomebodyStored(t *testing.T) {
@@ -240,14 +233,14 @@ func TestRewoundPartitionIsReadFromTheStoredPositionInANewTenure(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		require.EqualValues(t, 9, f.checkpoints()["0"])
 		etag := f.records()["0"].ETag
 		rewind(t, f, "0", 3)
 		rewound.Store(true)
 		updates.Store(0)
 		f.send(1, "0")
-		pass(0)
+		pass(opening)
 		require.EqualValues(t, 1, updates.Load(), "no further checkpoint is written")
 		require.Len(t, causes, 1)
 		require.ErrorIs(t, causes[0], processor.ErrRewound)
@@ -289,7 +282,7 @@ func TestStalePositionOfTheHandlerItselfIsNoLoss(t *testing.T) {
 				return err
 			}
 		})
-		pass(0)
+		pass(opening)
 		f.send(1, "0")
 		pass(2 * time.Second)
 		require.Equal(t, []int64{5}, f.seen("a", "0"))
@@ -332,7 +325,7 @@ func TestCheckpointAfterTheHandlerReturnedIsRefused(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		require.ErrorContains(t, kept.UpdateCheckpoint(t.Context(), events[0], nil), "has returned")
 		require.Empty(t, f.checkpoints())
 	})

@@ -43,7 +43,11 @@ func (p *Processor) runRound(ctx, handlers context.Context) {
 		return
 	}
 	for range balance.Passes {
-		if !p.pass(ctx, handlers) || ctx.Err() != nil {
+		again, lost := p.pass(ctx, handlers)
+		if again && !lost { // owners that start together see each other first
+			sleep(ctx, p.options.UpdateInterval/10)
+		}
+		if !again && !lost || ctx.Err() != nil {
 			break
 		}
 	}
@@ -52,12 +56,13 @@ func (p *Processor) runRound(ctx, handlers context.Context) {
 	}
 }
 
-// pass returns whether the round is not over.
-func (p *Processor) pass(ctx, handlers context.Context) bool {
+// pass returns whether the round takes another one: because of the decision, or of
+// a lost claim.
+func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 	begun := time.Now()
 	records, ok := p.list(ctx)
 	if !ok {
-		return false
+		return false, false
 	}
 	p.compare(begun, records)
 	view := p.view(records)
@@ -85,7 +90,7 @@ func (p *Processor) pass(ctx, handlers context.Context) bool {
 	}
 	p.relinquish(ctx, releaseTimeout, unread)
 	p.giveUp(ctx, decision, records)
-	return lost || decision.Again && len(claims) > renewals
+	return decision.Again && len(claims) > renewals && err == nil, lost
 }
 
 // list lists the ownerships by partition.

@@ -112,7 +112,7 @@ func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		a.store.set(func(s *faultyStore) { s.list = failing(errAway) })
 		pass(5*time.Minute - roundTime)
 		require.Empty(t, causes)
@@ -157,7 +157,7 @@ func TestUnansweredClaimIsFoundByTheNextList(t *testing.T) {
 		a := f.start("a", func(s *settings) {
 			s.owner.store.CheckpointStore = dropped{s.owner.store.CheckpointStore, &drop}
 		})
-		pass(0)
+		pass(opening)
 		drop.Store(false)
 		pass(2 * roundTime)
 		f.requireBalanced(4, "a")
@@ -192,7 +192,7 @@ func TestOwnerFindsThePartitionsOfItsLastProcess(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.claimAs("a", ids(4)...) // and died
 		f.start("a")
-		pass(0)
+		pass(opening)
 		f.requireBalanced(4, "a")
 	})
 }
@@ -290,7 +290,7 @@ func TestPermanentErrorAfterTheFirstSuccessEndsRunAsTheUserChose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 2, func(t *testing.T, f *fleet) {
 				a := f.start("a", func(s *settings) { s.options.StopOn = stopOn })
-				pass(0)
+				pass(opening)
 				a.store.set(func(s *faultyStore) { s.list = failing(denied) })
 				pass(roundTime)
 				if stopOn == nil {
@@ -342,7 +342,7 @@ func TestNilLoggerIsTheDefaultOneForWarningsAndErrors(t *testing.T) {
 			s.options.Logger = nil
 			s.handler = func(context.Context, *processor.Partition) error { panic("a bug in the handler") }
 		})
-		pass(0)
+		pass(opening)
 		require.NoError(t, a.finish())
 		require.NotEmpty(t, text.at(slog.LevelError))
 		require.Contains(t, text.String(), "a bug in the handler")

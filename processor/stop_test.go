@@ -34,7 +34,7 @@ func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
 		<-a.ended
 		require.ErrorIs(t, a.err, failed)
 		f.send(2, ids(4)...)
-		pass(0)
+		pass(opening)
 		require.Equal(t, before, f.hub.Links(f.of("b")[0]), "b's links stay open")
 		pass(2 * roundTime)
 		f.requireBalanced(4, "b")
@@ -119,7 +119,7 @@ func TestHandlerThatIgnoresItsContextIsNamedAndNotReleased(t *testing.T) {
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		stopped := time.Now()
 		err := a.finish()
 		require.ErrorContains(t, err, "partitions 2 did not return")
@@ -142,7 +142,7 @@ func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) 
 				return nil
 			}
 		})
-		pass(0)
+		pass(opening)
 		b := f.start("b")
 		pass(3 * roundTime)
 		f.requireBalanced(8, "a", "b")
@@ -154,7 +154,7 @@ func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) 
 		}
 		require.NotEmpty(t, slow, "the first partitions are kept")
 		a.stop()
-		pass(0)
+		pass(opening)
 		require.Equal(t, slow, f.of("a"), "the others are released at once")
 		require.NoError(t, b.finish())
 		pass(2 * time.Minute)
@@ -172,7 +172,7 @@ func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) 
 func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		f.hub.Hang(true)
 		pass(3 * roundTime)
 		stopped := time.Now()
@@ -181,7 +181,7 @@ func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 		require.Empty(t, f.owners(), "released")
 		require.NotZero(t, a.Status().HungCalls)
 		f.hub.Hang(false)
-		pass(0)
+		pass(opening)
 		require.Zero(t, a.Status().HungCalls)
 	})
 }
@@ -190,7 +190,7 @@ func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 func TestStopIsBoundedWhenTheStoreHangs(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		a.store.set(func(s *faultyStore) { s.list, s.claim, s.update = hanging, hanging, hanging })
 		pass(roundTime)
 		stopped := time.Now()
@@ -219,7 +219,7 @@ func TestWinsOfAnInterruptedRoundAreReleased(t *testing.T) {
 			real := s.owner.store.CheckpointStore
 			s.owner.store.CheckpointStore = unanswered{real, s.owner}
 		})
-		pass(0)
+		pass(opening)
 		<-a.ended
 		require.NoError(t, a.err)
 		require.Empty(t, f.owners())
@@ -246,7 +246,7 @@ func (u unanswered) ClaimOwnership(ctx context.Context, claims []checkpointstore
 func TestSecondRunIsAnError(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		a := f.start("a")
-		pass(0)
+		pass(opening)
 		require.ErrorContains(t, a.Run(t.Context()), "before")
 		require.NoError(t, a.finish())
 	})

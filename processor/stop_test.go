@@ -30,12 +30,13 @@ func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
 		b := f.start("b", func(s *settings) { s.owner.store = a.store })
 		pass(3 * roundTime)
 		f.requireBalanced(4, "a", "b")
-		before := f.hub.Links(f.of("b")[0])
+		id := f.of("b")[0]
+		before := f.hub.Links(id)
 		<-a.ended
 		require.ErrorIs(t, a.err, failed)
 		f.send(2, ids(4)...)
 		pass(opening)
-		require.Equal(t, before, f.hub.Links(f.of("b")[0]), "b's links stay open")
+		require.Equal(t, before, f.hub.Links(id), "b's links stay open")
 		pass(2 * roundTime)
 		f.requireBalanced(4, "b")
 		for _, id := range ids(4) {

@@ -281,6 +281,13 @@ func (s *faultyStore) set(change func(s *faultyStore)) {
 	change(s)
 }
 
+// count is how many claims were sent.
+func (s *faultyStore) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims
+}
+
 func (s *faultyStore) before(ctx context.Context, hook *func(context.Context) error) error {
 	s.mu.Lock()
 	f := *hook

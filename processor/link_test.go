@@ -212,3 +212,76 @@ func TestReceiveWaitsForItsCount(t *testing.T) {
 		require.EqualValues(t, 3, got.Load())
 	})
 }
+
+// slowHub opens links after some time, and may ignore the contexts of receives.
+type slowHub struct {
+	processor.EventHub
+	opening time.Duration
+	deaf    bool
+}
+
+func (h slowHub) OpenPartition(ctx context.Context, id string, options *azeventhubs.PartitionClientOptions) (processor.Receiver, error) {
+	r, err := h.EventHub.OpenPartition(ctx, id, options)
+	return &slowReceiver{Receiver: r, hub: h}, err
+}
+
+type slowReceiver struct {
+	processor.Receiver
+	hub  slowHub
+	open bool
+}
+
+func (r *slowReceiver) ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
+	if r.hub.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if !r.open {
+		select {
+		case <-time.After(r.hub.opening):
+			r.open = true
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return r.Receiver.ReceiveEvents(ctx, count, options)
+}
+
+func TestLinkIsOpenedThoughReceivesAreShort(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(3, "0")
+		f.start("a", func(s *settings) {
+			s.hub = slowHub{EventHub: s.hub, opening: time.Second}
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				for {
+					receiving, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+					events, err := p.ReceiveEvents(receiving, 10, nil)
+					cancel()
+					if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						return err
+					}
+					f.note("a", "0", events...)
+				}
+			}
+		})
+		pass(opening)
+		require.Equal(t, []int64{0, 1, 2}, f.seen("a", "0"))
+	})
+}
+
+// R2
+func TestReceiveEndsAtOnceThoughTheClientDoesNot(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		a := f.start("a", func(s *settings) {
+			s.hub = slowHub{EventHub: s.hub, deaf: true}
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				_, err := p.ReceiveEvents(context.WithoutCancel(ctx), 1, nil)
+				return err
+			}
+		})
+		pass(opening)
+		stopped := time.Now()
+		require.NoError(t, a.finish())
+		require.LessOrEqual(t, time.Since(stopped), time.Second)
+		require.Empty(t, f.owners())
+	})
+}

@@ -155,6 +155,34 @@ func TestNewcomersShareIsHandedOverWithoutDuplicates(t *testing.T) {
 	})
 }
 
+// What was given up and is not released yet counts as given.
+func TestSurplusIsGivenUpOnceThoughHandlersAreSlow(t *testing.T) {
+	inBubble(t, 16, func(t *testing.T, f *fleet) {
+		causes := make(chan error, 100)
+		a := f.start("a", func(s *settings) {
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				time.Sleep(2 * time.Minute)
+				return nil
+			}
+			s.options.ShutdownTimeout = 5 * time.Minute
+		})
+		pass(opening)
+		f.start("b")
+		pass(5 * time.Minute)
+		f.requireBalanced(16, "a", "b")
+		given := len(causes)
+		require.LessOrEqual(t, given, 8)
+		for range given {
+			if err := <-causes; !errors.Is(err, processor.ErrPartitionLost) { // the one that b stole, to be seen
+				require.ErrorIs(t, err, processor.ErrRebalanced)
+			}
+		}
+		a.stop()
+	})
+}
+
 func TestPausedOwnerEndsItsHandlersBeforeAnythingElse(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		var paused atomic.Bool

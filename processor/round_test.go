@@ -91,7 +91,7 @@ func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
 		pass(4 * time.Minute) // four times the expiration
 		require.ErrorIs(t, a.Status().StoreError, errAway)
 		a.store.set(back)
-		pass(3 * roundTime) // a sees the storage first
+		pass(roundTime) // a sees the storage first
 		b.store.set(back)
 		pass(5 * roundTime)
 		require.Equal(t, owned, f.owners())

@@ -244,6 +244,44 @@ func (u unanswered) ClaimOwnership(ctx context.Context, claims []checkpointstore
 	return won, err
 }
 
+// R12
+func TestWinsThatComeAfterTheStopAreReleasedUnread(t *testing.T) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
+		a := f.start("a", func(s *settings) {
+			s.owner.store.claim = func(context.Context) error {
+				time.Sleep(2 * time.Second)
+				return nil
+			}
+		})
+		pass(time.Second) // in the first claim
+		require.NoError(t, a.finish())
+		require.Empty(t, f.owners())
+		require.NotEmpty(t, f.records(), "the claim was won")
+		for _, id := range ids(8) {
+			require.Zero(t, f.hub.Links(id))
+		}
+	})
+}
+
+// R11
+func TestHandlersTimeCountsFromTheStopThoughARequestHangs(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		end := make(chan struct{})
+		a := f.start("a", func(s *settings) {
+			s.handler = func(context.Context, *processor.Partition) error { <-end; return nil }
+		})
+		pass(opening)
+		a.store.set(func(s *faultyStore) { s.claim = hanging })
+		for a.store.count() < 2 { // until a renewal hangs
+			pass(time.Second)
+		}
+		stopped := time.Now()
+		require.ErrorContains(t, a.finish(), "partitions 0")
+		require.LessOrEqual(t, time.Since(stopped), 21*time.Second)
+		close(end)
+	})
+}
+
 func TestSecondRunIsAnError(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		a := f.start("a")

@@ -57,6 +57,11 @@ func (h *Hub) change(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f()
+	h.wake()
+}
+
+// wake wakes all that wait for a change. The caller has the lock.
+func (h *Hub) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
@@ -303,8 +308,7 @@ func (r *receiver) take(count int, atOnce bool) ([]*azeventhubs.ReceivedEventDat
 		}
 		p.reader, r.opened, r.next = r, true, first(p.events, r.start)
 		p.opened++
-		close(h.changed)
-		h.changed = make(chan struct{})
+		h.wake()
 	}
 	there := len(p.events) - r.next
 	if there < count && !atOnce || there <= 0 {
@@ -350,6 +354,7 @@ func (r *receiver) Close(context.Context) error {
 			p.reader = nil
 		}
 		r.failed = ErrClosed
+		r.client.hub.wake()
 		return nil
 	})
 }

@@ -23,11 +23,11 @@ import (
 )
 
 // The times of the owners in these tests are the defaults. roundTime is the longest
-// time between two rounds.
+// time to the end of the next round.
 const (
 	opening    = 2 * time.Second // after which an owner that is alone reads its partitions
 	interval   = 10 * time.Second
-	roundTime  = 12 * time.Second
+	roundTime  = 14 * time.Second
 	expiration = time.Minute
 )
 

@@ -139,7 +139,7 @@ func TestRecordOfAnUnknownPartitionTellsOfTheHubsGrowth(t *testing.T) {
 		f.claimAs("b", "2")
 		pass(2 * roundTime)
 		require.Equal(t, 5, a.Status().PartitionCount)
-		require.Len(t, f.of("a"), 3, "its share")
+		require.GreaterOrEqual(t, len(f.of("a")), 3, "its share")
 	})
 }
 

@@ -239,10 +239,10 @@ func TestALostAnswerOfAzuriteIsFound(t *testing.T) {
 	left := 0
 	var log bytes.Buffer
 	store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), key, &checkpointstore.BlobCheckpointStoreOptions{
-		ClientOptions: azcore.ClientOptions{
+		ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{
 			Transport: dropping{http.DefaultClient, func(req *http.Request) bool { left--; return req.Method == http.MethodPut && left >= 0 }},
 			Retry:     policy.RetryOptions{RetryDelay: time.Millisecond},
-		},
+		}},
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	require.NoError(t, err)

@@ -101,7 +101,7 @@ func BenchmarkBareSetMetadata(b *testing.B) {
 	service := fakeblob.New()
 	service.SetRecording(false)
 	service.Put("ns.example/hub/group/checkpoint/0", nil)
-	set := bareSetMetadata(service, "ns.example/hub/group/checkpoint/0")
+	set := bareSetMetadata(service, "ns.example/hub/group/checkpoint/0", "", 0, nil)
 	service.Reset()
 	b.ReportAllocs()
 	for i := range b.N {
@@ -132,11 +132,11 @@ func BenchmarkListOwnership(b *testing.B) {
 }
 
 // bareSetMetadata writes a checkpoint with azblob alone, conditionally.
-func bareSetMetadata(service *fakeblob.Service, name string) func(int64) error {
+func bareSetMetadata(service *fakeblob.Service, name, owner string, generation int64, enqueued *time.Time) func(int64) error {
 	client := service.Client().NewBlockBlobClient(name)
 	var options = ifMatch("")
 	return func(sequenceNumber int64) error {
-		resp, err := client.SetMetadata(context.Background(), layout.CheckpointMetadata(sequenceNumber, to.Ptr("5678")), options)
+		resp, err := client.SetMetadata(context.Background(), layout.CheckpointValues{SequenceNumber: sequenceNumber, Offset: to.Ptr("5678"), ClientID: owner, Generation: generation, EnqueuedTime: enqueued}.Metadata(), options)
 		if err == nil {
 			options = ifMatch(string(*resp.ETag))
 		}

@@ -2,11 +2,11 @@ package checkpointstore
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -18,20 +18,21 @@ import (
 )
 
 // BlobCheckpointStore is a [CheckpointStore] in an Azure Blob Storage container.
-// It is safe for concurrent use, and meant to be shared by everything in a
-// process that reads the same event hubs: for each partition it remembers what
-// it won and wrote last, which is what fences checkpoints.
+// It is safe for concurrent use. Everything in a process that reads the same event
+// hubs should share one: for each partition it remembers what it won and wrote
+// last, and fences checkpoints by that.
 type BlobCheckpointStore struct {
 	client    *container.Client
 	settings  settings
 	location  location
 	transport *http.Transport // the one that the store made, or nil
 
-	// decodesLists tells that the client has the policy [decodeLists].
+	// decodesLists is set if the client has the policy [decodeLists].
 	decodesLists bool
 
 	partitions partitions
 	spellings  spellingWatch
+	oddScopes  scopeSet // of which a warning was logged
 	now        func() time.Time
 }
 
@@ -40,16 +41,17 @@ var _ CheckpointStore = (*BlobCheckpointStore)(nil)
 // NewBlobCheckpointStore makes a store of a container client, with whatever
 // credential, retries and transport that has. It sends nothing.
 //
-// A client of the Azure SDK has no timeout for a single try; without
+// A client of the Azure SDK has no timeout for a single try: without
 // RetryOptions.TryTimeout on the client, one hung request takes the whole
 // [BlobCheckpointStoreOptions].Timeout. It also decodes lists itself, at about
-// ten times the cost (docs/performance.md), and reads answers of any length; a
-// store that builds its client takes 64 MiB of each.
+// ten times the cost (docs/performance.md), and reads answers of any length,
+// where a store that builds its client takes 64 MiB of each.
 //
-// Errors: [ErrInvalidArgument] for a nil client and for ClientOptions,
-// APIVersion or SecondaryHost, which belong on the client.
+// Errors: [ErrInvalidArgument] for a nil client, for a client whose URL is not
+// that of a container, and for ClientOptions, APIVersion or SecondaryHost, which
+// belong on the client.
 func NewBlobCheckpointStore(client *container.Client, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
-	s, err := options.apply(false)
+	s, err := options.apply(clientHandedIn)
 	if err != nil {
 		return nil, err
 	}
@@ -62,43 +64,41 @@ func NewBlobCheckpointStore(client *container.Client, options *BlobCheckpointSto
 // NewBlobCheckpointStoreFromConnectionString makes a store from the connection
 // string of a storage account (with AccountKey, or SharedAccessSignature) and
 // the name of a container. "UseDevelopmentStorage=true" is Azurite on its
-// default port. It sends nothing.
+// default port. White space and semicolons around the connection string are
+// ignored. It sends nothing.
 //
 // Errors: [ErrInvalidArgument], whose text never repeats the connection string.
 func NewBlobCheckpointStoreFromConnectionString(connectionString, containerName string, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
-	s, err := options.apply(true)
+	s, err := options.apply(clientBuilt)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkContainerName(containerName); err != nil {
+	if err := checkContainerName(containerName, minContainerName); err != nil {
 		return nil, err
 	}
-	if strings.EqualFold(strings.Trim(connectionString, "; "), "UseDevelopmentStorage=true") {
-		connectionString = developmentStorage
+	connectionString, err = parseConnectionString(connectionString)
+	if err != nil {
+		return nil, err
 	}
 	return s.build(func(options *container.ClientOptions) (*container.Client, error) {
 		return container.NewClientFromConnectionString(connectionString, containerName, options)
 	})
 }
 
-// developmentStorage is the connection string that Azurite documents; the key is
-// the same everywhere and protects nothing.
-const developmentStorage = "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;" +
-	"AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;" +
-	"BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1"
-
 // NewBlobCheckpointStoreWithTokenCredential makes a store from the URL of a
 // container, "https://<account>.blob.core.windows.net/<container>", and a
 // credential of the azidentity module. A SAS in the URL is not used. It sends
 // nothing.
 //
-// Errors: [ErrInvalidArgument], whose text never repeats the URL's query.
+// Errors: [ErrInvalidArgument], whose text never repeats the URL's query; also
+// for an http:// URL, as azcore sends tokens over TLS only, unless
+// ClientOptions.InsecureAllowCredentialWithHTTP is set.
 func NewBlobCheckpointStoreWithTokenCredential(containerURL string, credential azcore.TokenCredential, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
 	if credential == nil {
 		return nil, invalidConstruction("the credential is nil")
 	}
-	return fromURL(containerURL, false, options, func(url string, options *container.ClientOptions) (*container.Client, error) {
-		return container.NewClient(url, redact.Credential{TokenCredential: credential}, options)
+	return fromURL(containerURL, clientWithToken, options, func(u *url.URL, options *container.ClientOptions) (*container.Client, error) {
+		return container.NewClient(withoutSAS(u), redact.Credential{TokenCredential: credential}, options)
 	})
 }
 
@@ -111,8 +111,8 @@ func NewBlobCheckpointStoreWithSharedKeyCredential(containerURL string, credenti
 	if credential == nil {
 		return nil, invalidConstruction("the credential is nil")
 	}
-	return fromURL(containerURL, false, options, func(url string, options *container.ClientOptions) (*container.Client, error) {
-		return container.NewClientWithSharedKeyCredential(url, credential, options)
+	return fromURL(containerURL, clientBuilt, options, func(u *url.URL, options *container.ClientOptions) (*container.Client, error) {
+		return container.NewClientWithSharedKeyCredential(withoutSAS(u), credential, options)
 	})
 }
 
@@ -122,13 +122,14 @@ func NewBlobCheckpointStoreWithSharedKeyCredential(containerURL string, credenti
 //
 // Errors: [ErrInvalidArgument], whose text never repeats the URL's query.
 func NewBlobCheckpointStoreWithNoCredential(containerURL string, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
-	return fromURL(containerURL, true, options, container.NewClientWithNoCredential)
+	return fromURL(containerURL, clientBuilt, options, func(u *url.URL, options *container.ClientOptions) (*container.Client, error) {
+		return container.NewClientWithNoCredential(u.String(), options)
+	})
 }
 
-// fromURL makes a store of a container's URL. keepQuery keeps the SAS in it; an
-// explicit credential wins over one.
-func fromURL(containerURL string, keepQuery bool, options *BlobCheckpointStoreOptions, newClient func(string, *container.ClientOptions) (*container.Client, error)) (*BlobCheckpointStore, error) {
-	s, err := options.apply(true)
+// fromURL makes a store of a container's URL.
+func fromURL(containerURL string, source clientSource, options *BlobCheckpointStoreOptions, newClient func(*url.URL, *container.ClientOptions) (*container.Client, error)) (*BlobCheckpointStore, error) {
+	s, err := options.apply(source)
 	if err != nil {
 		return nil, err
 	}
@@ -136,20 +137,27 @@ func fromURL(containerURL string, keepQuery bool, options *BlobCheckpointStoreOp
 	if err != nil {
 		return nil, err
 	}
-	if !keepQuery {
-		u.RawQuery = ""
+	if source == clientWithToken && u.Scheme == "http" && !s.ClientOptions.InsecureAllowCredentialWithHTTP {
+		return nil, invalidConstruction("the container URL begins with http://, and a token is sent over TLS only: give an https:// URL, or set ClientOptions.InsecureAllowCredentialWithHTTP for an emulator")
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = ""
 	return s.build(func(options *container.ClientOptions) (*container.Client, error) {
-		return newClient(u.String(), options)
+		return newClient(u, options)
 	})
+}
+
+// withoutSAS is a URL without its query: an explicit credential wins over a SAS.
+func withoutSAS(u *url.URL) string {
+	plain := *u
+	plain.RawQuery, plain.ForceQuery = "", false
+	return plain.String()
 }
 
 // build makes the client and the store over it.
 func (s settings) build(newClient func(*container.ClientOptions) (*container.Client, error)) (*BlobCheckpointStore, error) {
 	options, transport := s.clientOptions()
-	client, err := newClient(&container.ClientOptions{ClientOptions: options})
+	client, err := newClient(&options)
 	if err != nil {
 		return nil, &Error{Op: "new store", Kind: ErrInvalidArgument, Detail: describe(nil, err), Err: redact.Secrets(nil).Error(err)}
 	}
@@ -165,6 +173,9 @@ func newStore(client *container.Client, s settings) (*BlobCheckpointStore, error
 	u, err := parseURL(client.URL())
 	if err != nil {
 		return nil, err
+	}
+	if s.SecondaryHost != "" && strings.EqualFold(s.SecondaryHost, u.Host) {
+		return nil, invalidConstruction("SecondaryHost is the host of the container URL: give that of the secondary, or leave it empty")
 	}
 	return &BlobCheckpointStore{
 		client:   client,
@@ -186,9 +197,9 @@ func (s *BlobCheckpointStore) Close() error {
 // EnsureContainerOptions has no fields yet.
 type EnsureContainerOptions struct{}
 
-// EnsureContainer creates the container, without anonymous access. A container
-// that exists already is not an error, so that all consumers of a fleet may call
-// it when they start. No other method creates it.
+// EnsureContainer creates the container, without anonymous access. It is not an
+// error if the container exists, so that all consumers of a fleet can call it when
+// they start. No other method creates it.
 //
 // Errors: [ErrNotAuthorized] if the credential may not create containers, even
 // if the container exists. It sends one request, Create Container.
@@ -211,55 +222,64 @@ func (s *BlobCheckpointStore) deadline(ctx context.Context) (context.Context, co
 	return context.WithTimeout(ctx, s.settings.Timeout)
 }
 
-// scope spells the caller's names as the store writes them.
+// scope spells the caller's names as the store writes them. Every method that
+// reads or writes records calls it, so it also warns of odd namespaces.
 func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
-	if s.settings.BlobNaming == BlobNamingVerbatim {
-		return verbatim
+	scope := verbatim
+	if s.settings.BlobNaming != BlobNamingVerbatim {
+		scope = verbatim.Lower()
 	}
-	return verbatim.Lower()
+	if isOddNamespace(scope.Namespace) {
+		s.warnOfNamespace(scope)
+	}
+	return scope
 }
 
 // otherScope is the spelling that official Go, Java and Rust stores would have
 // written, if it differs from the store's own and is to be read.
 func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
-	return verbatim, !s.settings.IgnoreVerbatimNames && verbatim != s.scope(verbatim)
+	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
 }
 
-// parseURL checks the URL of a container. Its error never repeats the query.
-func parseURL(containerURL string) (*url.URL, error) {
-	u, err := url.Parse(containerURL)
-	switch {
-	case err != nil:
-		return nil, invalidConstruction("the container URL cannot be parsed; it looks like https://<account>.blob.core.windows.net/<container>")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, invalidConstruction("the container URL does not begin with https:// or http://")
-	case u.Host == "":
-		return nil, invalidConstruction("the container URL has no host")
-	case u.Fragment != "", strings.ContainsAny(u.Host, "&=;"), strings.ContainsAny(u.Path, "?&=;%@"):
-		return nil, invalidConstruction("the container URL has characters that no account and no container has: a SAS begins with a question mark")
-	case strings.Trim(u.Path, "/") == "":
-		return nil, invalidConstruction(fmt.Sprintf("the container URL has no container: https://%s/<container>", u.Host))
-	case u.User != nil:
-		return nil, invalidConstruction("the container URL has a user name in it")
+// isOddNamespace tells whether a name is not how consumers on Azure spell a fully
+// qualified namespace: it has no dot, or a port.
+func isOddNamespace(namespace string) bool {
+	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
+}
+
+// maxWarnedScopes bounds what a store remembers of its warnings. Later scopes
+// get none.
+const maxWarnedScopes = 256
+
+// scopeSet is a set of scopes of bounded size. The zero value is empty.
+type scopeSet struct {
+	mu   sync.Mutex
+	seen map[layout.Scope]struct{}
+}
+
+// add reports whether the scope is new and was added.
+func (w *scopeSet) add(scope layout.Scope) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
+		return false
 	}
-	return u, nil
-}
-
-// containerName is the service's rule ("Naming and Referencing Containers,
-// Blobs, and Metadata"), with the three special names.
-var containerName = regexp.MustCompile(`^([a-z0-9](-?[a-z0-9]){2,62}|\$root|\$web|\$logs)$`)
-
-func checkContainerName(name string) error {
-	const rule = "it takes 3 to 63 lower-case letters, digits and single hyphens"
-	switch {
-	case len(name) > 63 || strings.ContainsAny(name, "=;&?"): // a connection string, a SAS, a key
-		return invalidConstruction("container name: " + rule)
-	case !containerName.MatchString(name):
-		return invalidConstruction("container name " + layout.Quote(name) + ": " + rule)
+	if w.seen == nil {
+		w.seen = make(map[layout.Scope]struct{})
 	}
-	return nil
+	w.seen[scope] = struct{}{}
+	return true
 }
 
-func invalidConstruction(detail string) error {
-	return &Error{Op: "new store", Kind: ErrInvalidArgument, Detail: detail}
+// warnOfNamespace logs, once per scope, that consumers which spell the namespace
+// in full do not share the scope. Emulators have such namespaces.
+func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
+	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
+		return
+	}
+	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
+		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
+		slog.String("namespace", scope.Namespace),
+		slog.String("eventHub", scope.EventHub),
+		slog.String("consumerGroup", scope.ConsumerGroup))
 }

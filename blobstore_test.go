@@ -95,22 +95,29 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformanceOnTheFakeService(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) checkpointstore.CheckpointStore {
-		return newFakeStore(t, fakeblob.New(), nil)
+	storetest.RunShared(t, func(t testing.TB) func() checkpointstore.CheckpointStore {
+		service := fakeblob.New()
+		return func() checkpointstore.CheckpointStore { return newFakeStore(t, service, nil) }
 	})
 }
 
 func TestConformanceOnAzurite(t *testing.T) {
 	azurite.Shared(t)
-	storetest.Run(t, func(t testing.TB) checkpointstore.CheckpointStore {
-		return newAzuriteStore(t, nil)
+	storetest.RunShared(t, func(t testing.TB) func() checkpointstore.CheckpointStore {
+		container := azurite.NewContainerName(t)
+		return func() checkpointstore.CheckpointStore { return newAzuriteStoreIn(t, container, nil) }
 	})
 }
 
 // newAzuriteStore is a store in a container of its own.
 func newAzuriteStore(t testing.TB, options *checkpointstore.BlobCheckpointStoreOptions) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(azurite.Shared(t).ConnectionString(), azurite.NewContainerName(t), options)
+	return newAzuriteStoreIn(t, azurite.NewContainerName(t), options)
+}
+
+func newAzuriteStoreIn(t testing.TB, container string, options *checkpointstore.BlobCheckpointStoreOptions) *checkpointstore.BlobCheckpointStore {
+	t.Helper()
+	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(azurite.Shared(t).ConnectionString(), container, options)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	require.NoError(t, store.EnsureContainer(context.Background(), nil))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
@@ -31,7 +33,7 @@ type Checkpoint struct {
 
 // Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
 // take the checkpoint: a name that is empty, too long, or has slashes, control
-// characters, a final dot or outer spaces; an offset that is too long, not
+// characters, a final dot or outer spaces, or that holds a credential; an offset that is too long, not
 // printable ASCII, or has outer or repeated spaces; no sequence number, or the
 // smallest int64.
 func (c Checkpoint) Validate() error {
@@ -69,7 +71,7 @@ type GetCheckpointOptions struct{}
 // the record that was modified last is returned (by the service's clock; the
 // store's own on a tie). So a fleet that comes from the official Go, Java or
 // Rust store goes on where it was, and a deliberate rewind is not undone by an
-// old record. [BlobCheckpointStoreOptions].IgnoreVerbatimNames switches it off.
+// old record. [BlobNamingLowerCaseOnly] switches it off.
 //
 // Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
 // error of no kind for a list that goes round or on after 1000 pages or 2^20
@@ -118,11 +120,12 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	ctx, cancel := s.deadline(withSecondaryReads(ctx))
 	defer cancel()
 	own := s.scope(verbatim)
-	ownPrefix := own.Prefix(layout.Checkpoint)
-	p := s.partitions.of(own, partitionID)
+	known := s.partitions.known(own, partitionID)
 	found, err := s.newest(verbatim, func(prefix string) ([]blobState, error) {
-		b := p.client(s, own, layout.Checkpoint, partitionID)
-		if prefix != ownPrefix {
+		var b *blockblob.Client
+		if known != nil && prefix == own.Prefix(layout.Checkpoint) {
+			b = known.client(s, own, layout.Checkpoint, partitionID)
+		} else {
 			b = s.blob(prefix + partitionID)
 		}
 		r, err := read(ctx, b)
@@ -134,8 +137,8 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 		}
 		r.prefix, r.partitionID = prefix, partitionID
 		return []blobState{r}, nil
-	}, func(scope layout.Scope, found []blobState, mark uint64) {
-		s.partitions.read(scope, partitionID, found, mark)
+	}, func(scope layout.Scope, own, newest []blobState, mark uint64) {
+		s.partitions.read(scope, partitionID, own, newest, mark)
 	})
 	if err != nil {
 		return Checkpoint{}, err

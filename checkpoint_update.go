@@ -16,75 +16,48 @@ import (
 // round of it but the first means that somebody else wrote in between.
 const maxSteps = 100
 
-// UpdateCheckpoint stores a position, and keeps a position from being moved back
-// by somebody who does not own the partition any more: an owner that was paused
-// and resumed, a handler that ends late, a write that the network delayed.
+// UpdateCheckpoint stores a position, as [CheckpointStore] has it. It does not
+// look at the ownership. Instead, each write is conditional on the ETag of the
+// record that it was compared with, whoever wrote that record.
 //
-// It does not look at the ownership. Instead, each write is conditional on the
-// state of the checkpoint that this store knows of: the one that ListCheckpoints
-// or GetCheckpoint showed first in its tenure of the partition, or that it wrote
-// last. A tenure begins when this store claims the partition from another state
-// than that of its own last claim, or after it relinquished it; without claims
-// through this store there is one tenure. Then:
+// The position is stored if it is ahead of the stored one in the same
+// generation, and counts as stored if it is the same. What moves back is
+// [ErrStaleCheckpoint]. What belongs to an earlier generation is [ErrRewound]:
+// a tenure's updates belong to the generation that its first ListCheckpoints or
+// GetCheckpoint showed. [UpdateCheckpointOptions].Rewind stores any position
+// and begins the next generation. docs/design.md has the rules in full.
 //
-//   - nobody else has written since: the position is stored, also one behind
-//     what was seen, as after the hub was recreated or an operator rewound;
-//   - somebody else has, or nobody looked in this tenure: it is stored if it is
-//     ahead of what is there, it counts as stored if it is the same, and
-//     otherwise it is [ErrStaleCheckpoint] and nothing changes (without claims,
-//     nobody needs to have looked);
-//   - it is behind what this store itself wrote last in the tenure:
-//     [ErrStaleCheckpoint], and nothing is sent.
-//
-// [UpdateCheckpointOptions].Rewind stores any position. With
-// [BlobCheckpointStoreOptions].Unfenced all of this is off, and the last writer
-// wins. A record of another package without a sequence number is ahead of
-// nothing. Once somebody looked, a handler of an earlier tenure cannot be told
-// from one of this tenure until this one has written: end it before.
-//
-// On [ErrStaleCheckpoint] an owner can go on reading, and stop when its partition
-// client says that the partition was lost: the position that is stored is further
-// on than its own.
-//
-// Not errors: that the position is stored already, and a checkpoint that does
-// not exist or was deleted, which is created. Errors: [ErrInvalidArgument],
-// [ErrStaleCheckpoint], [ErrContainerNotFound], [ErrNotAuthorized].
+// Not errors: a checkpoint that does not exist or was deleted, which is created.
+// Errors: [ErrInvalidArgument], [ErrStaleCheckpoint], [ErrRewound],
+// [ErrContainerNotFound], [ErrNotAuthorized].
 //
 // Requests: one in the steady state, Set Blob Metadata with If-Match, or Put
-// Blob with If-None-Match: * for the first checkpoint of a partition. Before the
-// first write of a tenure, Get Blob Properties if ListCheckpoints or
-// GetCheckpoint did not show the state. After somebody else's write or an answer
-// that was lost, Get Blob Properties, and the write once more. Unfenced: Set
-// Blob Metadata, a Put Blob if there is no blob, and Set Blob Metadata again if
-// somebody else was first. Updates of one partition are sent one after another.
+// Blob with If-None-Match: * for a first checkpoint. Get Blob Properties more
+// (one for each spelling) if nothing was listed since the claim; Get Blob
+// Properties and the write once more after somebody else's write or a lost
+// answer. Updates of one partition are sent one after another.
 func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
 	const op = "UpdateCheckpoint"
-	if err := checkpoint.Validate(); err != nil {
+	if options == nil {
+		options = &UpdateCheckpointOptions{}
+	}
+	if err := cmp.Or(checkpoint.Validate(), options.Validate()); err != nil {
 		return withOp(op, err)
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 
-	scope := s.scope(checkpoint.scope())
+	verbatim := checkpoint.scope()
+	scope := s.scope(verbatim)
 	p := s.partitions.of(scope, checkpoint.PartitionID)
-	err := p.lock(ctx)
-	if err == nil {
-		defer p.unlock()
-		b := p.client(s, scope, layout.Checkpoint, checkpoint.PartitionID)
-		m := layout.CheckpointMetadata(*checkpoint.SequenceNumber, checkpoint.Offset)
-		if s.settings.Unfenced {
-			err = overwrite(ctx, b, m)
-		} else {
-			err = p.update(ctx, b, m, *checkpoint.SequenceNumber, options != nil && options.Rewind)
-		}
-	}
+	err := s.update(ctx, p, verbatim, checkpoint, options)
 	if err == nil {
 		return nil
 	}
 	at := target{checkpoint.PartitionID, scope.Prefix(layout.Checkpoint) + checkpoint.PartitionID, writeBlob}
-	var stale *staleError
-	if errors.As(err, &stale) {
-		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrStaleCheckpoint, Detail: stale.detail}
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: refused.kind, Detail: refused.detail}
 	}
 	return s.failure(op, at, err)
 }
@@ -106,62 +79,122 @@ func (p *partition) lock(ctx context.Context) error {
 
 func (p *partition) unlock() { <-p.writing }
 
-// update takes the steps that the fence asks for.
-func (p *partition) update(ctx context.Context, b *blockblob.Client, m layout.Metadata, sequenceNumber int64, rewind bool) error {
-	u, step := p.begin(sequenceNumber, rewind)
+// update waits for the partition and stores the position.
+func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
+	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID}
+	u.values = layout.CheckpointValues{
+		SequenceNumber: *checkpoint.SequenceNumber,
+		Offset:         checkpoint.Offset,
+		EnqueuedTime:   options.EnqueuedTime,
+	}
+	u.start(options.Rewind)
+	if err := p.lock(ctx); err != nil {
+		return err
+	}
+	defer p.unlock()
+	u.blob = p.client(s, s.scope(verbatim), layout.Checkpoint, checkpoint.PartitionID)
+	if s.settings.DisableFencing && !options.Rewind {
+		return u.overwrite(ctx)
+	}
+	return u.run(ctx)
+}
+
+// checkpointUpdate is one UpdateCheckpoint call on its way.
+type checkpointUpdate struct {
+	store     *BlobCheckpointStore
+	partition *partition
+	verbatim  layout.Scope
+	id        string // of the partition
+	blob      *blockblob.Client
+	values    layout.CheckpointValues
+	rewind    bool
+	fenced    fence.Update
+
+	metadata layout.Metadata // of the last write, for its generation
+}
+
+// run takes the steps that the fence asks for.
+func (u *checkpointUpdate) run(ctx context.Context) error {
+	step := u.begin()
 	var unsure error // of the last write, if it may have taken effect
-	var now fence.Record
 	for range maxSteps {
 		switch step.Action {
 		case fence.Done:
+			if u.rewind {
+				u.store.partitions.rewound(u.partition)
+			}
 			return nil
 		case fence.Failed:
 			return unsure
-		case fence.Stale:
-			return p.stale(sequenceNumber, now)
-		case fence.Read:
-			r, err := read(ctx, b)
+		case fence.Stale, fence.Rewound:
+			return u.refused(step)
+		case fence.Read, fence.ReadAll:
+			record, err := u.read(ctx, step.Action == fence.ReadAll)
 			switch {
 			case ctx.Err() != nil && err != nil:
 				return &readError{ctx.Err()}
 			case err != nil:
 				return cmp.Or(unsure, error(&readError{err}))
 			}
-			now = fenced(r)
-			step = p.found(&u, now)
+			step = u.found(record)
 		default:
-			a := write(ctx, b, m, step)
+			result := u.write(ctx, step)
 			unsure = nil
 			switch {
-			case a.outcome == failed, a.outcome == notFound && step.Action == fence.Create:
-				return a.err
-			case a.outcome == ambiguous && !a.sawConditionNotMet:
-				unsure = a.err
+			case result.outcome == failed, result.outcome == notFound && step.Action == fence.Create:
+				return result.err
+			case result.outcome == ambiguous && !result.sawConditionNotMet:
+				unsure = result.err
 			}
-			step = p.wrote(&u, a)
+			step = u.wrote(result)
 		}
 	}
 	return fmt.Errorf("the checkpoint was not decided in %d requests: others write it all the time", maxSteps)
 }
 
-// write sends what a step asks for.
-func write(ctx context.Context, b *blockblob.Client, m layout.Metadata, step fence.Step) writeResult {
-	if step.Action == fence.Create {
-		return create(ctx, b, m)
+// read reads the blob that the store writes and, if all is set, the one under
+// the verbatim names where they differ.
+func (u *checkpointUpdate) read(ctx context.Context, all bool) (fence.Record, error) {
+	own, err := read(ctx, u.blob)
+	newest := own
+	verbatim, differs := u.store.otherScope(u.verbatim)
+	if err != nil || !all || !differs {
+		return fenceRecord(own, newest), err
 	}
-	return replace(ctx, b, m, step.ETag)
+	prefix := verbatim.Prefix(layout.Checkpoint)
+	other, err := read(ctx, u.store.blob(prefix+u.id))
+	if err == nil && other.etag != "" && other.lastModified.After(own.lastModified) {
+		newest = other
+		newest.prefix = prefix
+	}
+	return fenceRecord(own, newest), err
 }
 
-// overwrite stores a position whatever is there.
-func overwrite(ctx context.Context, b *blockblob.Client, m layout.Metadata) error {
+// write sends what a step asks for.
+func (u *checkpointUpdate) write(ctx context.Context, step fence.Step) writeResult {
+	if u.metadata == nil || u.values.Generation != step.Generation {
+		u.values.Generation = step.Generation
+		u.metadata = u.values.Metadata()
+	}
+	if step.Action == fence.Create {
+		return create(ctx, u.blob, u.metadata)
+	}
+	return replace(ctx, u.blob, u.metadata, step.ETag)
+}
+
+// overwrite stores a position whatever is there, in the generation that the
+// store knows of.
+func (u *checkpointUpdate) overwrite(ctx context.Context) error {
+	u.values.Generation = u.fenced.Generation()
+	m := u.values.Metadata()
 	for range maxSteps {
-		a := replace(ctx, b, m, "")
-		if a.outcome != notFound {
-			return a.err
+		result := replace(ctx, u.blob, m, "")
+		if result.outcome != notFound {
+			return result.err
 		}
-		a = create(ctx, b, m)
-		if a.outcome != conditionNotMet && !a.sawConditionNotMet {
-			return a.err
+		result = create(ctx, u.blob, m)
+		if result.outcome != conditionNotMet && !result.sawConditionNotMet {
+			return result.err
 		}
 	}
 	return fmt.Errorf("the checkpoint was not written in %d requests: it is deleted and created all the time", 2*maxSteps)
@@ -169,42 +202,64 @@ func overwrite(ctx context.Context, b *blockblob.Client, m layout.Metadata) erro
 
 // The fence's methods, under the partition's lock.
 
-func (p *partition) begin(sequenceNumber int64, rewind bool) (fence.Update, fence.Step) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fence.Begin(sequenceNumber, rewind)
+// start takes note of the generation that the update belongs to.
+func (u *checkpointUpdate) start(rewind bool) {
+	position := fence.Position{SequenceNumber: u.values.SequenceNumber}
+	if u.values.Offset != nil {
+		position.Offset = *cmp.Or(layout.Offset(*u.values.Offset), new(string))
+	}
+	u.rewind = rewind
+	u.partition.mu.Lock()
+	defer u.partition.mu.Unlock()
+	u.values.ClientID = u.partition.writer
+	u.fenced = u.partition.fence.Start(position, rewind)
 }
 
-func (p *partition) found(u *fence.Update, r fence.Record) fence.Step {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fence.Found(u, r)
+func (u *checkpointUpdate) begin() fence.Step {
+	u.partition.mu.Lock()
+	defer u.partition.mu.Unlock()
+	return u.partition.fence.Begin(&u.fenced)
 }
 
-func (p *partition) wrote(u *fence.Update, a writeResult) fence.Step {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (u *checkpointUpdate) found(r fence.Record) fence.Step {
+	u.partition.mu.Lock()
+	defer u.partition.mu.Unlock()
+	return u.partition.fence.Found(&u.fenced, r)
+}
+
+func (u *checkpointUpdate) wrote(result writeResult) fence.Step {
+	f := &u.partition.fence
+	u.partition.mu.Lock()
+	defer u.partition.mu.Unlock()
 	switch {
-	case a.outcome == applied:
-		return p.fence.Wrote(u, a.etag)
-	case a.outcome == notFound:
-		return p.fence.Gone(u)
-	case a.outcome == ambiguous && !a.sawConditionNotMet:
-		return p.fence.Unanswered(u)
+	case result.outcome == applied:
+		return f.Wrote(&u.fenced, result.etag)
+	case result.outcome == notFound:
+		return f.Gone(&u.fenced)
+	case result.outcome == ambiguous && !result.sawConditionNotMet:
+		return f.Ambiguous(&u.fenced)
 	}
-	return p.fence.Refused(u)
+	return f.Refused(&u.fenced, result.sawConditionNotMet)
 }
 
-// staleError is what an [ErrStaleCheckpoint] says.
-type staleError struct{ detail string }
+// refusedError is what an [ErrStaleCheckpoint] or [ErrRewound] says.
+type refusedError struct {
+	kind   error
+	detail string
+}
 
-func (e *staleError) Error() string { return e.detail }
+func (e *refusedError) Error() string { return e.detail }
 
-func (p *partition) stale(given int64, read fence.Record) error {
-	if read.ETag != "" {
-		return &staleError{fmt.Sprintf("sequence number %d is behind %d, which somebody else stored", given, read.SequenceNumber)}
+// refused says why an update was not stored.
+func (u *checkpointUpdate) refused(step fence.Step) error {
+	given, stored := u.values.SequenceNumber, step.Stored
+	switch {
+	case step.Action == fence.Rewound && u.rewind:
+		return &refusedError{ErrRewound, fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else rewound the partition, too, and whether this rewind to %d was stored before is not known",
+			stored.Generation, stored.SequenceNumber, given)}
+	case step.Action == fence.Rewound:
+		return &refusedError{ErrRewound, fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d is of generation %d: give the partition up, and start again from the stored checkpoint",
+			stored.Generation, stored.SequenceNumber, given, u.fenced.Generation())}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return &staleError{fmt.Sprintf("sequence number %d is behind %d, which this store wrote", given, p.fence.Position())}
+	return &refusedError{ErrStaleCheckpoint, fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}
 }

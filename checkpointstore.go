@@ -13,16 +13,18 @@
 //	<namespace>/<event hub>/<consumer group>/ownership/<partition>    metadata: ownerid
 //	<namespace>/<event hub>/<consumer group>/checkpoint/<partition>   metadata: sequencenumber, offset
 //
-// The first three segments are in lower case, the partition as it is. This is,
-// byte for byte, what the .NET, JavaScript and Python packages write; see
-// [BlobNaming] for the official Go, Java and Rust stores, which keep the names
-// as they were typed.
+// A checkpoint also has clientidentifier, the owner id of a writer that claimed
+// the partition; enqueuedtime, if the writer gave it; and generation, if the
+// partition was ever rewound. The first three segments are in lower case, the
+// partition as it is. The .NET, JavaScript and Python packages write the same
+// names and keys; see [BlobNaming] for the official Go, Java and Rust stores,
+// which keep the names as they were typed.
 //
 // # At least once
 //
 // A position that was stored is not lost, but it is not exact either: events
 // handled after the last checkpoint are handled again by whoever takes the
-// partition over. Handlers must bear duplicates.
+// partition over. Handlers must tolerate duplicates.
 //
 // # Around it
 //
@@ -34,6 +36,8 @@ package checkpointstore
 import (
 	"context"
 	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // CheckpointStore is what the consumers of an event hub agree on. Every method
@@ -69,14 +73,19 @@ import (
 //
 // # Checkpoints
 //
-// A checkpoint needs a sequence number, which is what positions are compared by;
-// the offset is opaque text. A store refuses, with [ErrStaleCheckpoint], to go
-// back behind a position that it wrote itself, so that asynchronous writes of
-// one owner may arrive in any order and the furthest stays. It does so until it
-// wins the partition anew: on another ETag than that of its own last win, or
-// after it relinquished it. [UpdateCheckpointOptions].Rewind goes back on
-// purpose. What a store does about the writes of others, it documents; see
-// [BlobCheckpointStore.UpdateCheckpoint].
+// A checkpoint needs a sequence number, by which positions are compared; the
+// offset is opaque text. A position behind the stored one is refused with
+// [ErrStaleCheckpoint], whoever stored that, so that updates may arrive in any
+// order and the furthest stays. A position ahead of it is progress, and kept.
+//
+// [UpdateCheckpointOptions].Rewind stores any position and begins the next
+// generation. An update that belongs to an earlier generation than the stored
+// one is refused with [ErrRewound], ahead or behind. An update belongs to the
+// generation that the first ListCheckpoints of its tenure showed, and before
+// that look to the generation of the tenure before. A tenure begins when the
+// store wins the partition under another owner id, on another ETag than that of
+// its own last win, or after it relinquished the partition: Raft's term, the
+// generation of a Kafka group. A store without claims has one tenure.
 //
 // # Errors
 //
@@ -119,9 +128,10 @@ type CheckpointStore interface {
 	// UpdateCheckpoint stores a position. It does not look at who owns the
 	// partition. To store the stored position again is not an error.
 	//
-	// Errors: [ErrInvalidArgument] for a checkpoint that cannot be stored, one
-	// without a sequence number among them; [ErrStaleCheckpoint] for a position
-	// behind the stored one, which then stays as it is.
+	// Errors: [ErrInvalidArgument] for a checkpoint that cannot be stored, such as
+	// one without a sequence number; [ErrStaleCheckpoint] for a position behind
+	// the stored one; [ErrRewound] for an update that belongs to an earlier
+	// generation than the stored one. What is stored then stays as it is.
 	UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error
 
 	// ListCheckpoints returns the checkpoints of a scope, at most one for each
@@ -143,12 +153,30 @@ type ListCheckpointsOptions struct{}
 
 // UpdateCheckpointOptions are the options of [CheckpointStore].UpdateCheckpoint.
 type UpdateCheckpointOptions struct {
-	// Rewind stores the position even if it lies behind the stored one: the
-	// deliberate way back, for an operator or after a hub was recreated.
+	// Rewind stores the position wherever the stored one is, and begins the next
+	// generation: every update that belongs to an earlier one fails with
+	// [ErrRewound] from then on, also that of a live owner. That owner gives the
+	// partition up and starts again from this position. It is for an operator, and
+	// after an event hub was created anew. Other packages drop the generation when
+	// they write; until then a rewind holds against their consumers only as far as
+	// their own positions do not pass it.
+	//
+	// Two rewinds at once: one goes on top of the other. A rewind fails with
+	// [ErrRewound] if its answer was lost and somebody else rewound since.
 	Rewind bool
 
-	// EnqueuedTime is when the event was enqueued, which is stored beside the
-	// position, in UTC and to the millisecond, for lag to be told in time. Nil
-	// stores none.
+	// EnqueuedTime is when the event was enqueued. It is stored beside the position,
+	// in UTC to the millisecond (RFC 3339), so that lag can be told in time without
+	// another request. Nil stores none.
 	EnqueuedTime *time.Time
+}
+
+// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
+// take the options: an enqueued time outside of the years 0 to 9999. Nil options
+// are valid.
+func (o *UpdateCheckpointOptions) Validate() error {
+	if o == nil || o.EnqueuedTime == nil {
+		return nil
+	}
+	return invalid("", layout.CheckEnqueuedTime(*o.EnqueuedTime))
 }

@@ -11,15 +11,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// clientOptions completes the options of a client that the store builds. The
-// transport is the one that it made, or nil.
-func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
+// clientOptions completes the options of a client that the store builds. It also
+// returns the transport that it made, or nil if the caller set one.
+func (s *settings) clientOptions() (container.ClientOptions, *http.Transport) {
 	options := s.ClientOptions
 	timeout := s.Timeout
 	if timeout < 0 {
@@ -30,8 +30,8 @@ func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
 	setDefault(&options.Retry.MaxRetryDelay, timeout/2)
 	setDefault(&options.Retry.TryTimeout, timeout*7/30)
 
-	// Clipped or copied, as the caller's slices may be shared. The caller's
-	// policies see what the service sent: the decoder is around them.
+	// Never append to the caller's slices, which other clients may share. The
+	// decoder comes first, so that the caller's policies see what the service sent.
 	options.PerCallPolicies = slices.Clip(options.PerCallPolicies)
 	options.PerRetryPolicies = append([]policy.Policy{policyFunc(decodeLists)}, options.PerRetryPolicies...)
 	if s.APIVersion != "" {
@@ -44,7 +44,7 @@ func (s *settings) clientOptions() (azcore.ClientOptions, *http.Transport) {
 	}
 	var transport *http.Transport
 	if options.Transport == nil {
-		transport = newTransport(s.MaxConcurrency)
+		transport = newTransport()
 		options.Transport = &http.Client{Transport: transport, CheckRedirect: noRedirect}
 	}
 	options.Transport = redact.Transport{Transporter: boundedTransport{options.Transport}}
@@ -120,17 +120,23 @@ func (s secondary) perTry(req *policy.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// newTransport is the Azure SDK's default transport with as many idle
-// connections as there are claims at once: with fewer, every round of claims
-// dials the rest anew.
-func newTransport(connections int) *http.Transport {
+// maxIdleConnections bounds the idle connections to one host. A request that ends
+// leaves its connection idle, so there are never more than there were requests in
+// flight: one for each partition whose checkpoint is written at the same time,
+// and an event hub has up to 1,024 partitions. With a smaller bound, each round of
+// requests would dial those beyond it again.
+const maxIdleConnections = 1024
+
+// newTransport is the Azure SDK's default transport with more idle connections.
+// Their number has nothing to do with MaxConcurrency, which bounds claims only.
+func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dialer.DialContext,
 		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          2*connections + 2,
-		MaxIdleConnsPerHost:   connections,
+		MaxIdleConns:          2 * maxIdleConnections, // the primary's and the secondary's
+		MaxIdleConnsPerHost:   maxIdleConnections,
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
@@ -138,8 +144,8 @@ func newTransport(connections int) *http.Transport {
 	}
 }
 
-// noRedirect takes a redirect for the answer. The service sends none, and to
-// follow one would tell its target the SAS, in the Referer header.
+// noRedirect returns a redirect as the answer. The service sends none, and
+// following one would send the SAS to its target in the Referer header.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // maxBody bounds the body of an answer. The largest that the service sends is a
@@ -147,8 +153,8 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 // characters.
 const maxBody = 64 << 20
 
-// boundedTransport ends bodies that are longer than maxBody: azcore reads a body
-// to its end, however long that takes memory.
+// boundedTransport fails bodies that are longer than maxBody, as azcore reads any
+// body to its end and keeps it in memory.
 type boundedTransport struct{ policy.Transporter }
 
 func (t boundedTransport) Do(req *http.Request) (*http.Response, error) {

@@ -1,19 +1,36 @@
 package checkpointstore
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ea947076/checkpointstore/internal/layout"
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
+
+// TestScopesThatWereWarnedOfAreBounded: a store that is asked for ever new scopes
+// does not remember them all.
+func TestScopesThatWereWarnedOfAreBounded(t *testing.T) {
+	var set scopeSet
+	added := 0
+	for i := range 10 * maxWarnedScopes {
+		if set.add(layout.Scope{Namespace: fmt.Sprint(i)}) {
+			added++
+		}
+	}
+	require.Equal(t, maxWarnedScopes, added)
+	require.Len(t, set.seen, maxWarnedScopes)
+	require.False(t, set.add(layout.Scope{Namespace: "0"}), "known")
+}
 
 // The defaults of a client that the store builds, as the options document them.
 func TestDefaultsOfTheClient(t *testing.T) {
 	retry := func(o BlobCheckpointStoreOptions) (maxRetries int32, delay, maxDelay, try time.Duration) {
-		s, err := o.apply(true)
+		s, err := o.apply(clientBuilt)
 		require.NoError(t, err)
 		options, _ := s.clientOptions()
 		r := options.Retry
@@ -43,10 +60,10 @@ func TestDefaultsOfTheClient(t *testing.T) {
 		})
 	}
 
-	s, err := (*BlobCheckpointStoreOptions)(nil).apply(true)
+	s, err := (*BlobCheckpointStoreOptions)(nil).apply(clientBuilt)
 	require.NoError(t, err)
 	options, transport := s.clientOptions()
-	require.Equal(t, DefaultMaxConcurrency, transport.MaxIdleConnsPerHost)
+	require.Equal(t, maxIdleConnections, transport.MaxIdleConnsPerHost)
 	require.Same(t, transport, options.Transport.(redact.Transport).Transporter.(boundedTransport).Transporter.(*http.Client).Transport)
 	s.ClientOptions.Transport = http.DefaultClient
 	_, transport = s.clientOptions()

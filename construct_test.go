@@ -3,6 +3,8 @@ package checkpointstore_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -83,7 +85,7 @@ func TestConstructors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			transport := &seen{inner: fake.New()}
-			store, err := c.construct(&checkpointstore.BlobCheckpointStoreOptions{ClientOptions: azcore.ClientOptions{Transport: transport}})
+			store, err := c.construct(&checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}}})
 			require.NoError(t, err)
 			_, _ = store.ListOwnership(context.Background(), namespace, hub, group, nil)
 			require.NotNil(t, transport.last)
@@ -127,7 +129,7 @@ func TestOptionsReachTheRequests(t *testing.T) {
 		service.Inject(fake.Busy(0).Once())
 		transport := &seen{inner: service}
 		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
-		o.ClientOptions = azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond}}
+		o.ClientOptions.ClientOptions = azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond}}
 		store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(service.URL(), sharedKey(t), &o)
 		require.NoError(t, err)
 		_, err = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
@@ -187,6 +189,8 @@ func TestRefusedConstruction(t *testing.T) {
 		"APIVersion with a handed client":      {handed(options{APIVersion: "2019-07-07"}), "APIVersion cannot take effect"},
 		"SecondaryHost with a handed client":   {handed(options{SecondaryHost: secondaryHost}), "SecondaryHost cannot take effect"},
 		"azcore's APIVersion":                  {built(version), "set APIVersion"},
+		"an APIVersion that is a secret":       {built(options{APIVersion: "AccountKey=" + accountKey}), "REDACTED"},
+		"a BlobNaming that is a secret":        {built(options{BlobNaming: "AccountKey=" + accountKey}), "REDACTED"},
 		"an APIVersion that is no date":        {built(options{APIVersion: "latest"}), "not a date"},
 		"a SecondaryHost that is a URL":        {built(options{SecondaryHost: "https://" + secondaryHost}), "not a host name"},
 		"a naming that is none":                {built(options{BlobNaming: "UPPER"}), `BlobNaming "UPPER" is not known`},
@@ -221,7 +225,7 @@ func TestEnsureContainerAllowsNoAnonymousAccess(t *testing.T) {
 	service := fake.New()
 	service.DeleteContainer()
 	transport := &seen{inner: service}
-	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: azcore.ClientOptions{Transport: transport}})
+	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}}})
 	require.NoError(t, err)
 	require.NoError(t, store.EnsureContainer(context.Background(), nil))
 	require.Equal(t, http.MethodPut, transport.last.Method)
@@ -232,7 +236,7 @@ func TestEnsureContainerAllowsNoAnonymousAccess(t *testing.T) {
 
 func TestDevelopmentStorage(t *testing.T) {
 	transport := &seen{inner: fake.New()}
-	o := &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{MaxRetries: -1}}}
+	o := &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{MaxRetries: -1}}}}
 	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString("UseDevelopmentStorage=true", "container", o)
 	require.NoError(t, err)
 	_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
@@ -287,6 +291,45 @@ func TestTheStoreKeepsItsConnections(t *testing.T) {
 	round.Store(newBarrier(1))
 	_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
 	require.NoError(t, err, "the store stays usable")
+}
+
+// TestConnectionsFollowTheRequestsInFlight: a round of updates dials once for each
+// of them, and the next rounds not at all. MaxConcurrency, which is for claims,
+// changes nothing in that.
+func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
+	const partitions, rounds = 128, 4
+	service := fake.New()
+	service.SetRecording(false)
+	var round atomic.Pointer[barrier]
+	var opened atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		round.Load().wait()
+		serve(w, req, service)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+
+	for n := range rounds {
+		round.Store(newBarrier(partitions))
+		errs := make([]error, partitions)
+		var wg sync.WaitGroup
+		for i := range partitions {
+			wg.Go(func() {
+				errs[i] = store.UpdateCheckpoint(context.Background(), checkpoint(group, fmt.Sprint(i), int64(n)), nil)
+			})
+		}
+		wg.Wait()
+		require.NoError(t, errors.Join(errs...))
+		require.Equal(t, int32(partitions), opened.Load(), "after round %d", n)
+	}
 }
 
 // barrier lets n requests through when all of them are there.

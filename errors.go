@@ -25,15 +25,14 @@ var (
 	// anonymous access to the container (409 PublicAccessNotPermitted).
 	ErrNotAuthorized = errors.New("not authorized")
 
-	// ErrStaleCheckpoint: the stored position is ahead of the one given, which
-	// was not stored. Either the partition has another owner now, or an older
-	// event's checkpoint came after a newer one's.
+	// ErrStaleCheckpoint: the position is behind the stored one and was not stored.
+	// Either the partition has another owner now, or updates of one owner arrived
+	// out of order. An owner can go on reading.
 	ErrStaleCheckpoint = errors.New("stale checkpoint")
 
-	// ErrRewound: the stored checkpoint is of a later generation than the one
-	// that the caller's tenure started from: somebody rewound the partition since.
-	// Nothing was stored, whether the position is behind or ahead. Give the
-	// partition up and start again from what is stored. [errors.Is] finds
+	// ErrRewound: the update belongs to an earlier generation than the stored
+	// checkpoint, because somebody rewound the partition, and was not stored. Give
+	// the partition up, and start again from what is stored. [errors.Is] finds
 	// [ErrStaleCheckpoint] in it as well.
 	ErrRewound error = rewoundError{}
 

@@ -30,13 +30,13 @@ func newStoreOfClient(t testing.TB, service *fake.Service, options *checkpointst
 		o = *options
 	}
 	client := service.Client(func(c *container.ClientOptions) {
-		c.ClientOptions = o.ClientOptions
+		*c = o.ClientOptions
 		c.Transport = service
 		if c.Retry.RetryDelay == 0 {
 			c.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: 7 * time.Second}
 		}
 	})
-	o.ClientOptions = policy.ClientOptions{}
+	o.ClientOptions = container.ClientOptions{}
 	store, err := checkpointstore.NewBlobCheckpointStore(client, &o)
 	require.NoError(t, err)
 	return store
@@ -70,7 +70,7 @@ func changed(t *testing.T, service *fake.Service, change func(n int, body []byte
 	var log bytes.Buffer
 	transport := &changing{service: service, change: change}
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{
-		ClientOptions: policy.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}},
+		ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}}},
 		Logger:        slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	require.NoError(t, err)
@@ -266,11 +266,11 @@ func TestAnswersWithoutEnd(t *testing.T) {
 				var read atomic.Int64
 				var requests atomic.Int32
 				store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), &checkpointstore.BlobCheckpointStoreOptions{
-					ClientOptions: policy.ClientOptions{Transport: transportFunc(func(req *http.Request) (*http.Response, error) {
+					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: transportFunc(func(req *http.Request) (*http.Response, error) {
 						requests.Add(1)
 						status := map[string]int{http.MethodGet: 200, http.MethodPut: 201, http.MethodHead: 404}[req.Method]
 						return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(endless{&read}), ContentLength: length, Request: req}, nil
-					})},
+					})}},
 				})
 				require.NoError(t, err)
 				err = call(t.Context(), store)
@@ -286,7 +286,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 func TestListsAndPoliciesOfTheCaller(t *testing.T) {
 	service := withOwners(t, 3)
 	var seen []byte
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: policy.ClientOptions{
+	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{
 		PerRetryPolicies: []policy.Policy{policyOf(func(req *policy.Request) (*http.Response, error) {
 			resp, err := req.Next()
 			if err == nil {
@@ -295,7 +295,7 @@ func TestListsAndPoliciesOfTheCaller(t *testing.T) {
 			}
 			return resp, err
 		})},
-	}})
+	}}})
 	requireOwners(t, store, 3)
 	require.Equal(t, 3, bytes.Count(seen, []byte("<Blob>")))
 }
@@ -315,7 +315,7 @@ func TestListAllocations(t *testing.T) {
 	answer := transportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	})
-	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: policy.ClientOptions{Transport: answer}})
+	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: answer}}})
 	require.NoError(t, err)
 	client, err := container.NewClientWithNoCredential(service.URL(), &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: answer}})
 	require.NoError(t, err)

@@ -17,14 +17,14 @@ import (
 // it differs, under the names as typed, and returns for each partition the one
 // that was modified last. Only what stands under the store's spelling is a
 // baseline for its writes.
-func (s *BlobCheckpointStore) newest(verbatim layout.Scope, read func(prefix string) ([]blobState, error), saw func(scope layout.Scope, found []blobState, mark uint64)) ([]blobState, error) {
+func (s *BlobCheckpointStore) newest(verbatim layout.Scope, read func(prefix string) ([]blobState, error), saw func(scope layout.Scope, own, newest []blobState, mark uint64)) ([]blobState, error) {
 	own := s.scope(verbatim)
 	other, differs := s.otherScope(verbatim)
 	if !differs {
 		mark := s.partitions.mark()
 		found, err := read(own.Prefix(layout.Checkpoint))
 		if err == nil {
-			saw(own, found, mark)
+			saw(own, found, found, mark)
 		}
 		return found, err
 	}
@@ -38,8 +38,6 @@ func (s *BlobCheckpointStore) newest(verbatim layout.Scope, read func(prefix str
 			return nil, err
 		}
 	}
-	saw(own, results[0], mark)
-
 	var all []blobState
 	at := make(map[string]int)
 	for _, r := range slices.Concat(results...) {
@@ -52,6 +50,7 @@ func (s *BlobCheckpointStore) newest(verbatim layout.Scope, read func(prefix str
 			all[j] = r
 		}
 	}
+	saw(own, results[0], all, mark)
 	return all, nil
 }
 

@@ -57,7 +57,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 	}
 	require.Equal(t, map[string]int64{"0": 500, "1": 600, "2": 710, "3": 10, "4": 900, "5": 20}, got)
 
-	alone := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true})
+	alone := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
 	all, err = alone.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Len(t, all, 5, "without the one that is only under the names as typed")
@@ -143,7 +143,7 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	_, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
 	require.NoError(t, err)
 	service.Reset()
-	ignoring := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil)), IgnoreVerbatimNames: true})
+	ignoring := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil)), BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
 	_, err = ignoring.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, service.Requests(), "switched off")

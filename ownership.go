@@ -35,7 +35,8 @@ type Ownership struct {
 // Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
 // take the record as a claim: a name that is empty, too long, or has slashes,
 // control characters, a final dot or outer spaces; an owner id that is too long,
-// not printable ASCII, or has outer or repeated spaces; an ETag that is empty,
+// not printable ASCII, or has outer or repeated spaces; a name or an owner id that
+// holds a credential, such as a connection string; an ETag that is empty,
 // "*", or has spaces or characters other than printable ASCII.
 func (o Ownership) Validate() error {
 	scope := o.scope()

@@ -112,7 +112,7 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layo
 		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", s.ownershipBlob(o)), slog.String("owner", o.OwnerID))
 		return Ownership{}, false, nil
 	}
-	s.partitions.won(p, on, now.etag, o.OwnerID == "")
+	s.partitions.won(p, on, now.etag, o.OwnerID)
 	*etag = azcore.ETag(now.etag)
 	o.ETag, o.LastModifiedTime = etag, now.lastModified
 	return o, true, nil

@@ -1,6 +1,7 @@
 package checkpointstore
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
@@ -15,8 +16,8 @@ type partitions struct {
 	mu      sync.Mutex
 	byScope map[layout.Scope]map[string]*partition // scope as the store spells it, partition id
 
-	// clock counts the tenures that began, to tell whether a read that is coming
-	// back now set out before one.
+	// clock counts wins and rewinds, to tell whether a read that is coming back
+	// now set out before one.
 	clock uint64
 }
 
@@ -28,7 +29,9 @@ type partition struct {
 
 	mu    sync.Mutex // guards what follows
 	fence fence.Partition
-	since uint64 // when the tenure began
+	since uint64 // when the tenure began, or this store rewound the partition
+
+	writer string // the owner id of the last claim, for the checkpoints to name
 
 	// The clients of its two blobs are kept, as making one takes longer than the
 	// rest of a write together.
@@ -53,17 +56,41 @@ func (r *partitions) of(scope layout.Scope, partitionID string) *partition {
 	return p
 }
 
-// won tells the fence of a claim that was won.
-func (r *partitions) won(p *partition, on, now string, relinquished bool) {
+// known returns the entry of a partition, or nil if there is none.
+func (r *partitions) known(scope layout.Scope, partitionID string) *partition {
 	r.mu.Lock()
-	r.clock++
-	at := r.clock
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	return r.byScope[scope][partitionID]
+}
+
+// won tells the fence of a claim that was won.
+func (r *partitions) won(p *partition, on, now, ownerID string) {
+	at := r.tick()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fence.Won(on, now, relinquished) {
+	if p.fence.Won(on, now, ownerID) {
 		p.since = at
 	}
+	if ownerID != "" {
+		p.writer = ownerID
+	}
+}
+
+// rewound tells a partition that this store rewound it: a look that set out
+// before does not count any more.
+func (r *partitions) rewound(p *partition) {
+	at := r.tick()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = at
+}
+
+// tick is a moment later than every mark before it.
+func (r *partitions) tick() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clock++
+	return r.clock
 }
 
 // mark is the time at which a read sets out.
@@ -73,40 +100,45 @@ func (r *partitions) mark() uint64 {
 	return r.clock
 }
 
-// listed tells the fences what a list found that set out at mark: a record, or
-// none, for every partition that is known.
-func (r *partitions) listed(scope layout.Scope, found []blobState, mark uint64) {
-	seen := make(map[*partition]bool, len(found))
-	for _, f := range found {
-		p := r.of(scope, f.partitionID)
-		p.saw(f, mark)
+// listed tells the fences what a list found that set out at mark: own are the
+// blobs that this store writes, newest has for each partition the one that was
+// modified last. A partition that is known and not found has no checkpoint.
+func (r *partitions) listed(scope layout.Scope, own, newest []blobState, mark uint64) {
+	latest := make(map[string]blobState, len(newest))
+	for _, b := range newest {
+		latest[b.partitionID] = b
+	}
+	seen := make(map[*partition]bool, len(own))
+	for _, b := range own {
+		p := r.of(scope, b.partitionID)
+		p.saw(b, latest[b.partitionID], mark)
 		seen[p] = true
 	}
-	for _, p := range r.all(scope) {
+	for id, p := range r.all(scope) {
 		if !seen[p] {
-			p.saw(blobState{}, mark)
+			p.saw(blobState{}, latest[id], mark)
 		}
 	}
 }
 
 // read tells a fence what a read of its one partition found that set out at mark.
-func (r *partitions) read(scope layout.Scope, partitionID string, found []blobState, mark uint64) {
-	p := r.of(scope, partitionID)
-	if len(found) == 0 {
-		p.saw(blobState{}, mark)
-		return
+// A partition that nothing is known of and nothing was found of is not kept.
+func (r *partitions) read(scope layout.Scope, partitionID string, own, newest []blobState, mark uint64) {
+	p := r.known(scope, partitionID)
+	switch {
+	case len(own) > 0:
+		r.of(scope, partitionID).reread(own[0], newest[0], mark)
+	case p != nil && len(newest) > 0:
+		p.reread(blobState{}, newest[0], mark)
+	case p != nil:
+		p.reread(blobState{}, blobState{}, mark)
 	}
-	p.saw(found[0], mark)
 }
 
-func (r *partitions) all(scope layout.Scope) []*partition {
+func (r *partitions) all(scope layout.Scope) map[string]*partition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*partition, 0, len(r.byScope[scope]))
-	for _, p := range r.byScope[scope] {
-		all = append(all, p)
-	}
-	return all
+	return maps.Clone(r.byScope[scope])
 }
 
 // client is that of one of the partition's two blobs.
@@ -123,24 +155,46 @@ func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layo
 	return *kept
 }
 
-// saw tells the fence what a read found that set out at mark. A read from before
+// saw tells the fence what a list found that set out at mark: the partition's own
+// blob, and the newest one under all spellings of its name. A read from before
 // the tenure says nothing about it.
-func (p *partition) saw(found blobState, mark uint64) {
-	if found.partitionID != "" && found.etag == "" {
+func (p *partition) saw(own, newest blobState, mark uint64) {
+	p.look(own, newest, mark, (*fence.Partition).Saw)
+}
+
+// reread is [partition.saw] for a read of this one partition.
+func (p *partition) reread(own, newest blobState, mark uint64) {
+	p.look(own, newest, mark, (*fence.Partition).Reread)
+}
+
+func (p *partition) look(own, newest blobState, mark uint64, tell func(*fence.Partition, fence.Record)) {
+	if own.partitionID != "" && own.etag == "" {
 		return // the service did not say which state it is
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.since <= mark {
-		p.fence.Saw(fenced(found))
+		tell(&p.fence, fenceRecord(own, newest))
 	}
 }
 
-// fenced is a checkpoint blob as the fence sees it.
-func fenced(r blobState) fence.Record {
-	f := fence.Record{ETag: r.etag}
-	if _, n := r.values.Position(); n != nil {
-		f.SequenceNumber, f.Readable = *n, true
+// fenceRecord is what the fence compares: the state of the partition's own blob,
+// with the position of the newest one.
+func fenceRecord(own, newest blobState) fence.Record {
+	r := fence.Record{
+		ETag:       own.etag,
+		Generation: max(own.values.Generation(), newest.values.Generation()),
 	}
-	return f
+	offset, sequenceNumber := newest.values.Position()
+	r.Elsewhere = newest.prefix != own.prefix && sequenceNumber != nil
+	if !r.Elsewhere {
+		offset, sequenceNumber = own.values.Position()
+	}
+	if sequenceNumber != nil {
+		r.SequenceNumber, r.Readable = *sequenceNumber, true
+	}
+	if offset != nil {
+		r.Offset = *offset
+	}
+	return r
 }

@@ -56,7 +56,7 @@ func TestREADMENamesWhatIsThere(t *testing.T) {
 	}
 	require.Positive(t, links)
 	for _, name := range []string{
-		"ClientOptions", "APIVersion", "SecondaryHost", "BlobNaming", "IgnoreVerbatimNames", "MaxConcurrency", "Timeout", "Unfenced", "Logger",
+		"ClientOptions", "APIVersion", "SecondaryHost", "BlobNaming", "MaxConcurrency", "Timeout", "DisableFencing", "Logger",
 		"ErrInvalidArgument", "ErrContainerNotFound", "ErrNotAuthorized", "ErrStaleCheckpoint", "ErrNotFound",
 	} {
 		require.Contains(t, readme, "| `"+name+"`", name)

@@ -94,7 +94,7 @@ func requireValueOnly(t *testing.T, service *fake.Service, err error, name, valu
 	require.Equal(t, 1, strings.Count(service.Transcript(), fmt.Sprintf("%s=%q", name, value)), service.Transcript())
 	for _, blob := range service.Names() {
 		b, _ := service.Get(blob)
-		require.Subset(t, []string{"ownerid", "offset", "sequencenumber"}, keysOf(b.Metadata))
+		require.Subset(t, []string{"ownerid", "offset", "sequencenumber", "clientidentifier"}, keysOf(b.Metadata))
 	}
 	return 1
 }

@@ -140,7 +140,7 @@ func requireInside(t *testing.T, transcript string, owner map[key]checkpointstor
 		for _, kind := range []string{"/ownership/", "/checkpoint/"} {
 			typed := o.FullyQualifiedNamespace + "/" + o.EventHubName + "/" + o.ConsumerGroup + kind
 			lower := k.namespace + "/" + k.hub + "/" + k.group + kind
-			allowed["/c/"+lower+k.partition], allowed[lower], allowed[typed] = true, true, true
+			allowed["/c/"+lower+k.partition], allowed["/c/"+typed+k.partition], allowed[lower], allowed[typed] = true, true, true, true
 		}
 	}
 	for line := range strings.Lines(transcript) {

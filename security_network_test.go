@@ -5,10 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,6 +106,65 @@ func proxied(address string) policy.Transporter {
 			return u, nil
 		},
 	}}
+}
+
+// proxiedURL has, in a process that [TestTheEnvironmentsProxyIsUsed] starts, the
+// URL of the container to ask for.
+const proxiedURL = "CHECKPOINTSTORE_TEST_PROXIED_URL"
+
+// TestTheEnvironmentsProxyIsUsed: net/http reads the environment once in a
+// process, so each case takes a process of its own, which asks for a host that
+// only the proxy can know.
+func TestTheEnvironmentsProxyIsUsed(t *testing.T) {
+	if u := os.Getenv(proxiedURL); u != "" {
+		o := &checkpointstore.BlobCheckpointStoreOptions{}
+		o.ClientOptions.Retry.MaxRetries = -1
+		store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(u, o)
+		require.NoError(t, err)
+		_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+		require.Error(t, err, "the proxy refuses")
+		return
+	}
+	for scheme, want := range map[string]string{
+		"http":  "HEAD account.invalid",
+		"https": "CONNECT account.invalid:443",
+	} {
+		t.Run(scheme, func(t *testing.T) {
+			asked := make(chan string, 1)
+			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				asked <- req.Method + " " + req.Host
+				w.WriteHeader(http.StatusForbidden)
+			}))
+			defer proxy.Close()
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheEnvironmentsProxyIsUsed$", "-test.short")
+			child.Env = append(os.Environ(), proxiedURL+"="+scheme+"://account.invalid/c", "NO_PROXY=", "no_proxy=",
+				"HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "https_proxy="+proxy.URL)
+			output, err := child.CombinedOutput()
+			require.NoError(t, err, "%s", output)
+			select {
+			case request := <-asked:
+				require.Equal(t, want, request)
+			default:
+				t.Fatal("the proxy was not asked")
+			}
+		})
+	}
+}
+
+// TestOldTLSIsRefused: a service that knows nothing newer than TLS 1.1 is refused
+// before its certificate is looked at.
+func TestOldTLSIsRefused(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	o := &checkpointstore.BlobCheckpointStoreOptions{}
+	o.ClientOptions.Retry.MaxRetries = -1
+	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", o)
+	require.NoError(t, err)
+	_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	require.ErrorContains(t, err, "protocol version")
 }
 
 // TestARedirectIsNotFollowed: its target would be told the SAS, in the Referer

@@ -130,7 +130,7 @@ func signedByAccount(t *testing.T, client *container.Client, key *container.Shar
 // opened is a store of a URL with a SAS, for a call.
 func opened(t *testing.T, url, call string) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	options := &checkpointstore.BlobCheckpointStoreOptions{Unfenced: strings.Contains(call, withoutFence)}
+	options := &checkpointstore.BlobCheckpointStoreOptions{DisableFencing: strings.Contains(call, withoutFence)}
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(url, options)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })

@@ -52,11 +52,12 @@ func openings(t *testing.T) map[string]opening {
 	key, err := container.NewSharedKeyCredential("account", secretKey)
 	require.NoError(t, err)
 	handed := func(o *options, newClient func(*container.ClientOptions) (*container.Client, error)) (store, error) {
-		client, err := newClient(&container.ClientOptions{ClientOptions: o.ClientOptions})
+		clientOptions := o.ClientOptions
+		client, err := newClient(&clientOptions)
 		if err != nil {
 			return nil, err
 		}
-		o.ClientOptions = azcore.ClientOptions{}
+		o.ClientOptions = container.ClientOptions{}
 		return checkpointstore.NewBlobCheckpointStore(client, o)
 	}
 	return map[string]opening{
@@ -225,11 +226,11 @@ func (o opening) run(t *testing.T, ctx context.Context, endpoint string, transpo
 		defer end(nil)
 	}
 	store, err := o.open(endpoint, &checkpointstore.BlobCheckpointStoreOptions{
-		ClientOptions: azcore.ClientOptions{
+		ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{
 			Transport: transport,
 			Retry:     policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Microsecond, MaxRetryDelay: time.Microsecond},
 			Logging:   policy.LogOptions{IncludeBody: true},
-		},
+		}},
 		Timeout: timeout,
 		Logger:  all.logger(),
 	})

@@ -4,13 +4,14 @@ import (
 	"errors"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// What a store refuses before it does anything, for all stores to use.
+// Checks of arguments, for all stores to use before they do anything else.
 
 // ValidateClaims returns an error of the kind [ErrInvalidArgument] if a store
-// cannot take the records as the claims of one call: one that is not valid by
-// itself, or a partition that is asked for twice.
+// cannot take the records as the claims of one call: if one of them is not valid,
+// or if two of them claim the same partition.
 func ValidateClaims(ownerships []Ownership) error {
 	type partition struct {
 		scope layout.Scope
@@ -52,11 +53,11 @@ func checkPartition(scope layout.Scope, id string) error {
 	return scope.CheckPartition(id)
 }
 
-// invalid makes an [Error] of what layout found, if it found anything. The
-// partition is named only if it can be.
+// invalid makes an [Error] of what layout found, if it found anything. A partition
+// id that holds a credential is left without it.
 func invalid(partitionID string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{PartitionID: partitionID, Kind: ErrInvalidArgument, Detail: err.Error()}
+	return &Error{PartitionID: redact.Secrets(nil).Text(partitionID), Kind: ErrInvalidArgument, Detail: err.Error()}
 }

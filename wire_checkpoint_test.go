@@ -6,13 +6,16 @@ import (
 	"io"
 	"log/slog"
 	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
 var (
-	unfenced = checkpointstore.BlobCheckpointStoreOptions{Unfenced: true}
+	unfenced = checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}
 	verbatim = checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim}
 	logged   = checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 )
@@ -49,8 +52,31 @@ func put(sequenceNumber int64) func(*fake.Service) {
 	return func(s *fake.Service) { s.Put(checkpointPrefix+"0", at(sequenceNumber)) }
 }
 
+// list looks where the partitions are.
 func list(store checkpointstore.CheckpointStore) {
-	_, _ = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	if _, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil); err != nil {
+		panic(err)
+	}
+}
+
+// rewound lets the store claim, look and write, and an operator rewind.
+func rewound(to int64) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
+	return func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		claimOne(t, store, claim(group, "a", "0", nil))
+		list(store)
+		wrote(500, nil)(t, s, store)
+		if err := newFakeStore(t, s, nil).UpdateCheckpoint(context.Background(), checkpoint(group, "0", to), rewind); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func enqueued(at string) *checkpointstore.UpdateCheckpointOptions {
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		panic(err)
+	}
+	return &checkpointstore.UpdateCheckpointOptions{EnqueuedTime: &t}
 }
 
 func updating(sequenceNumber int64, options *checkpointstore.UpdateCheckpointOptions) func(context.Context, *checkpointstore.BlobCheckpointStore) string {
@@ -83,7 +109,41 @@ var updateWires = []wire{
 	{name: "somebody else wrote no sequence number", before: wrote(500, func(s *fake.Service) { s.Put(checkpointPrefix+"0", map[string]string{"offset": "1"}) }), call: updating(510, nil)},
 	{name: "behind what this store wrote", before: wrote(500, nil), call: updating(490, nil)},
 	{name: "behind what this store wrote, rewind", before: wrote(500, nil), call: updating(490, rewind)},
-	{name: "behind what was only seen: a recreated hub", before: stored(500), call: updating(3, nil)},
+	{name: "behind what was only seen", before: stored(500), call: updating(3, nil)},
+	{name: "rewound since, ahead", before: rewound(10), call: updating(510, nil)},
+	{name: "rewound since, behind", before: rewound(600), call: updating(510, nil)},
+	{name: "rewound since, behind what this store wrote", before: rewound(10), call: updating(490, nil)},
+	{name: "rewound since, rewind", before: rewound(10), call: updating(20, rewind)},
+	{name: "rewind, answer dropped, retry meets it", before: wrote(500, func(s *fake.Service) { s.Inject(fake.LoseResponse().Once()) }), call: updating(10, rewind)},
+	{name: "rewind, answer dropped, rewound again since", before: wrote(500, func(s *fake.Service) {
+		s.Inject(fake.LoseResponse().Once())
+		s.Inject(fake.RunBefore(func() {
+			s.Put(checkpointPrefix+"0", map[string]string{"sequencenumber": "5", "offset": "320", "generation": "2"})
+		}).On(fake.OpIs(fake.GetProperties)).Once())
+	}), call: updating(10, rewind)},
+	{name: "the same sequence number, another offset, rewind", before: wrote(510, put(500)), call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		c := checkpoint(group, "0", 500)
+		c.Offset = to.Ptr("other")
+		return doneText(store.UpdateCheckpoint(ctx, c, rewind))
+	}},
+	{name: "with an enqueued time, by an owner", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		claimOne(t, store, claim(group, "a", "0", nil))
+		list(store)
+	}, call: updating(510, enqueued("2026-02-03T06:05:06.7894+02:00"))},
+	{name: "an enqueued time that cannot be written", call: updating(510, enqueued("9999-12-31T23:59:59-12:00"))},
+	{name: "$Default, nobody looked, ahead under the verbatim name", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		s.Put("ns.example/hub/$Default/checkpoint/0", at(900))
+		claimOne(t, store, claim("$Default", "a", "0", nil))
+	}, call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		return doneText(store.UpdateCheckpoint(ctx, checkpoint("$Default", "0", 10), nil))
+	}},
+	{name: "$Default, nobody looked, behind under the verbatim name", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+		s.Put("ns.example/hub/$Default/checkpoint/0", at(900))
+		claimOne(t, store, claim("$Default", "a", "0", nil))
+	}, call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		return doneText(store.UpdateCheckpoint(ctx, checkpoint("$Default", "0", 901), nil))
+	}},
+	{name: "unfenced, rewind", options: unfenced, before: wrote(800, nil), call: updating(510, rewind)},
 	{name: "deleted meanwhile", before: wrote(500, func(s *fake.Service) { s.Delete(checkpointPrefix + "0") }), call: updating(510, nil)},
 	{name: "deleted meanwhile, answered with 412 as Azurite does", before: wrote(500, func(s *fake.Service) {
 		s.Delete(checkpointPrefix + "0")
@@ -129,7 +189,7 @@ var checkpointWires = []wire{
 		s.Put("ns.example/hub/$Default/checkpoint/0", at(500))
 		s.Put("ns.example/hub/$default/checkpoint/1", at(600))
 	}, call: listingCheckpoints("$Default")},
-	{name: "ListCheckpoints, $Default, verbatim names ignored", options: checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true}, call: listingCheckpoints("$Default")},
+	{name: "ListCheckpoints, $Default, verbatim names ignored", options: checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly}, call: listingCheckpoints("$Default")},
 	{name: "ListCheckpoints, $Default, verbatim", options: verbatim, call: listingCheckpoints("$Default")},
 	{name: "ListCheckpoints, the container is missing", before: withoutContainer, call: listingCheckpoints(group)},
 	{name: "GetCheckpoint", before: stored(500), call: gettingCheckpoint(group)},

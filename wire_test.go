@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -178,7 +179,7 @@ var claimWires = []wire{
 }
 
 // noRetries sends every request once.
-var noRetries = checkpointstore.BlobCheckpointStoreOptions{ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1, RetryDelay: time.Millisecond}}}
+var noRetries = checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1, RetryDelay: time.Millisecond}}}}
 
 func withoutContainer(_ *testing.T, service *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 	service.DeleteContainer()

@@ -3,7 +3,9 @@ package interop_test
 import (
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -36,6 +38,34 @@ func TestMatrixCheckpoints(t *testing.T) {
 				tb.add(append([]string{writer.name}, row...)...)
 			}
 			tb.check(t)
+		})
+	}
+}
+
+// TestEveryKeyIsRead has every store read a checkpoint with all keys that ours writes: of an owner, rewound, with the time
+// of the event. What another package writes over it has none of them but its own, and ours goes on from that.
+func TestEveryKeyIsRead(t *testing.T) {
+	for _, reader := range append(peers(), kedaReader()) {
+		t.Run(reader.name, func(t *testing.T) {
+			reader.need(t)
+			b, s := newBox(t), lowerCase()
+			us, them := ours().sit(t, b, s), reader.sit(t, b, s)
+			us.win(us.first("3"))
+			us.update("3", 2000)
+			rewound := us.at("3", 1234)
+			enqueued := time.Date(2026, 2, 3, 4, 5, 6, 789e6, time.UTC)
+			require.NoError(t, us.store.UpdateCheckpoint(t.Context(), rewound, &checkpointstore.UpdateCheckpointOptions{Rewind: true, EnqueuedTime: &enqueued}))
+			blob := s.blob("checkpoint", "3")
+			require.Equal(t, "`clientidentifier=owner-ours, enqueuedtime=2026-02-03T04:05:06.789Z, generation=1, offset=123400, sequencenumber=1234`", b.metadata(t, blob))
+			require.Equal(t, []checkpointstore.Checkpoint{them.read(rewound)}, them.checkpoints())
+			if reader.numberOnly {
+				return // it only reads
+			}
+			them.update("3", 1300)
+			require.Equal(t, "`offset=130000, sequencenumber=1300`", b.metadata(t, blob))
+			us.update("3", 1301)
+			require.Equal(t, to.Ptr[int64](1301), them.checkpoints()[0].SequenceNumber)
+			require.Equal(t, "`clientidentifier=owner-ours, generation=1, offset=130100, sequencenumber=1301`", b.metadata(t, blob), "the owner carries its generation on")
 		})
 	}
 }

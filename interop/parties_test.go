@@ -47,7 +47,7 @@ func oursVerbatim() party {
 }
 
 func oursIgnoring() party {
-	p := oursWith("ours, IgnoreVerbatimNames", checkpointstore.BlobCheckpointStoreOptions{IgnoreVerbatimNames: true})
+	p := oursWith("ours, LowerCaseOnly", checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
 	p.reads = only(lower)
 	return p
 }

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -9,70 +10,83 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// UpdateCheckpoint stores a position, fenced as the blob store does it: behind
-// what this store wrote, or behind what another one wrote since this one first
-// saw the record in its tenure, is stale; Rewind stores it all the same. To store
-// the stored position again is not an error. Errors:
-// [checkpointstore.ErrInvalidArgument], [checkpointstore.ErrStaleCheckpoint], and
-// the context's if it has ended.
+// UpdateCheckpoint stores a position by the rules of the blob store: what moves
+// back is stale, what belongs to an earlier generation is rewound, and Rewind
+// begins the next generation. To store the stored position again is not an error.
+//
+// Errors: [checkpointstore.ErrInvalidArgument],
+// [checkpointstore.ErrStaleCheckpoint], [checkpointstore.ErrRewound], and the
+// context's if it has ended.
 func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
 	const op = "UpdateCheckpoint"
-	if err := checkpoint.Validate(); err != nil {
+	if err := cmp.Or(checkpoint.Validate(), options.Validate()); err != nil {
 		return withOp(op, err)
 	}
 	if err := ended(ctx, op, checkpoint.PartitionID); err != nil {
 		return err
 	}
-	rewind := options != nil && options.Rewind
-	if s.update(checkpoint, rewind) != fence.Done {
-		return &checkpointstore.Error{
-			Op:          op,
-			PartitionID: checkpoint.PartitionID,
-			Kind:        checkpointstore.ErrStaleCheckpoint,
-			Detail:      fmt.Sprintf("sequence number %d lies behind the stored one, which stays", *checkpoint.SequenceNumber),
-		}
+	if step := s.update(checkpoint, options != nil && options.Rewind); step.Action != fence.Done {
+		return refused(op, checkpoint, step)
 	}
 	return nil
 }
 
+// refused is the error of an update that was not stored.
+func refused(op string, c checkpointstore.Checkpoint, step fence.Step) error {
+	e := &checkpointstore.Error{
+		Op:          op,
+		PartitionID: c.PartitionID,
+		Kind:        checkpointstore.ErrStaleCheckpoint,
+		Detail:      fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", *c.SequenceNumber, step.Stored.SequenceNumber),
+	}
+	if step.Action == fence.Rewound {
+		e.Kind = checkpointstore.ErrRewound
+		e.Detail = fmt.Sprintf("generation %d is stored, at sequence number %d: give the partition up, and start again from the stored checkpoint", step.Stored.Generation, step.Stored.SequenceNumber)
+	}
+	return e
+}
+
 // update does what the fence says, as a blob store does, and returns how it
-// ended. It keeps the lock throughout, so that nothing here goes unanswered.
-func (s *Store) update(c checkpointstore.Checkpoint, rewind bool) fence.Action {
+// ended. It keeps the lock throughout, so that no write is ambiguous.
+func (s *Store) update(c checkpointstore.Checkpoint, rewind bool) fence.Step {
 	k := makeKey(c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup, c.PartitionID)
+	record := newCheckpoint(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.partition(k)
-	update, step := p.Begin(*c.SequenceNumber, rewind)
+	update := p.Start(record.position(), rewind)
+	step := p.Begin(&update)
 	for {
 		stored, found := s.checkpoints[k]
 		switch step.Action {
-		case fence.Read:
+		case fence.Read, fence.ReadAll:
 			step = p.Found(&update, stored.record())
 		case fence.Create, fence.Replace:
 			switch {
 			case step.ETag == stored.etag: // both empty: there is no record, as Create asks
-				step = p.Wrote(&update, s.store(k, c))
+				record.etag, record.generation = s.nextETag(), step.Generation
+				s.checkpoints[k] = record
+				step = p.Wrote(&update, record.etag)
 			case !found:
 				step = p.Gone(&update)
 			default:
-				step = p.Refused(&update)
+				step = p.Refused(&update, false)
 			}
 		default:
-			return step.Action
+			return step
 		}
 	}
 }
 
-// store writes the record and returns its ETag. The caller has the lock.
-func (s *Store) store(k key, c checkpointstore.Checkpoint) string {
-	record := checkpoint{etag: s.nextETag(), sequenceNumber: *c.SequenceNumber}
+// newCheckpoint is the record of a checkpoint that was validated.
+func newCheckpoint(c checkpointstore.Checkpoint) checkpoint {
+	record := checkpoint{sequenceNumber: *c.SequenceNumber}
 	if c.Offset != nil {
 		if text := layout.Offset(*c.Offset); text != nil {
 			record.hasOffset, record.offset = true, *text
 		}
 	}
-	s.checkpoints[k] = record
-	return record.etag
+	return record
 }
 
 // ListCheckpoints returns the checkpoints of a scope, sorted by partition. A
@@ -113,7 +127,11 @@ func (s *Store) sawNone(scope layout.Scope) {
 
 // record is what the fence compares.
 func (c checkpoint) record() fence.Record {
-	return fence.Record{ETag: c.etag, SequenceNumber: c.sequenceNumber, Readable: c.etag != ""}
+	return fence.Record{ETag: c.etag, Position: c.position(), Readable: c.etag != "", Generation: c.generation}
+}
+
+func (c checkpoint) position() fence.Position {
+	return fence.Position{SequenceNumber: c.sequenceNumber, Offset: c.offset}
 }
 
 // as is the record with the caller's spelling of the scope.
@@ -143,7 +161,9 @@ func (s *Store) GetCheckpoint(ctx context.Context, fullyQualifiedNamespace, even
 	}
 	s.mu.Lock()
 	record, found := s.checkpoints[k]
-	s.partition(k).Saw(record.record())
+	if p := s.fences[k]; found || p != nil {
+		s.partition(k).Reread(record.record())
+	}
 	s.mu.Unlock()
 	if !found {
 		return checkpointstore.Checkpoint{}, notFound("GetCheckpoint", partitionID)

@@ -44,5 +44,5 @@ func Example() {
 	// first wins: 1 <nil>
 	// second wins: 0 <nil>
 	// first stores 500: <nil>
-	// first stores 499: checkpointstore: UpdateCheckpoint: partition "0": stale checkpoint: sequence number 499 lies behind the stored one, which stays
+	// first stores 499: checkpointstore: UpdateCheckpoint: partition "0": stale checkpoint: sequence number 499 is behind 500, which is stored; to go back on purpose, use Rewind
 }

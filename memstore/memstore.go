@@ -59,6 +59,7 @@ type checkpoint struct {
 	sequenceNumber int64
 	hasOffset      bool
 	offset         string
+	generation     int64
 }
 
 // New returns an empty store that takes LastModifiedTime from the system's

@@ -15,7 +15,10 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(testing.TB) checkpointstore.CheckpointStore { return memstore.New() })
+	storetest.RunShared(t, func(testing.TB) func() checkpointstore.CheckpointStore {
+		first := memstore.New()
+		return func() checkpointstore.CheckpointStore { return first.Share() }
+	})
 }
 
 // TestConformanceOfShared runs the suite on a store whose records another one
@@ -58,6 +61,17 @@ func mustUpdate(t *testing.T, s *memstore.Store, n int64) {
 	t.Helper()
 	if err := update(t, s, n); err != nil {
 		t.Fatalf("UpdateCheckpoint to %d: %v", n, err)
+	}
+}
+
+func mustRewind(t *testing.T, s *memstore.Store, n int64) {
+	t.Helper()
+	err := s.UpdateCheckpoint(t.Context(), checkpointstore.Checkpoint{
+		FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group,
+		PartitionID: "0", SequenceNumber: &n,
+	}, &checkpointstore.UpdateCheckpointOptions{Rewind: true})
+	if err != nil {
+		t.Fatalf("UpdateCheckpoint to %d with Rewind: %v", n, err)
 	}
 }
 
@@ -106,8 +120,8 @@ func TestPausedOwnerIsStale(t *testing.T) {
 	}
 }
 
-// What another process wrote while this one did not own the partition is where a
-// new tenure begins, wherever it lies.
+// What is stored when a new tenure begins is where it goes on, wherever this
+// process was before.
 func TestNewTenure(t *testing.T) {
 	s := memstore.New()
 	operator := s.Share()
@@ -115,13 +129,28 @@ func TestNewTenure(t *testing.T) {
 	mustUpdate(t, s, 5000)
 	record = win(t, s, claim("0", "", record.ETag))
 	mustBeStale(t, s, 4999)
-	mustUpdate(t, operator, 10) // it has only seen 5000
+	mustRewind(t, operator, 10)
 	record = win(t, s, claim("0", "alice", record.ETag))
 	list(t, s)
 	mustUpdate(t, s, 20)
 	win(t, s, record)
 	mustBeStale(t, s, 19)
 	stored(t, s, 20)
+}
+
+// Without claims, GetCheckpoint after the refusal takes over a rewind.
+func TestGetCheckpointAfterARewind(t *testing.T) {
+	s := memstore.New()
+	mustUpdate(t, s, 500)
+	mustRewind(t, s.Share(), 10)
+	if err := update(t, s, 510); !errors.Is(err, checkpointstore.ErrRewound) {
+		t.Fatalf("UpdateCheckpoint: %v, want ErrRewound", err)
+	}
+	if _, err := s.GetCheckpoint(t.Context(), namespace, hub, group, "0", nil); err != nil {
+		t.Fatal(err)
+	}
+	mustUpdate(t, s, 11)
+	stored(t, s, 11)
 }
 
 // A store that only reads has a baseline from GetCheckpoint as from a list.

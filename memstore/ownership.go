@@ -88,7 +88,7 @@ func (s *Store) claim(claim checkpointstore.Ownership) (checkpointstore.Ownershi
 		modified: s.now().Round(0).UTC(),
 	}
 	s.ownerships[k] = record
-	s.partition(k).Won(on, record.etag, claim.OwnerID == "")
+	s.partition(k).Won(on, record.etag, claim.OwnerID)
 	return record.as(claim.FullyQualifiedNamespace, claim.EventHubName, claim.ConsumerGroup, claim.PartitionID), true
 }
 

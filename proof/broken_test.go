@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -18,10 +20,47 @@ func (v variant) breaks(transport policy.Transporter) policy.Transporter {
 			req.Header.Del("If-None-Match")
 			return transport.Do(req)
 		})
+	case forgetful:
+		return transportFunc(func(req *http.Request) (*http.Response, error) {
+			req = req.Clone(req.Context())
+			delete(req.Header, "x-ms-meta-generation")
+			return transport.Do(req)
+		})
+	case relabelling:
+		return &relabel{next: transport}
 	case unresolved:
 		return &oneTry{next: transport, seen: make(map[string]bool)}
 	}
 	return transport
+}
+
+// relabel shows the store no generation, and gives what it writes that of the record, or the next one for a rewind.
+type relabel struct {
+	next   policy.Transporter
+	mu     sync.Mutex
+	stored int64 // the latest that it has seen
+}
+
+func (r *relabel) Do(req *http.Request) (*http.Response, error) {
+	const key = "x-ms-meta-generation"
+	if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/checkpoint/") {
+		req = req.Clone(req.Context())
+		r.mu.Lock()
+		generation := r.stored
+		if len(req.Header[key]) > 0 {
+			generation++
+		}
+		r.mu.Unlock()
+		req.Header[key] = []string{strconv.FormatInt(generation, 10)}
+	}
+	resp, err := r.next.Do(req)
+	if err == nil && req.Method == http.MethodHead {
+		r.mu.Lock()
+		r.stored = max(r.stored, number(resp.Header.Get(key)))
+		r.mu.Unlock()
+		resp.Header.Del(key)
+	}
+	return resp, err
 }
 
 type transportFunc func(*http.Request) (*http.Response, error)

@@ -99,7 +99,7 @@ func updateCalls() []publicCall {
 			prepare: func(_ *testing.T, service *fakeblob.Service, _ *checkpointstore.BlobCheckpointStore) {
 				service.Inject(fakeblob.ApplyThenStatus(500, "InternalError").On(fakeblob.OpIs(fakeblob.PutBlob)).Once())
 			}},
-		{name: "UpdateCheckpoint, unfenced", options: checkpointstore.BlobCheckpointStoreOptions{Unfenced: true}, call: update, holds: stored},
+		{name: "UpdateCheckpoint, unfenced", options: checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}, call: update, holds: stored},
 	}
 }
 

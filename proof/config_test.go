@@ -26,6 +26,7 @@ type config struct {
 	strict   bool // the check knows nothing of owners with one id, see [rules]
 
 	// Of checkpoints.
+	rewinds  int  // how often somebody rewinds
 	overlaps bool // handlers of one tenure go on in the next one of their store
 }
 
@@ -36,12 +37,14 @@ const (
 	whole         variant = "whole"
 	unconditional variant = "unconditional" // first claims without If-None-Match
 	unresolved    variant = "unresolved"    // ambiguous answers are taken at their word
-	unfenced      variant = "unfenced"      // the option of that name
+	unfenced      variant = "unfenced"      // the option DisableFencing
+	forgetful     variant = "forgetful"     // checkpoints lose their generation on the way to the service
+	relabelling   variant = "relabelling"   // every update is of the generation that is stored
 )
 
 // numbers and switches are the fields by the names that String gives them.
 func (c *config) numbers() map[string]*int {
-	return map[string]*int{"owners": &c.owners, "partitions": &c.partitions, "steps": &c.steps}
+	return map[string]*int{"owners": &c.owners, "partitions": &c.partitions, "steps": &c.steps, "rewinds": &c.rewinds}
 }
 
 func (c *config) switches() map[string]*bool {
@@ -51,7 +54,7 @@ func (c *config) switches() map[string]*bool {
 }
 
 func (c config) String() string {
-	s := fmt.Sprintf("seed=%d,owners=%d,partitions=%d,steps=%d,faults=%v", c.seed, c.owners, c.partitions, c.steps, c.faults)
+	s := fmt.Sprintf("seed=%d,owners=%d,partitions=%d,steps=%d,rewinds=%d,faults=%v", c.seed, c.owners, c.partitions, c.steps, c.rewinds, c.faults)
 	switches := c.switches()
 	for _, name := range slices.Sorted(maps.Keys(switches)) {
 		if *switches[name] {

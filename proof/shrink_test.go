@@ -14,6 +14,9 @@ func (c config) smaller() []config {
 	if c.owners > 1 {
 		try(func(s *config) { s.owners-- })
 	}
+	if c.rewinds > 0 {
+		try(func(s *config) { s.rewinds-- })
+	}
 	for _, steps := range []int{c.steps / 2, c.steps - 1} {
 		if steps > 0 {
 			try(func(s *config) { s.steps = steps })

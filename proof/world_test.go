@@ -97,7 +97,7 @@ func (w world) newClient(t testing.TB, seed uint64, m mix, v variant) client {
 	t.Helper()
 	transport := faults.New(w.wire, seed, m.rules(w.pace)...)
 	o := w.options()
-	o.Unfenced = v == unfenced
+	o.DisableFencing = v == unfenced
 	store, err := w.newStore(v.breaks(transport), o)
 	require.NoError(t, err)
 	return client{store, transport}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/ea947076/checkpointstore"
 )
@@ -105,6 +106,15 @@ func checkpointCases() []testCase {
 			}
 		}},
 	}
+	enqueued := time.Date(2026, 2, 3, 4, 5, 6, 789e6, time.FixedZone("", 3600))
+	cases = append(cases, testCase{"a checkpoint may have an enqueued time", func(e *env) {
+		for n, options := range []*checkpointstore.UpdateCheckpointOptions{{EnqueuedTime: &enqueued}, nil, {EnqueuedTime: new(time.Time)}} {
+			if err := e.store.UpdateCheckpoint(e.ctx(), at("0", int64(n), "50"), options); err != nil {
+				e.Fatalf("UpdateCheckpoint: %v", err)
+			}
+			e.stored(at("0", int64(n), "50"))
+		}
+	}})
 	for _, n := range []int64{0, -1, 1 << 53, 1<<53 + 1, math.MaxInt64, math.MinInt64 + 1} {
 		cases = append(cases, testCase{fmt.Sprintf("the sequence number %d comes back", n), func(e *env) {
 			e.update(at("0", n, "50"))
@@ -169,6 +179,16 @@ func staleCases() []testCase {
 			e.isStale(e.store.UpdateCheckpoint(e.ctx(), at("0", 4, "40"), nil))
 			e.stored(at("0", 5, "50"))
 		}},
+		{"a stale position stays stale after the partition was won anew", func(e *env) {
+			record := e.win(claimOf("0", "alice", ""))
+			e.update(at("0", 5, "50"))
+			record = e.win(on(e.win(on(record, "")), "alice"))
+			e.isStale(e.store.UpdateCheckpoint(e.ctx(), at("0", 4, "40"), nil))
+			e.win(on(record, "bob"))
+			e.checkpoints()
+			e.isStale(e.store.UpdateCheckpoint(e.ctx(), at("0", 3, "30"), nil))
+			e.stored(at("0", 5, "50"))
+		}},
 		{"a position is not stale for what another partition has", func(e *env) {
 			e.update(at("1", 500, "5000"))
 			e.update(at("0", 5, "50"))
@@ -188,6 +208,11 @@ func staleCases() []testCase {
 			e.stored(at("0", 6, "60"))
 			e.rewind(at("0", 6, "60"))
 			e.stored(at("0", 6, "60"))
+		}},
+		{"Rewind stores another offset of the same sequence number", func(e *env) {
+			e.update(at("0", 5, "wrong"))
+			e.rewind(at("0", 5, "50"))
+			e.stored(at("0", 5, "50"))
 		}},
 		{"after Rewind positions go on from there", func(e *env) {
 			e.update(at("0", 5, "50"))

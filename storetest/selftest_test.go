@@ -40,7 +40,7 @@ func (r *recorder) Fatal(args ...any) {
 }
 
 // failures runs one case and returns what it finds.
-func failures(t *testing.T, c testCase, store checkpointstore.CheckpointStore) []string {
+func failures(t *testing.T, c testCase, store checkpointstore.CheckpointStore, open func() checkpointstore.CheckpointStore) []string {
 	r := &recorder{TB: t}
 	done := make(chan struct{})
 	go func() {
@@ -50,7 +50,7 @@ func failures(t *testing.T, c testCase, store checkpointstore.CheckpointStore) [
 				r.record(fmt.Sprint("panic: ", p))
 			}
 		}()
-		c.on(r, func(testing.TB) checkpointstore.CheckpointStore { return store })
+		c.on(r, store, open)
 	}()
 	<-done
 	return r.failures
@@ -66,16 +66,17 @@ func TestEveryCaseCanFail(t *testing.T) {
 
 func everyCaseCanFail(t *testing.T) {
 	finds := make(map[string]bool)
-	for _, b := range slices.Concat(brokenClaims(), brokenRecords(), brokenCheckpoints(), brokenPositions(), brokenScopes()) {
+	for _, b := range slices.Concat(brokenClaims(), brokenRecords(), brokenCheckpoints(), brokenPositions(), brokenScopes(), brokenRewinds()) {
 		var found []string
-		for _, c := range cases() {
+		for _, c := range allCases() {
 			if b.alone && slices.ContainsFunc(raceCases(), func(race testCase) bool { return race.name == c.name }) {
 				continue
 			}
 			sound := inner{memstore.New()}
 			h := &hooked{CheckpointStore: sound}
 			b.wreck(sound, h)
-			if len(failures(t, c, h)) > 0 {
+			share := func() checkpointstore.CheckpointStore { return sound.Share() }
+			if len(failures(t, c, h, share)) > 0 {
 				found = append(found, c.name)
 				finds[c.name] = true
 			}
@@ -86,7 +87,7 @@ func everyCaseCanFail(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range cases() {
+	for _, c := range allCases() {
 		if !finds[c.name] {
 			t.Errorf("no broken store fails %q", c.name)
 		}
@@ -96,7 +97,7 @@ func everyCaseCanFail(t *testing.T) {
 // TestNamesAreUnique: two cases of one name would hide one another in reports.
 func TestNamesAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, c := range cases() {
+	for _, c := range allCases() {
 		if seen[c.name] {
 			t.Errorf("two cases are named %q", c.name)
 		}
@@ -106,3 +107,5 @@ func TestNamesAreUnique(t *testing.T) {
 		t.Errorf("the suite has %d cases", len(seen))
 	}
 }
+
+func allCases() []testCase { return slices.Concat(cases(), sharedCases()) }

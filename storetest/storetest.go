@@ -20,14 +20,26 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Run runs every case of the suite as a subtest of t, one after the other, each
-// on a store of its own. newStore returns a store without any records; what it
-// has to clean up it gives to Cleanup of the testing.TB, and what keeps it from
-// making a store it reports there with Fatal. Run under the race detector, the
-// cases with several goroutines show more.
+// Run runs every case of the suite that one store can show, as a subtest of t,
+// one after the other, each on a store of its own. newStore returns a store
+// without any records; what it has to clean up it gives to Cleanup of the
+// testing.TB, and what keeps it from making a store it reports there with Fatal.
+// Run under the race detector, the cases with several goroutines show more.
 func Run(t *testing.T, newStore func(testing.TB) checkpointstore.CheckpointStore) {
 	for _, c := range cases() {
-		t.Run(c.name, func(t *testing.T) { c.on(t, newStore) })
+		t.Run(c.name, func(t *testing.T) { c.on(t, newStore(t), nil) })
+	}
+}
+
+// RunShared runs every case of [Run], and those that take two processes. newData
+// returns a function that opens stores over the same records, which are none at
+// first: each call of it stands for a process of its own.
+func RunShared(t *testing.T, newData func(testing.TB) (open func() checkpointstore.CheckpointStore)) {
+	for _, c := range slices.Concat(cases(), sharedCases()) {
+		t.Run(c.name, func(t *testing.T) {
+			open := newData(t)
+			c.on(t, open(), open)
+		})
 	}
 }
 
@@ -37,8 +49,8 @@ type testCase struct {
 	run  func(*env)
 }
 
-func (c testCase) on(tb testing.TB, newStore func(testing.TB) checkpointstore.CheckpointStore) {
-	c.run(&env{TB: tb, store: newStore(tb)})
+func (c testCase) on(tb testing.TB, store checkpointstore.CheckpointStore, open func() checkpointstore.CheckpointStore) {
+	c.run(&env{TB: tb, store: store, open: open})
 }
 
 func cases() []testCase {
@@ -56,12 +68,19 @@ func cases() []testCase {
 	)
 }
 
+// sharedCases need two stores over the same records.
+func sharedCases() []testCase { return rewindCases() }
+
 // env is one case's store. Its helpers end the case when a call fails that must
 // not fail.
 type env struct {
 	testing.TB
 	store checkpointstore.CheckpointStore
+	open  func() checkpointstore.CheckpointStore // another one over the same records, nil in [Run]
 }
+
+// another is the case in another process: the same records, a store of its own.
+func (e *env) another() *env { return &env{TB: e.TB, store: e.open(), open: e.open} }
 
 // The scope that most cases use. It is in lower case; scopeCases have others.
 const (

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,11 +9,15 @@ import (
 
 // command is one line to the server.
 type command struct {
-	ID        int64   `json:"id"`
-	Op        string  `json:"op"`
-	Partition string  `json:"partition"`
-	N         int     `json:"n"`
-	Rate      float64 `json:"rate"`
+	ID        int64     `json:"id"`
+	Op        string    `json:"op"`
+	Partition string    `json:"partition"`
+	Target    Target    `json:"target"`
+	Condition Condition `json:"condition"`
+	Counter   Counter   `json:"counter"`
+	Sequence  string    `json:"sequence"`
+	N         int64     `json:"n"`
+	Rate      float64   `json:"rate"`
 }
 
 // response is one line from the server: the port when it listens, or else the answer to the command with that id.
@@ -25,8 +30,10 @@ type response struct {
 
 type partitionState struct {
 	Opened  int64 `json:"opened"`
+	Closed  int64 `json:"closed"`
 	Stolen  int64 `json:"stolen"`
 	Refused int64 `json:"refused"`
+	Held    int64 `json:"held"`
 	Sent    int64 `json:"sent"`
 	Last    int64 `json:"last,string"`
 }
@@ -52,6 +59,11 @@ func (e *Emulator) onLine(line string) {
 
 // call sends a command and waits for its answer, which it stores in result unless that is nil.
 func (e *Emulator) call(c command, result any) error {
+	return e.callContext(context.Background(), c, result)
+}
+
+// callContext is call for commands whose answer may take long.
+func (e *Emulator) callContext(ctx context.Context, c command, result any) error {
 	answer := make(chan response, 1)
 	e.mu.Lock()
 	e.nextID++
@@ -71,6 +83,11 @@ func (e *Emulator) call(c command, result any) error {
 			return nil
 		}
 		return json.Unmarshal(r.Result, result)
+	case <-ctx.Done():
+		e.mu.Lock()
+		delete(e.waiting, c.ID)
+		e.mu.Unlock()
+		return fmt.Errorf("%s: %w", c.Op, context.Cause(ctx))
 	case <-e.process.Done():
 		return fmt.Errorf("%s: %w", c.Op, e.process.Err())
 	}

@@ -1,5 +1,10 @@
 // Package emulator is an Event Hubs for tests: one hub that azeventhubs' consumers and processors read over AMQP on
 // loopback, with owner levels and with offsets that differ from sequence numbers. It runs in a Node process of its own.
+//
+// While it runs, it can refuse links ([Emulator.Deny]), leave everything or a part unanswered ([Emulator.Hang]), detach
+// readers ([Emulator.Steal]), drop connections and get more partitions. It counts what it does, and [Emulator.Await]
+// waits for a count, so that tests need not sleep. How azeventhubs reacts to each is tested in
+// processor/internal/emulatortest.
 package emulator
 
 import (
@@ -40,14 +45,6 @@ type Options struct {
 	Rate float64
 	// FirstSequenceNumber is that of the first event in each partition. It must not be negative.
 	FirstSequenceNumber int64
-}
-
-// PartitionStats counts what happened at one partition, over all consumer groups, since the start.
-type PartitionStats struct {
-	LinksOpened  int64 // readers that were admitted
-	LinksStolen  int64 // readers that were detached as another with an owner level took over
-	LinksRefused int64 // readers that were turned away
-	EventsSent   int64 // events handed to readers, whether or not these looked at them
 }
 
 // Emulator is a running hub. Its methods may be called at once by any number of goroutines.
@@ -149,14 +146,14 @@ func (e *Emulator) Append(tb testing.TB, partition string, n int) {
 	if partition == "" {
 		tb.Fatal("append to the event hubs emulator: no partition named")
 	}
-	if err := e.call(command{Op: "append", Partition: partition, N: n}, nil); err != nil {
+	if err := e.call(command{Op: "append", Partition: partition, N: int64(n)}, nil); err != nil {
 		tb.Fatalf("append to the event hubs emulator: %v", err)
 	}
 }
 
 // AppendAll appends n events to each partition. The error says that the emulator ended.
 func (e *Emulator) AppendAll(n int) error {
-	return e.call(command{Op: "append", N: n}, nil)
+	return e.call(command{Op: "append", N: int64(n)}, nil)
 }
 
 // SetRate changes how many events per second are appended to each partition; 0 stops that. When it has returned, the
@@ -179,17 +176,21 @@ func (e *Emulator) Last(partition string) int64 {
 	return of.Last
 }
 
-// Stats returns the counts by partition id, or nil if the emulator ended.
-func (e *Emulator) Stats() map[string]PartitionStats {
-	var state map[string]partitionState
-	if err := e.call(command{Op: "state"}, &state); err != nil {
-		return nil
+// EnqueuedTime returns when the event with a sequence number was enqueued. It is an error if there is no such event.
+func (e *Emulator) EnqueuedTime(partition string, sequenceNumber int64) (time.Time, error) {
+	var milliseconds int64
+	c := command{Op: "time", Partition: partition, Sequence: strconv.FormatInt(sequenceNumber, 10)}
+	if err := e.call(c, &milliseconds); err != nil {
+		return time.Time{}, err
 	}
-	stats := make(map[string]PartitionStats, len(state))
-	for id, of := range state {
-		stats[id] = PartitionStats{LinksOpened: of.Opened, LinksStolen: of.Stolen, LinksRefused: of.Refused, EventsSent: of.Sent}
-	}
-	return stats
+	return time.UnixMilli(milliseconds).UTC(), nil
+}
+
+// Expand gives the hub more partitions while it runs, up to the number given, which must be greater than the number it
+// has: Event Hubs takes none away. The new ones are empty and begin with the same sequence number as the others.
+// Clients learn of them when they ask for the properties of the hub again.
+func (e *Emulator) Expand(partitions int) error {
+	return e.call(command{Op: "expand", N: int64(partitions)}, nil)
 }
 
 // Offset returns the offset of the event with a sequence number, which is the same in every partition.

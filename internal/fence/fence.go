@@ -1,176 +1,258 @@
 // Package fence decides whether a checkpoint may be written over what is stored.
 // It is pure: it sends nothing, and says what to send next.
 //
-// # Why
+// A stored checkpoint has a generation and a sequence number. Within a
+// generation positions only move forward, and only a rewind begins the next
+// generation. Every write is conditional on the ETag of the record that it was
+// compared with, so that nothing comes between the comparison and the write.
 //
-// Every other store writes checkpoints unconditionally. An owner that was
-// paused, lost its partition and resumed then moves the checkpoint back; so does
-// a write that the network delayed past a hand-over. Here every write is
-// conditional on a baseline.
+// A tenure is the time from one take-over of a partition by an owner to the next
+// one: Raft's term, Kafka's generation of a group. The first look of a tenure
+// (a list or a read on behalf of the caller) fixes the generation that the
+// tenure's updates belong to. An update that meets a later one is refused.
 //
-// # Baseline
-//
-// The baseline of a partition is the record, or the absence of one, that the
-// next write may replace: its ETag and its sequence number. It is set by the
-// first time that the record is seen in a tenure, and by each write of this
-// store. Seeing the record again later does not move it: a listing on behalf of
-// another partition must not arm the late handler of this one.
-//
-// # Tenure
-//
-// A tenure begins when this store wins the partition on an ETag other than that
-// of its own last win, or after it relinquished the partition; that drops the
-// baseline. A renewal goes on with the tenure. A loss ends nothing: late
-// handlers must keep failing.
-//
-// # Rules
-//
-//   - Behind a position that this store wrote itself: stale, nothing is sent.
-//   - Behind a baseline that it has only seen: accepted. A recreated hub starts
-//     at 0 again, and an operator may have rewound.
-//   - No baseline, and the tenure began with a win: read, and compare. Who starts
-//     to read a partition looks where first; an update without that look comes
-//     from a handler of before, which a Processor that wins the partition back
-//     does not start anew. What it reads is no look for the next update, if its
-//     own write fails.
-//   - No baseline otherwise (nobody claims): what is read is the baseline.
-//   - Somebody else has written since the baseline: read, and compare. Ahead of
-//     it: write on what was read, until decided. The same position: done. Behind
-//     it: stale.
-//   - A record whose sequence number cannot be read is ahead of nothing.
-//
-// # Limits
-//
-// An update carries no owner, only its partition. One that begins when its store
-// has won the partition anew and looked where it stands, and has not written yet,
-// is taken for the new tenure's: a handler from before may then move a position
-// back that was only seen. A renewal whose outcome was never learned makes the
-// next one look like a new tenure.
+// docs/design.md has the state diagram and the argument.
 package fence
 
 // A Record is what is stored for a partition. The zero value is "no record".
 type Record struct {
-	ETag           string // in one form only, so that equal means equal
-	SequenceNumber int64
-	Readable       bool // whether SequenceNumber is known
+	// ETag is that of the blob which writes replace, in one form only, so that
+	// equal means equal. Empty if there is no such blob.
+	ETag string
+
+	Position
+	Readable   bool // whether the position's sequence number is known
+	Generation int64
+
+	// Elsewhere tells that the position is not that blob's, but that of a newer
+	// record under another spelling of the names, which is only ever read.
+	Elsewhere bool
 }
 
-func (r Record) absent() bool { return r.ETag == "" }
+// A Position is what an update stores.
+type Position struct {
+	SequenceNumber int64
+	Offset         string // empty for none
+}
+
+// isAt reports whether the blob itself has that sequence number.
+func (r Record) isAt(sequenceNumber int64) bool {
+	return r.ETag != "" && !r.Elsewhere && r.Readable && r.SequenceNumber == sequenceNumber
+}
+
+func (r Record) isAheadOf(sequenceNumber int64) bool {
+	return r.Readable && r.SequenceNumber > sequenceNumber
+}
+
+// An origin is where the baseline comes from: the record that the next write of
+// a tenure replaces without reading first.
+type origin int
+
+const (
+	none    origin = iota // there is no baseline: read before the write
+	seen                  // a look showed it
+	written               // this store wrote it
+)
 
 // Partition is what a store remembers of one partition. The zero value is ready.
 // It is a value without pointers in it, for callers to lock and for tests to
 // copy.
 type Partition struct {
-	lastWin      string // the ETag of the ownership record that this store won last
-	relinquished bool   // whether that win gave the partition up
+	win   string // the ETag of the ownership record that this store won last
+	owner string // under which owner id; empty if that win relinquished it
 
-	tenure   int  // which one it is; 0 until the first win
-	known    bool // whether there is a baseline
+	tenure   int // which one it is; 0 until the first win
+	origin   origin
 	baseline Record
-	wrote    bool // whether this store wrote the baseline, rather than saw it
-	unlooked bool // whether only an update of the tenure saw it: nobody has looked yet
+
+	// generation is what the tenure's updates belong to: fixed by its first look,
+	// and moved on by rewinds of this store. Until that look it is that of the
+	// tenure before, as an update that comes then may come from a late handler.
+	generation int64
+	looked     bool
+
+	// first is the generation of the very first look, if that came before any
+	// tenure: what updates belong to that were asked for even earlier.
+	first    int64
+	anyLooks bool
+
+	// rewound tells that an update was refused with [Rewound] since the last
+	// look by [Partition.Reread].
+	rewound bool
 }
 
 // Won tells that a claim on the ownership record was won: the ETag it was
-// conditional on ("" for none), the record's new one, and whether it gave the
-// partition up. It reports whether a tenure began.
-func (p *Partition) Won(on, now string, relinquished bool) bool {
-	renewal := on != "" && on == p.lastWin && !p.relinquished
-	p.lastWin, p.relinquished = now, relinquished
-	if renewal {
+// conditional on ("" for none), the record's new one, and the owner id, which is
+// empty if the claim relinquished the partition. It reports whether a tenure
+// began: a claim under another owner id, on another ETag than that of this
+// store's last win, or after that win relinquished the partition. To relinquish
+// begins none, so that late updates meet what the tenure knows.
+func (p *Partition) Won(on, now, owner string) bool {
+	renewed := on == p.win && owner == p.owner
+	p.win, p.owner = now, owner
+	if renewed || owner == "" {
 		return false
 	}
 	p.tenure++
-	p.known, p.baseline, p.wrote, p.unlooked = false, Record{}, false, false
+	p.origin, p.baseline = none, Record{}
+	p.looked, p.rewound = false, false
 	return true
 }
 
-// Saw tells what a listing or a read found.
+// Saw tells what a list or a read on behalf of the caller found. The first look
+// of a tenure counts. Later ones do not: a list on behalf of another partition
+// must not let a late update of this one pass for one of the new generation.
 func (p *Partition) Saw(r Record) {
-	if !p.known {
-		p.known, p.baseline, p.wrote = true, r, false
+	if p.looked {
+		return
 	}
-	if p.baseline == r {
-		p.unlooked = false
+	p.look(r.Generation)
+	if p.origin != written || p.baseline.ETag != r.ETag {
+		p.origin, p.baseline = seen, r
 	}
 }
 
-// Position is the sequence number of the baseline; 0 if there is none.
-func (p *Partition) Position() int64 { return p.baseline.SequenceNumber }
+// Reread is [Partition.Saw] for a read of this one partition. Without claims
+// through the store, one that follows a refusal takes over what it found, as a
+// new tenure would.
+func (p *Partition) Reread(r Record) {
+	if p.tenure == 0 && p.rewound {
+		p.looked, p.origin = false, none
+	}
+	p.Saw(r)
+}
+
+func (p *Partition) look(generation int64) {
+	if !p.anyLooks {
+		p.anyLooks, p.first = true, generation
+	}
+	p.looked, p.generation, p.rewound = true, generation, false
+}
 
 // Action is what an [Update] has to do next.
 type Action int
 
 const (
 	Read    Action = iota // read the record
+	ReadAll               // read the record, under all spellings of its name
 	Create                // write, on condition that there is no record
 	Replace               // write, on condition that the record has ETag
 	Done                  // stored
-	Stale                 // not stored: a position further on is
+	Stale                 // not stored: the position is behind the stored one
+	Rewound               // not stored: the record is of a later generation
 	Failed                // not known to be stored: the last write's own error says why
 )
 
-// Step is an action with the ETag that it is conditional on, if it is [Replace].
+// Step is an action with what it needs.
 type Step struct {
-	Action Action
-	ETag   string
+	Action     Action
+	ETag       string // of [Replace]
+	Generation int64  // that [Create] and [Replace] store
+	Stored     Record // that [Stale] and [Rewound] were decided by
 }
 
 // Update is one checkpoint on its way.
 type Update struct {
-	tenure         int // in which it began
-	sequenceNumber int64
-	rewind         bool
-	state          state
+	position   Position
+	rewind     bool
+	tenure     int   // in which it started
+	generation int64 // that it belongs to
+	open       bool  // it takes the generation that it finds
+
+	last      Step // the last write
+	ambiguous int  // how many writes may have taken effect, or may yet
+	repeated  bool // a write may have taken effect before its condition was not met
 }
 
-type state int
+// Generation is what the update belongs to, as far as that is known.
+func (u *Update) Generation() int64 { return u.generation }
 
-const (
-	toBaseline state = iota // reading for a baseline
-	toStart                 // reading for one in a tenure that a win began
-	writing                 // a write is out
-	toCompare               // reading, because a condition was not met
-	toResolve               // reading, because the write's answer is missing
-)
-
-// Begin starts an update and gives the first step.
-func (p *Partition) Begin(sequenceNumber int64, rewind bool) (Update, Step) {
-	u := Update{tenure: p.tenure, sequenceNumber: sequenceNumber, rewind: rewind}
-	switch {
-	case !p.known && p.tenure == 0:
-		u.state = toBaseline
-		return u, Step{Action: Read}
-	case !p.known, p.unlooked:
-		u.state = toStart
-		return u, Step{Action: Read}
-	case p.wrote && !rewind && sequenceNumber < p.baseline.SequenceNumber:
-		return u, Step{Action: Stale}
+// Start begins an update. It is called when the caller asks for the update,
+// before any wait, so that an update which waits while the partition is rewound
+// or taken over still belongs to the generation that it came from.
+func (p *Partition) Start(position Position, rewind bool) Update {
+	return Update{
+		position:   position,
+		rewind:     rewind,
+		tenure:     p.tenure,
+		generation: p.generation,
+		open:       p.tenure == 0 && !p.looked,
 	}
-	return u, u.write(p.baseline)
 }
 
-// Found is the outcome of [Read]. What an update reads for a baseline may be
-// replaced as it is only if it is the baseline then: not if another list or
-// update was faster, and not in another tenure than the update's own.
+// Begin gives the first step of an update.
+func (p *Partition) Begin(u *Update) Step {
+	current := u.tenure == p.tenure
+	if u.open && p.anyLooks {
+		u.open, u.generation = false, p.first
+	}
+	switch {
+	case current && !u.rewind && !u.open && u.generation < p.generation:
+		return Step{Action: Rewound, Stored: p.baseline}
+	case current && p.origin == seen:
+		return p.beginSeen(u)
+	case current && p.origin == written:
+		return p.beginWritten(u)
+	}
+	return Step{Action: ReadAll} // nothing is known that the update may replace
+}
+
+// beginSeen replaces what a look showed, unless the update is behind it: then it
+// is stale if the record is still the same.
+func (p *Partition) beginSeen(u *Update) Step {
+	if !u.rewind && p.baseline.isAheadOf(u.position.SequenceNumber) {
+		return Step{Action: ReadAll}
+	}
+	return u.write(p.baseline)
+}
+
+// beginWritten replaces what this store wrote, or is behind it.
+func (p *Partition) beginWritten(u *Update) Step {
+	if !u.rewind && p.baseline.isAheadOf(u.position.SequenceNumber) {
+		return Step{Action: Stale, Stored: p.baseline}
+	}
+	return u.write(p.baseline)
+}
+
+// Found is the outcome of [Read] and [ReadAll]. What an update reads is compared
+// with the update, and is no look: it says nothing about where the caller
+// started.
 func (p *Partition) Found(u *Update, r Record) Step {
-	own := u.tenure == p.tenure
-	if own && u.state == toBaseline {
-		p.Saw(r)
-		if p.baseline == r && !p.wrote {
-			return u.write(r)
+	if u.open {
+		u.open, u.generation = false, r.Generation
+		if u.tenure == p.tenure && !p.looked {
+			p.look(r.Generation) // nobody claims: the first update that comes is the first look
 		}
 	}
+	if u.rewind {
+		return p.foundByRewind(u, r)
+	}
 	switch {
-	case !r.absent() && r.Readable && r.SequenceNumber == u.sequenceNumber:
-		p.Wrote(u, r.ETag)
-		return Step{Action: Done}
-	case !r.absent() && r.Readable && r.SequenceNumber > u.sequenceNumber && !u.rewind:
-		return Step{Action: Stale}
-	case u.state == toResolve:
+	case r.Generation > u.generation:
+		p.rewound = true
+		return Step{Action: Rewound, Stored: r}
+	case r.isAt(u.position.SequenceNumber):
+		return p.Wrote(u, r.ETag)
+	case r.isAheadOf(u.position.SequenceNumber):
+		return Step{Action: Stale, Stored: r}
+	case u.ambiguous > 1:
 		return Step{Action: Failed}
-	case own && u.state == toStart && !p.known:
-		p.known, p.baseline, p.unlooked = true, r, true
+	}
+	return u.write(r)
+}
+
+// foundByRewind compares a rewind with what is stored. It goes on top of it,
+// unless an earlier write of its own may be part of it.
+func (p *Partition) foundByRewind(u *Update, r Record) Step {
+	switch {
+	case u.ambiguous == 0 && !u.repeated, r.ETag == u.last.ETag && u.ambiguous == 1:
+		return u.write(r) // no earlier write took effect
+	case r.Generation == u.last.Generation && r.isAt(u.position.SequenceNumber) && r.Offset == u.position.Offset:
+		return p.Wrote(u, r.ETag)
+	case r.Generation >= u.last.Generation:
+		return Step{Action: Rewound, Stored: r}
+	case r.ETag == u.last.ETag:
+		return Step{Action: Failed}
 	}
 	return u.write(r)
 }
@@ -178,35 +260,44 @@ func (p *Partition) Found(u *Update, r Record) Step {
 // Wrote is the outcome of a [Create] or [Replace] that took effect: the record's
 // new ETag. It says nothing about a tenure that began since.
 func (p *Partition) Wrote(u *Update, etag string) Step {
-	if u.tenure != p.tenure {
-		return Step{Action: Done}
+	generation := u.generation
+	if u.rewind {
+		generation = u.last.Generation
 	}
-	p.known, p.wrote, p.unlooked = true, true, false
-	p.baseline = Record{ETag: etag, SequenceNumber: u.sequenceNumber, Readable: true}
+	if u.tenure == p.tenure {
+		p.generation = max(p.generation, generation)
+		p.origin = written
+		p.baseline = Record{ETag: etag, Position: u.position, Readable: true, Generation: generation}
+	}
 	return Step{Action: Done}
 }
 
-// Refused is the outcome of a [Create] or [Replace] whose condition was not met:
-// there is a record, or another one, or none any more.
-func (p *Partition) Refused(u *Update) Step {
-	u.state = toCompare
+// Refused is the outcome of a [Create] or [Replace] whose condition was not met.
+// repeated tells that the request was sent more than once, and may have met its
+// own earlier self.
+func (p *Partition) Refused(u *Update, repeated bool) Step {
+	u.repeated = u.repeated || repeated
 	return Step{Action: Read}
 }
 
 // Gone is the outcome of a [Replace] that found no record.
 func (p *Partition) Gone(u *Update) Step { return u.write(Record{}) }
 
-// Unanswered is the outcome of a [Create] or [Replace] that may have taken effect.
-func (p *Partition) Unanswered(u *Update) Step {
-	u.state = toResolve
+// Ambiguous is the outcome of a [Create] or [Replace] that may have taken effect.
+func (p *Partition) Ambiguous(u *Update) Step {
+	u.ambiguous++
 	return Step{Action: Read}
 }
 
 // write is the step that replaces r and nothing else.
 func (u *Update) write(r Record) Step {
-	u.state = writing
-	if r.absent() {
-		return Step{Action: Create}
+	step := Step{Action: Replace, ETag: r.ETag, Generation: u.generation}
+	if u.rewind {
+		step.Generation = max(r.Generation, u.generation) + 1
 	}
-	return Step{Action: Replace, ETag: r.ETag}
+	if r.ETag == "" {
+		step.Action = Create
+	}
+	u.last = step
+	return step
 }

@@ -2,19 +2,13 @@ package fence
 
 import "testing"
 
-// at is a record that is there when the exploration begins.
-func at(seq int64) Record { return Record{SequenceNumber: seq, Readable: true} }
-
-// unreadable is a record whose sequence number cannot be read.
-func unreadable() Record { return Record{SequenceNumber: 1} }
-
 // TestInterleavings explores every schedule of each situation. What must hold in
-// all of them is in checkWrite, checkOutcome, checkEnd, follow, begin and won.
+// all of them is in checkWrite, checkOutcome, checkEnd, follow, begin and won of the model.
 func TestInterleavings(t *testing.T) {
 	claimListUpdate := []op{{kind: win}, {kind: list}, {update, 500}, {update, 510}}
 	for name, c := range map[string]config{
 		"two stores claim, list and write": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, claimListUpdate},
 				{1, []op{{kind: win}, {kind: list}, {update, 800}, {update, 810}}},
@@ -27,7 +21,7 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"a paused owner lists for another partition": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: win}, {kind: list}, {update, 500}}},
 				{0, []op{{kind: list}, {update, 510}}},
@@ -35,7 +29,7 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"two handlers and another owner": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: win}, {kind: list}, {update, 510}, {update, 520}}},
 				{0, []op{{update, 500}}},
@@ -43,14 +37,14 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"two handlers whose writes may get lost": {
-			record: at(400), faults: 2,
+			record: at("e0", 400), faults: 2,
 			programs: []program{
 				{0, []op{{kind: list}, {update, 510}, {update, 520}}},
 				{0, []op{{kind: list}, {update, 500}}},
 			},
 		},
 		"two stores whose writes may get lost": {
-			record: at(400), faults: 2,
+			record: at("e0", 400), faults: 2,
 			programs: []program{
 				{0, claimListUpdate},
 				{1, []op{{kind: win}, {kind: list}, {update, 505}}},
@@ -64,7 +58,7 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"renewals while others try": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: win}, {kind: list}, {kind: renew}, {kind: renew}}},
 				{0, []op{{update, 500}, {update, 510}}},
@@ -72,29 +66,83 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"a hand-over there and back": {
-			record: at(400), faults: 1,
+			record: at("e0", 400), faults: 1,
 			programs: []program{
 				{0, []op{{kind: win}, {kind: list}, {update, 500}, {kind: relinquish}, {kind: win}, {kind: list}, {update, 900}}},
 				{1, []op{{kind: win}, {kind: list}, {update, 800}}},
 			},
 		},
 		"somebody deletes the record": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: list}, {update, 500}, {update, 510}}},
 				{1, []op{{kind: list}, {update, 505}}},
 				{nobody, []op{{kind: remove}}},
 			},
 		},
-		"somebody recreates the hub": {
-			record: at(5000),
+		"an operator rewinds while an owner and a late handler write": {
+			record: at("e0", 400),
 			programs: []program{
-				{0, []op{{kind: win}, {kind: list}, {update, 3}, {update, 4}}},
-				{1, []op{{kind: list}, {update, 5001}}},
+				{0, []op{{kind: win}, {kind: list}, {update, 500}, {update, 510}}},
+				{0, []op{{update, 505}}},
+				{1, []op{{rewind, 10}}},
+			},
+		},
+		"an operator rewinds, and the next owner goes on from there": {
+			record: at("e0", 400), faults: 1,
+			programs: []program{
+				{0, []op{{kind: win}, {kind: list}, {update, 500}, {update, 510}}},
+				{1, []op{{rewind, 10}, {kind: win}, {kind: list}, {update, 11}}},
+			},
+		},
+		"two rewinds at once, answers may get lost": {
+			record: at("e0", 400), faults: 2,
+			programs: []program{
+				{0, []op{{rewind, 10}, {update, 11}}},
+				{1, []op{{rewind, 20}, {update, 21}}},
+			},
+		},
+		"two rewinds to one position at once, answers may get lost": {
+			record: at("e0", 400), faults: 2,
+			programs: []program{
+				{0, []op{{rewind, 10}, {update, 11}}},
+				{1, []op{{rewind, 10}, {update, 12}}},
+			},
+		},
+		"another owner id of the same store, after a rewind": {
+			record: at("e0", 400),
+			programs: []program{
+				{0, []op{{kind: win}, {kind: list}, {update, 500}, {kind: winOther}, {kind: list}, {update, 501}}},
+				{0, []op{{update, 510}}},
+				{1, []op{{rewind, 10}}},
+			},
+		},
+		"without claims, a read after the refusal": {
+			record: at("e0", 400),
+			programs: []program{
+				{0, []op{{kind: list}, {update, 520}, {kind: reread}, {update, 521}}},
+				{0, []op{{update, 510}, {kind: list}}},
+				{1, []op{{rewind, 10}, {update, 11}}},
+			},
+		},
+		"a rewind of a deleted record": {
+			record: at("e0", 400), faults: 1,
+			programs: []program{
+				{0, []op{{kind: win}, {kind: list}, {rewind, 10}, {update, 11}}},
+				{1, []op{{kind: list}, {update, 405}}},
+				{nobody, []op{{kind: remove}}},
+			},
+		},
+		"a package without generations writes after a rewind": {
+			record: at("e0", 400),
+			programs: []program{
+				{0, []op{{kind: win}, {kind: list}, {rewind, 10}, {update, 11}, {update, 12}}},
+				{1, []op{{kind: list}, {update, 405}}},
+				{nobody, []op{{put, 11}}},
 			},
 		},
 		"an operator rewinds with put": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: list}, {update, 500}, {update, 510}}},
 				{1, []op{{kind: win}, {kind: list}, {update, 20}}},
@@ -102,7 +150,7 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"an operator rewinds through the store": {
-			record: at(400),
+			record: at("e0", 400),
 			programs: []program{
 				{0, []op{{kind: list}, {rewind, 10}, {update, 20}, {update, 15}}},
 				{0, []op{{update, 510}}},
@@ -110,32 +158,32 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"a rewind that may get lost": {
-			record: at(400), faults: 2,
+			record: at("e0", 400), faults: 2,
 			programs: []program{
 				{0, []op{{kind: list}, {rewind, 10}, {update, 20}, {update, 15}}},
 				{1, []op{{update, 505}}},
 			},
 		},
 		"a record that cannot be read": {
-			record: unreadable(), faults: 1,
+			record: Record{ETag: "e0"}, faults: 1,
 			programs: []program{
 				{0, []op{{kind: list}, {update, 500}}},
 				{1, []op{{update, 510}}},
 			},
 		},
 		"the same position twice": {
-			record: at(400), faults: 1,
+			record: at("e0", 400), faults: 1,
 			programs: []program{
 				{0, []op{{kind: list}, {update, 500}, {update, 500}}},
 				{1, []op{{kind: list}, {update, 500}}},
 			},
 		},
 		"no baseline, two handlers at once": {
-			record:   at(400),
+			record:   at("e0", 400),
 			programs: []program{{0, []op{{update, 510}}}, {0, []op{{update, 500}}}},
 		},
 		"no baseline, a list and another store": {
-			record:   at(400),
+			record:   at("e0", 400),
 			programs: []program{{0, []op{{update, 500}}}, {0, []op{{kind: list}}}, {1, []op{{update, 800}}}},
 		},
 		"no baseline, where nothing is stored, answers may get lost": {
@@ -143,7 +191,7 @@ func TestInterleavings(t *testing.T) {
 			programs: []program{{0, []op{{update, 510}, {update, 520}}}, {0, []op{{update, 500}}}},
 		},
 		"an answer that comes in the next tenure": {
-			record: at(100),
+			record: at("e0", 100),
 			programs: []program{
 				{0, []op{{kind: win}, {kind: list}, {kind: relinquish}, {kind: win}, {kind: list}, {update, 20}}},
 				{0, []op{{update, 110}}},
@@ -151,7 +199,7 @@ func TestInterleavings(t *testing.T) {
 			},
 		},
 		"a read for a baseline that comes in the next tenure": {
-			record: at(100),
+			record: at("e0", 100),
 			programs: []program{
 				{0, []op{{kind: win}, {update, 110}, {kind: win}, {kind: list}, {update, 900}}},
 				{1, []op{{update, 800}}},

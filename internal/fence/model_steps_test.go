@@ -7,51 +7,69 @@ func (w *world) issue(si, ai int, o op) error {
 	a := &w.actors[ai]
 	switch o.kind {
 	case put:
-		w.back = w.back || w.record.Readable && o.seq < w.record.SequenceNumber
+		w.loose = true
 		w.writes++
-		w.change(Record{ETag: fmt.Sprintf("e%d", w.writes), SequenceNumber: o.seq, Readable: true})
+		w.change(at(fmt.Sprintf("e%d", w.writes), o.seq))
 		a.next++
 	case remove:
-		w.back = true
+		w.loose = true
 		w.change(Record{})
 		a.next++
-	case list:
+	case list, reread:
 		a.phase, a.req = sent, request{read: true, op: o}
 	case win:
-		a.phase, a.req = sent, request{claim: true, on: w.owner, op: o}
+		a.phase, a.req = sent, request{claim: true, on: w.owner, op: o, owner: fmt.Sprintf("owner %d", si)}
+	case winOther:
+		a.phase, a.req = sent, request{claim: true, on: w.owner, op: o, owner: fmt.Sprintf("other owner %d", si)}
 	case renew, relinquish:
-		if w.stores[si].win == "" { // nothing to renew
+		s := &w.stores[si]
+		if s.win == "" { // nothing to renew
 			a.next++
 			return nil
 		}
-		a.phase, a.req = sent, request{claim: true, on: w.stores[si].win, op: o}
+		owner := s.owner
+		if o.kind == relinquish {
+			owner = ""
+		}
+		a.phase, a.req = sent, request{claim: true, on: s.win, op: o, owner: owner}
 	default:
-		return w.begin(si, ai, o)
+		w.ask(si, ai, o)
 	}
 	return nil
 }
 
-// begin starts an update and checks what must be decided without a request.
-func (w *world) begin(si, ai int, o op) error {
+// ask asks for an update, which then waits for its partition.
+func (w *world) ask(si, ai int, o op) {
 	s, a := &w.stores[si], &w.actors[ai]
-	a.updating, a.tenure, a.sight = true, s.tenure, s.sight
-	a.present, a.ahead, a.faulted, a.requests, a.changes = false, false, false, 0, 0
-	a.note(w.record, o)
-	a.req = request{op: o}
-	var step Step
-	a.u, step = s.p.Begin(o.seq, o.kind == rewind)
-	if o.kind == update && o.seq < s.lastOwn && step.Action != Stale {
+	a.phase, a.updating, a.tenure, a.req = asked, true, s.tenure, request{op: o}
+	a.basis, a.free = s.generation()
+	a.present, a.ahead, a.faulted, a.latest, a.requests, a.changes = false, false, false, 0, 0, 0
+	a.u = s.p.Start(pos(o.seq), o.kind == rewind)
+	a.note(w.record)
+}
+
+// begin takes the first step of an update, and checks what must be decided
+// without a request.
+func (w *world) begin(si, ai int) error {
+	s, a := &w.stores[si], &w.actors[ai]
+	o := a.req.op
+	if a.free && s.any { // somebody looked since it was asked for
+		a.free, a.basis = false, s.first
+	}
+	step := s.p.Begin(&a.u)
+	if o.kind == update && a.tenure == s.tenure && a.basis == s.basis && o.seq < s.lastOwn && step.Action != Stale && step.Action != Rewound {
 		return fmt.Errorf("an update behind this store's own last write, %d, was not refused at once: %+v", s.lastOwn, step)
 	}
 	return w.follow(si, ai, step)
 }
 
 // note keeps what an update's outcome is judged by.
-func (a *actor) note(r Record, o op) {
+func (a *actor) note(r Record) {
 	if r.Readable {
-		a.present = a.present || r.SequenceNumber == o.seq
-		a.ahead = a.ahead || r.SequenceNumber > o.seq
+		a.present = a.present || r.SequenceNumber == a.req.op.seq
+		a.ahead = a.ahead || r.SequenceNumber > a.req.op.seq
 	}
+	a.latest = max(a.latest, r.Generation)
 }
 
 // change replaces the record.
@@ -60,7 +78,7 @@ func (w *world) change(r Record) {
 	for i := range w.actors {
 		if a := &w.actors[i]; a.updating {
 			a.changes++
-			a.note(r, a.req.op)
+			a.note(r)
 		}
 	}
 }
@@ -73,20 +91,18 @@ func (w *world) follow(si, ai int, step Step) error {
 		return fmt.Errorf("a step with a condition that is not its own: %+v", step)
 	}
 	switch step.Action {
-	case Read:
+	case Read, ReadAll:
 		a.phase, a.req = sent, request{read: true, op: o}
 	case Create, Replace:
-		a.phase, a.req = sent, request{write: true, on: step.ETag, op: o, sight: a.sight}
+		a.phase, a.req = sent, request{write: true, on: step.ETag, op: o, generation: step.Generation, basis: a.basis}
 	default:
-		err := w.checkOutcome(si, ai, step.Action)
-		a.phase, a.updating, a.req, a.ans, a.u = idle, false, request{}, answer{}, Update{}
-		a.sight, a.tenure, a.requests, a.changes = "", 0, 0, 0
-		a.present, a.ahead, a.faulted = false, false, false
-		a.next++
+		err := w.checkOutcome(si, ai, step)
+		next := a.next + 1
+		*a = actor{next: next}
 		return err
 	}
 	a.requests++
-	if limit := 5 + 2*a.changes; a.requests > limit {
+	if limit := 6 + 2*a.changes; a.requests > limit {
 		return fmt.Errorf("an update sends its request number %d after %d changes of the record", a.requests, a.changes)
 	}
 	return nil
@@ -105,7 +121,7 @@ func (w *world) apply(ai int, absent outcome) error {
 		if req.on == w.owner {
 			w.claims++
 			w.owner = fmt.Sprintf("o%d", w.claims)
-			a.ans = answer{outcome: written, etag: w.owner}
+			a.ans = answer{outcome: wasWritten, etag: w.owner}
 		}
 	default:
 		var err error
@@ -127,9 +143,9 @@ func (w *world) applyWrite(req request) (answer, error) {
 		}
 		w.writes++
 		etag := fmt.Sprintf("e%d", w.writes)
-		w.change(Record{ETag: etag, SequenceNumber: req.op.seq, Readable: true})
-		return answer{outcome: written, etag: etag}, nil
-	case w.record.absent():
+		w.change(inGeneration(req.generation, at(etag, req.op.seq)))
+		return answer{outcome: wasWritten, etag: etag}, nil
+	case w.record.ETag == "":
 		return answer{outcome: gone}, nil
 	}
 	return answer{outcome: refused}, nil
@@ -140,7 +156,7 @@ func (w *world) loseAnswer(si, ai int) error {
 	a := &w.actors[ai]
 	w.faults--
 	a.faulted = true
-	return w.follow(si, ai, w.stores[si].p.Unanswered(&a.u))
+	return w.follow(si, ai, w.stores[si].p.Ambiguous(&a.u))
 }
 
 // deliver brings an answer to the store.
@@ -152,46 +168,53 @@ func (w *world) deliver(si, ai int) error {
 	case req.claim:
 		a.phase, a.req = idle, request{}
 		a.next++
-		if ans.outcome == written {
-			return w.won(s, req, ans.etag)
+		if ans.outcome == wasWritten {
+			return s.won(req, ans.etag)
 		}
 	case req.op.kind == list:
 		a.phase, a.req = idle, request{}
 		a.next++
-		s.saw(ans.record)
+		s.look(ans.record.Generation)
 		s.p.Saw(ans.record)
+	case req.op.kind == reread:
+		a.phase, a.req = idle, request{}
+		a.next++
+		if s.tenure == 0 && s.refused {
+			s.looked = false
+			s.lastOwn, s.maxOwn = nowhere, nowhere
+		}
+		s.look(ans.record.Generation)
+		s.p.Reread(ans.record)
 	case req.read:
-		if first := a.requests == 1; first && a.tenure == s.tenure {
-			s.saw(ans.record)
-			a.sight = s.sight
+		if a.free {
+			a.free, a.basis = false, ans.record.Generation
+			if a.tenure == s.tenure && !s.looked {
+				s.looked, s.basis = true, a.basis
+				if !s.any {
+					s.any, s.first = true, a.basis
+				}
+			}
 		}
 		return w.follow(si, ai, s.p.Found(&a.u, ans.record))
-	case ans.outcome == written:
+	case ans.outcome == wasWritten:
 		return w.follow(si, ai, s.p.Wrote(&a.u, ans.etag))
 	case ans.outcome == gone:
 		return w.follow(si, ai, s.p.Gone(&a.u))
 	default:
-		return w.follow(si, ai, s.p.Refused(&a.u))
+		return w.follow(si, ai, s.p.Refused(&a.u, a.faulted))
 	}
 	return nil
 }
 
-// saw keeps the first sight of the tenure.
-func (s *store) saw(r Record) {
-	if s.sight == unseen {
-		s.sight = r.ETag
-	}
-}
-
 // won keeps the tenure by the rule's own words, and holds the fence to it.
-func (w *world) won(s *store, req request, now string) error {
-	begins := req.on == "" || req.on != s.win || s.gaveUp
-	s.win, s.gaveUp = now, req.op.kind == relinquish
+func (s *store) won(req request, now string) error {
+	begins := req.owner != "" && (req.on == "" || req.on != s.win || req.owner != s.owner)
+	s.win, s.owner = now, req.owner
 	if begins {
 		s.tenure++
-		s.sight, s.lastOwn, s.maxOwn = unseen, none, none
+		s.looked, s.refused, s.lastOwn, s.maxOwn = false, false, nowhere, nowhere
 	}
-	if got := s.p.Won(req.on, now, s.gaveUp); got != begins {
+	if got := s.p.Won(req.on, now, req.owner); got != begins {
 		return fmt.Errorf("a tenure begins: %v, the fence says %v", begins, got)
 	}
 	return nil
@@ -199,49 +222,91 @@ func (w *world) won(s *store, req request, now string) error {
 
 // checkWrite is asked at every fenced write that takes effect.
 func (w *world) checkWrite(req request) error {
-	goesBack := w.record.Readable && w.record.SequenceNumber > req.op.seq
-	if goesBack && req.op.kind != rewind && req.sight != w.record.ETag {
-		return fmt.Errorf("a fenced update to %d replaces the record %+v, which is further on and is not what its tenure saw first (%q)", req.op.seq, w.record, req.sight)
+	r := w.record
+	if req.op.kind == rewind {
+		if req.generation <= r.Generation {
+			return fmt.Errorf("a rewind stores generation %d over %+v", req.generation, r)
+		}
+		return nil
 	}
-	w.back = w.back || goesBack
+	switch {
+	case r.Generation > req.basis:
+		return fmt.Errorf("an update of generation %d replaces the record %+v", req.basis, r)
+	case req.generation != req.basis:
+		return fmt.Errorf("an update of generation %d stores generation %d", req.basis, req.generation)
+	case r.Readable && r.SequenceNumber > req.op.seq:
+		return fmt.Errorf("an update to %d replaces the record %+v, which is further on", req.op.seq, r)
+	case !w.loose && req.generation < w.gen:
+		return fmt.Errorf("an update of generation %d is stored after a rewind to generation %d had returned", req.generation, w.gen)
+	}
 	return nil
 }
 
 // checkOutcome is asked at the end of every update.
-func (w *world) checkOutcome(si, ai int, end Action) error {
+func (w *world) checkOutcome(si, ai int, end Step) error {
 	s, a := &w.stores[si], &w.actors[ai]
 	o := a.req.op
-	switch end {
+	switch end.Action {
 	case Done:
 		if !a.present {
 			return fmt.Errorf("the update to %d is done, but the record never had that position", o.seq)
 		}
-		w.high = max(w.high, o.seq)
-		if a.tenure == s.tenure {
-			s.lastOwn, s.maxOwn = o.seq, max(s.maxOwn, o.seq)
-			if o.kind == rewind {
-				s.maxOwn = o.seq
-			}
-		}
+		w.done(s, a)
 	case Stale:
 		own := a.requests == 0 && s.maxOwn > o.seq
 		if o.kind == rewind || !a.ahead && !own {
 			return fmt.Errorf("the %v is stale, but the record was never further on since it began, nor has this store written further on in its tenure (requests: %d, furthest own: %d)", o, a.requests, s.maxOwn)
+		}
+	case Rewound:
+		own := a.requests == 0 && s.basis > a.basis
+		if o.kind == rewind && !a.faulted || o.kind == update && a.latest <= a.basis && !own {
+			return fmt.Errorf("the %v of generation %d is refused for its generation, but there was no later one", o, a.basis)
+		}
+		if a.tenure == s.tenure && a.requests > 0 && o.kind == update {
+			s.refused = true
 		}
 	case Failed:
 		if !a.faulted {
 			return fmt.Errorf("the %v failed without a lost answer", o)
 		}
 	default:
-		return fmt.Errorf("an update ends with the action %d", end)
+		return fmt.Errorf("an update ends with the action %d", end.Action)
 	}
 	return nil
 }
 
+// done keeps what an update that was stored means for later ones.
+func (w *world) done(s *store, a *actor) {
+	o, generation := a.req.op, a.basis
+	if o.kind == rewind {
+		generation = a.u.last.Generation
+	}
+	if o.kind == rewind {
+		w.gen = max(w.gen, generation)
+		w.high = nowhere
+	} else if generation >= w.gen {
+		w.high = max(w.high, o.seq)
+	}
+	if a.tenure != s.tenure {
+		return
+	}
+	s.lastOwn, s.maxOwn = o.seq, max(s.maxOwn, o.seq)
+	s.basis = max(s.basis, generation)
+	if o.kind == rewind {
+		s.basis, s.maxOwn = generation, o.seq
+	}
+}
+
 // checkEnd is asked when all programs have ended.
 func (w *world) checkEnd() error {
-	if !w.back && w.high != none && (!w.record.Readable || w.record.SequenceNumber < w.high) {
-		return fmt.Errorf("at the end the record is %+v, though %d was reported as stored and nothing may have gone back", w.record, w.high)
+	if w.loose {
+		return nil
+	}
+	if w.record.Generation < w.gen {
+		return fmt.Errorf("at the end the record is %+v, though generation %d was reported as begun", w.record, w.gen)
+	}
+	if w.high != nowhere && w.record.Generation == w.gen && (!w.record.Readable || w.record.SequenceNumber < w.high) {
+		return fmt.Errorf("at the end the record is %+v, though %d was reported as stored in generation %d", w.record, w.high, w.gen)
 	}
 	return nil
 }

@@ -18,17 +18,19 @@ type opKind int8
 
 const (
 	list       opKind = iota // list, and tell the partition
-	win                      // claim on the ownership record as it is
+	reread                   // read this one partition, and tell it
+	win                      // claim on the ownership record as it is, for the store's first owner id
+	winOther                 // the same for its second owner id
 	renew                    // claim on the store's own last win
 	relinquish               // the same, giving the partition up
 	update                   // fenced
 	rewind                   // fenced, with Rewind
-	put                      // by somebody else, unconditional
+	put                      // by a package without generations, unconditional
 	remove                   // by somebody else, unconditional
 )
 
 func (k opKind) String() string {
-	return [...]string{"list", "win", "renew", "relinquish", "update", "rewind", "put", "delete"}[k]
+	return [...]string{"list", "read", "win", "win for another owner", "renew", "relinquish", "update", "rewind", "put", "delete"}[k]
 }
 
 type op struct {
@@ -53,7 +55,7 @@ const nobody = -1
 
 // A config is a situation to explore.
 type config struct {
-	record   Record // what is stored at first; its ETag is "e0"
+	record   Record // what is stored at first
 	faults   int8   // how many answers to checkpoint writes may get lost
 	programs []program
 }
@@ -62,6 +64,7 @@ type phase int8
 
 const (
 	idle     phase = iota
+	asked          // an update waits for its partition
 	sent           // a request is on its way
 	answered       // it was applied, its answer is on its way
 )
@@ -70,13 +73,15 @@ type request struct {
 	read, write, claim bool
 	on                 string // the ETag that a write or claim is conditional on, "" = none must be there
 	op                 op
-	sight              string // what the update may go back behind
+	generation         int64 // that a write stores
+	basis              int64 // that its update belongs to, by the rules
+	owner              string
 }
 
 type outcome int8
 
 const (
-	written outcome = iota
+	wasWritten outcome = iota
 	refused
 	gone
 )
@@ -87,22 +92,39 @@ type answer struct {
 	record  Record
 }
 
-// unseen stands for the first sight of a tenure that has seen nothing.
-const unseen = "unseen"
+// nowhere is a position behind all others.
+const nowhere = math.MinInt64
 
-// none is a position behind all others.
-const none = math.MinInt64
-
-// store is a Partition, and beside it what a tenure is by the rules, kept
+// store is a Partition, and beside it what it has to know by the rules, kept
 // without asking the Partition.
 type store struct {
-	p       Partition
-	win     string // ETag of the last win that it was told of
-	gaveUp  bool
-	tenure  int8
-	sight   string // ETag of the record that the tenure saw first, "" = absent
-	lastOwn int64  // the position that it was told last in this tenure to have stored
-	maxOwn  int64  // the furthest of them
+	p      Partition
+	win    string // ETag of the last win that it was told of
+	owner  string // of that win, "" = relinquished
+	tenure int8
+
+	looked  bool  // whether the tenure has had its first look
+	basis   int64 // the generation of that look, or of a rewind of this store since; until then, that of the tenure before
+	first   int64 // the generation of the very first look
+	any     bool  // whether there was one
+	refused bool  // whether an update was refused for its generation
+	lastOwn int64 // the position that it was told last in this tenure to have stored
+	maxOwn  int64 // the furthest of them, in its generation
+}
+
+// generation is what an update belongs to that is asked for now. free tells that
+// it may be any.
+func (s *store) generation() (generation int64, free bool) {
+	return s.basis, s.tenure == 0 && !s.looked
+}
+
+func (s *store) look(generation int64) {
+	if !s.any {
+		s.any, s.first = true, generation
+	}
+	if !s.looked {
+		s.looked, s.basis, s.refused, s.lastOwn = true, generation, false, nowhere
+	}
 }
 
 type actor struct {
@@ -113,10 +135,13 @@ type actor struct {
 
 	updating bool
 	u        Update
-	tenure   int8   // in which the update began
-	sight    string // that tenure's first sight
-	present  bool   // whether the record had the update's position since it began
-	ahead    bool   // whether it was further on
+	tenure   int8  // in which the update was asked for
+	basis    int64 // what it belongs to, by the rules
+	free     bool  // it may belong to any generation
+	from     int8  // how many rewinds of its store there had been when it was asked for
+	present  bool  // whether the record had the update's position since, in a generation that counts
+	ahead    bool  // whether it was further on, in any
+	latest   int64 // the latest generation that it was of
 	faulted  bool
 	requests int8
 	changes  int8 // of the record since the update began
@@ -132,8 +157,9 @@ type world struct {
 	stores [2]store
 	actors [4]actor
 	late   [3]request // writes that were given up and may arrive yet
-	back   bool       // whether anything has gone back that may
-	high   int64      // the furthest position that anybody was told to be stored
+	loose  bool       // whether somebody without a fence wrote or deleted the record
+	high   int64      // the furthest position that anybody was told to be stored, in the generation of the last rewind
+	gen    int64      // the latest generation that anybody was told to have begun
 }
 
 // explorer walks all schedules of a config.
@@ -149,12 +175,9 @@ type explorer struct {
 func explore(t *testing.T, c config) {
 	t.Helper()
 	x := &explorer{config: c, visited: make(map[[2]uint64]bool), seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
-	w := world{record: c.record, faults: c.faults, high: none}
-	if w.record.Readable || w.record.SequenceNumber != 0 {
-		w.record.ETag = "e0"
-	}
+	w := world{record: c.record, faults: c.faults, high: nowhere}
 	for i := range w.stores {
-		w.stores[i] = store{sight: unseen, lastOwn: none, maxOwn: none}
+		w.stores[i] = store{lastOwn: nowhere, maxOwn: nowhere}
 	}
 	if err := x.walk(w); err != nil {
 		t.Fatalf("%v\nschedule:\n  %s", err, strings.Join(x.path, "\n  "))
@@ -223,11 +246,16 @@ func (x *explorer) moves(w *world, i int, try func(string, func(*world) error) e
 	switch a.phase {
 	case idle:
 		return try(who+"issued", func(w *world) error { return w.issue(prog.store, i, o) })
+	case asked:
+		if w.busy(x.programs, i) {
+			return nil
+		}
+		return try(who+"begins", func(w *world) error { return w.begin(prog.store, i) })
 	case sent:
 		if err := try(who+"applied", func(w *world) error { return w.apply(i, gone) }); err != nil {
 			return err
 		}
-		if a.req.write && a.req.on != "" && w.record.absent() { // Azurite's answer
+		if a.req.write && a.req.on != "" && w.record.ETag == "" { // Azurite's answer
 			if err := try(who+"applied, 412", func(w *world) error { return w.apply(i, refused) }); err != nil {
 				return err
 			}
@@ -247,6 +275,17 @@ func (x *explorer) moves(w *world, i int, try func(string, func(*world) error) e
 		}
 	}
 	return nil
+}
+
+// busy reports whether another update of the same store is on its way: they are
+// sent one after another.
+func (w *world) busy(programs []program, ai int) bool {
+	for i := range programs {
+		if a := &w.actors[i]; i != ai && programs[i].store == programs[ai].store && a.updating && a.phase != asked {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) freeSlot() int {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Metadata keys. They are written in exactly this case, as the JavaScript,
@@ -16,6 +17,9 @@ const (
 	keyOwnerID        = "ownerid"
 	keySequenceNumber = "sequencenumber"
 	keyOffset         = "offset"
+	keyGeneration     = "generation"
+	keyEnqueuedTime   = "enqueuedtime"
+	keyClientID       = "clientidentifier" // as .NET spells it
 	keyDirectory      = "hdi_isfolder"
 )
 
@@ -27,7 +31,14 @@ type Metadata = map[string]*string
 
 // Values are what this format knows of a record's metadata, as text. A key that is
 // missing is the empty text: nobody means anything else by it.
-type Values struct{ ownerID, sequenceNumber, offset, directory string }
+type Values struct {
+	ownerID                                                    string
+	sequenceNumber, offset, generation, enqueuedTime, clientID string
+	directory                                                  string
+}
+
+// keys are all of them, for [ValuesOf].
+var keys = [...]string{keyOwnerID, keySequenceNumber, keyOffset, keyGeneration, keyEnqueuedTime, keyClientID, keyDirectory}
 
 // ValuesOf reads metadata. Of keys that differ by case alone the one in lower case
 // counts.
@@ -38,7 +49,7 @@ func ValuesOf(m Metadata) Values {
 			*field = deref(text)
 		}
 	}
-	for _, key := range [...]string{keyOwnerID, keySequenceNumber, keyOffset, keyDirectory} {
+	for _, key := range keys {
 		if text, found := m[key]; found {
 			*v.Field([]byte(key)) = deref(text)
 		}
@@ -56,6 +67,12 @@ func (v *Values) Field(key []byte) *string {
 		return &v.sequenceNumber
 	case bytes.EqualFold(key, []byte(keyOffset)):
 		return &v.offset
+	case bytes.EqualFold(key, []byte(keyGeneration)):
+		return &v.generation
+	case bytes.EqualFold(key, []byte(keyEnqueuedTime)):
+		return &v.enqueuedTime
+	case bytes.EqualFold(key, []byte(keyClientID)):
+		return &v.clientID
 	case bytes.EqualFold(key, []byte(keyDirectory)):
 		return &v.directory
 	}
@@ -73,17 +90,66 @@ func OwnershipMetadata(ownerID string) Metadata {
 // all mean that the partition is relinquished.
 func (v Values) OwnerID() string { return v.ownerID }
 
-// CheckpointMetadata is the metadata of a checkpoint blob. Both keys are always
-// written, an absent offset as the empty text, as .NET does: the other packages
-// fail their whole list when one is missing. A text that readers take for "none"
-// is absent.
-func CheckpointMetadata(sequenceNumber int64, offset *string) Metadata {
-	number, text := strconv.FormatInt(sequenceNumber, 10), ""
-	if offset != nil && Offset(*offset) != nil {
-		text = *offset
-	}
-	return Metadata{keySequenceNumber: &number, keyOffset: &text}
+// CheckpointValues are what a checkpoint blob holds.
+type CheckpointValues struct {
+	SequenceNumber int64
+	Offset         *string    // nil for none
+	Generation     int64      // how often the partition was rewound
+	EnqueuedTime   *time.Time // of the event, nil if it is not known
+	ClientID       string     // the owner id of the writer, empty if it has none
 }
+
+// Metadata is the metadata of a checkpoint blob. The sequence number and the
+// offset are always written, an absent offset as the empty text, as .NET does:
+// the other packages fail their whole list when one is missing. A text that
+// readers take for "none" is absent. The other keys are written only where they
+// say something.
+func (c CheckpointValues) Metadata() Metadata {
+	number, text := strconv.FormatInt(c.SequenceNumber, 10), ""
+	if c.Offset != nil && Offset(*c.Offset) != nil {
+		text = *c.Offset
+	}
+	m := Metadata{keySequenceNumber: &number, keyOffset: &text}
+	if c.Generation != 0 {
+		text := strconv.FormatInt(c.Generation, 10)
+		m[keyGeneration] = &text
+	}
+	if c.EnqueuedTime != nil {
+		text := c.EnqueuedTime.UTC().Format(timeFormat)
+		m[keyEnqueuedTime] = &text
+	}
+	if c.ClientID != "" {
+		m[keyClientID] = &c.ClientID
+	}
+	return m
+}
+
+// timeFormat is RFC 3339 in UTC, to the millisecond.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// Generation is that of a checkpoint blob: 0 if the key is missing or holds
+// anything but a decimal number from 0 to 2^62.
+func (v Values) Generation() int64 {
+	n, err := strconv.ParseInt(v.generation, 10, 64)
+	if err != nil || n < 0 || n > 1<<62 {
+		return 0
+	}
+	return n
+}
+
+// EnqueuedTime is that of a checkpoint blob, nil if it cannot be read.
+func (v Values) EnqueuedTime() *time.Time {
+	t, err := time.Parse(time.RFC3339, v.enqueuedTime)
+	if err != nil {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// ClientID is the owner id of the one that wrote a checkpoint blob, empty if it
+// is not known.
+func (v Values) ClientID() string { return v.clientID }
 
 // Position is that of a checkpoint blob. What no package means as a position is nil:
 // see [Offset] and [SequenceNumber].
@@ -128,10 +194,23 @@ func deref(v *string) string {
 
 // CheckOwnerID says what is wrong with an owner id, if anything. An empty one
 // relinquishes.
-func CheckOwnerID(id string) error { return checkValue("owner id", id) }
+func CheckOwnerID(id string) error {
+	if kind := CredentialIn(id); kind != "" {
+		return fmt.Errorf("the owner id is not a name, this looks like %s; everybody who reads the container would see it", kind)
+	}
+	return checkValue("owner id", id)
+}
 
 // CheckOffset says what is wrong with an offset, if anything.
 func CheckOffset(offset string) error { return checkValue("offset", offset) }
+
+// CheckEnqueuedTime refuses the years that RFC 3339 cannot write.
+func CheckEnqueuedTime(t time.Time) error {
+	if year := t.UTC().Year(); year < 0 || year > 9999 {
+		return fmt.Errorf("the enqueued time is in the year %d, outside of 0 to 9999", year)
+	}
+	return nil
+}
 
 // CheckSequenceNumber refuses the one number that readers take for "none".
 func CheckSequenceNumber(n int64) error {

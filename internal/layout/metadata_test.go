@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // plain is metadata without pointers.
@@ -23,15 +24,24 @@ func plain(t *testing.T, m Metadata) map[string]string {
 
 func TestWrittenMetadata(t *testing.T) {
 	offset := "1:2:345"
+	enqueued := time.Date(2026, 2, 3, 6, 5, 6, 789_900_000, time.FixedZone("", 2*60*60))
 	for name, c := range map[string]struct {
 		got  Metadata
 		want map[string]string
 	}{
 		"an owner":              {OwnershipMetadata("alice"), map[string]string{"ownerid": "alice"}},
 		"no owner":              {OwnershipMetadata(""), map[string]string{"ownerid": ""}},
-		"a position":            {CheckpointMetadata(1234, &offset), map[string]string{"sequencenumber": "1234", "offset": "1:2:345"}},
-		"a position, no offset": {CheckpointMetadata(-1, nil), map[string]string{"sequencenumber": "-1", "offset": ""}},
-		"the largest":           {CheckpointMetadata(math.MaxInt64, nil), map[string]string{"sequencenumber": "9223372036854775807", "offset": ""}},
+		"a position":            {CheckpointValues{SequenceNumber: 1234, Offset: &offset}.Metadata(), map[string]string{"sequencenumber": "1234", "offset": "1:2:345"}},
+		"a position, no offset": {CheckpointValues{SequenceNumber: -1, Offset: nil}.Metadata(), map[string]string{"sequencenumber": "-1", "offset": ""}},
+		"a rewound one": {
+			CheckpointValues{SequenceNumber: 7, Generation: 3}.Metadata(),
+			map[string]string{"sequencenumber": "7", "offset": "", "generation": "3"},
+		},
+		"all keys": {
+			CheckpointValues{SequenceNumber: 7, Offset: &offset, Generation: 12, EnqueuedTime: &enqueued, ClientID: "alice"}.Metadata(),
+			map[string]string{"sequencenumber": "7", "offset": "1:2:345", "generation": "12", "enqueuedtime": "2026-02-03T04:05:06.789Z", "clientidentifier": "alice"},
+		},
+		"the largest": {CheckpointValues{SequenceNumber: math.MaxInt64, Offset: nil}.Metadata(), map[string]string{"sequencenumber": "9223372036854775807", "offset": ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := plain(t, c.got); !maps.Equal(got, c.want) {
@@ -45,7 +55,7 @@ func TestWrittenMetadata(t *testing.T) {
 // change a request that waits to be sent again.
 func TestWrittenMetadataIsACopy(t *testing.T) {
 	offset := "50"
-	m := CheckpointMetadata(5, &offset)
+	m := CheckpointValues{SequenceNumber: 5, Offset: &offset}.Metadata()
 	offset = "changed"
 	if got := *m["offset"]; got != "50" {
 		t.Errorf("the offset is %q, want 50", got)
@@ -68,6 +78,46 @@ func TestCheckValues(t *testing.T) {
 			if err != nil && (!strings.Contains(err.Error(), what) || strings.ContainsAny(err.Error(), "\n\r\t\x00")) {
 				t.Errorf("the %s %s gives the text %q, want one line that names it", what, Quote(value), err)
 			}
+		}
+	}
+}
+
+// TestReadMetadata reads the keys that only this package writes, and nothing into
+// what somebody else put there.
+func TestReadMetadata(t *testing.T) {
+	for text, want := range map[string]int64{
+		"": 0, "0": 0, "1": 1, "007": 7, "4611686018427387904": 1 << 62, "4611686018427387905": 0,
+		"-1": 0, "1.5": 0, "x": 0, " 1": 0, "9223372036854775808": 0,
+	} {
+		if got := ValuesOf(Metadata{"Generation": &text}).Generation(); got != want {
+			t.Errorf("the generation %q reads as %d, want %d", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                          "",
+		"2026-02-03T04:05:06.789Z":  "2026-02-03T04:05:06.789Z",
+		"2026-02-03T06:05:06+02:00": "2026-02-03T04:05:06.000Z",
+		"2026-02-03":                "",
+		"1770091506":                "",
+	} {
+		got := ValuesOf(Metadata{"enqueuedTime": &text}).EnqueuedTime()
+		switch {
+		case (got == nil) != (want == ""):
+			t.Errorf("the enqueued time %q reads as %v, want %q", text, got, want)
+		case got != nil && (got.Format(timeFormat) != want || got.Location() != time.UTC):
+			t.Errorf("the enqueued time %q reads as %v, want %s", text, got, want)
+		}
+	}
+	id := "alice"
+	if got := ValuesOf(Metadata{"ClientIdentifier": &id}).ClientID(); got != id {
+		t.Errorf("the writer reads as %q", got)
+	}
+}
+
+func TestCheckEnqueuedTime(t *testing.T) {
+	for year, good := range map[int]bool{-1: false, 0: true, 1970: true, 9999: true, 10000: false} {
+		if err := CheckEnqueuedTime(time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)); (err == nil) != good {
+			t.Errorf("the year %d gives %v, want it good: %v", year, err, good)
 		}
 	}
 }
@@ -115,7 +165,7 @@ func FuzzPosition(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, n int64) {
 		sequenceNumber := SequenceNumber(text)
 		if sequenceNumber != nil {
-			again := SequenceNumber(plain(t, CheckpointMetadata(*sequenceNumber, nil))["sequencenumber"])
+			again := SequenceNumber(plain(t, CheckpointValues{SequenceNumber: *sequenceNumber, Offset: nil}.Metadata())["sequencenumber"])
 			if again == nil || *again != *sequenceNumber {
 				t.Errorf("%q reads as %d, is written and then reads as %s", text, *sequenceNumber, show(again))
 			}
@@ -126,7 +176,7 @@ func FuzzPosition(f *testing.F) {
 		if CheckOffset(text) != nil || CheckSequenceNumber(n) != nil {
 			return
 		}
-		m := CheckpointMetadata(n, &text)
+		m := CheckpointValues{SequenceNumber: n, Offset: &text}.Metadata()
 		if keys := slices.Sorted(maps.Keys(m)); !slices.Equal(keys, []string{"offset", "sequencenumber"}) {
 			t.Fatalf("writes the keys %q", keys)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
 // A Kind is the segment of a blob's name that says what the record is.
@@ -22,15 +24,15 @@ const (
 // Referencing Containers, Blobs, and Metadata", Blob names).
 const maxName = 1024
 
-// A Scope is whose records they are.
+// A Scope names the consumers whose records belong together.
 type Scope struct {
 	Namespace, EventHub, ConsumerGroup string
 }
 
-// Lower is the scope as the .NET, JavaScript and Python packages spell it. Only
-// the letters A to Z are folded: Event Hubs has no others in its names, each
-// package folds the others in a way of its own, and Unicode's folding makes one
-// name of two, of "k" and the Kelvin sign for one.
+// Lower is the scope as the .NET, JavaScript and Python packages spell it. It
+// folds the letters A to Z only: names in Event Hubs have no others, each package
+// folds those in a way of its own, and Unicode's folding makes one name of two,
+// such as "k" and the Kelvin sign.
 func (s Scope) Lower() Scope {
 	return Scope{lower(s.Namespace), lower(s.EventHub), lower(s.ConsumerGroup)}
 }
@@ -107,10 +109,14 @@ func (s Scope) CheckPartition(id string) error {
 	return nil
 }
 
-// checkAtom refuses what would end up in another blob than the one it names:
-// slashes make another depth, "." and ".." are resolved on the way, and the
-// service drops or refuses a segment's final dot.
+// checkAtom refuses a name that would lead to another blob than the one it names:
+// slashes make another depth, clients and proxies resolve "." and "..", and the
+// service drops or refuses a segment's final dot. It also refuses a name that
+// holds a credential, which logs and the container would show.
 func checkAtom(what, name string) error {
+	if kind := CredentialIn(name); kind != "" {
+		return fmt.Errorf("the %s is not a name, this looks like %s; give the name alone", what, kind)
+	}
 	switch {
 	case name == "":
 		return fmt.Errorf("the %s is empty", what)
@@ -130,11 +136,40 @@ func checkAtom(what, name string) error {
 	return nil
 }
 
-// Quote quotes a name for an error's text, cut to a readable length.
-func Quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+// CredentialIn says what a text looks like that holds a credential, with its
+// article: "a connection string", "a URL with a credential", "a shared access
+// signature", "a credential". It is empty for any other text.
+func CredentialIn(s string) string {
+	if !strings.ContainsAny(s, "=:% ") && !strings.Contains(s, "eyJ") {
+		return "" // no credential is without any of them
 	}
-	return fmt.Sprintf("%q", s)
+	lower := strings.ToLower(s)
+	for _, word := range [...]string{"endpoint=sb://", "accountname=", "accountkey=", "sharedaccesskeyname=", "sharedaccesskey=", "sharedaccesssignature="} {
+		if strings.Contains(lower, word) {
+			return "a connection string"
+		}
+	}
+	switch {
+	case redact.Secrets(nil).Text(s) == s:
+		return ""
+	case strings.Contains(lower, "://"):
+		return "a URL with a credential"
+	case strings.Contains(lower, "sig=") || strings.Contains(lower, "sig%3d"):
+		return "a shared access signature"
+	}
+	return "a credential"
+}
+
+// Quote quotes a name for an error's text, without credentials and cut to a
+// readable length.
+func Quote(s string) string {
+	const (
+		maxShown = 64
+		maxRead  = 32 * maxShown // of which redaction may leave little
+	)
+	shown := redact.Secrets(nil).Text(s[:min(len(s), maxRead)])
+	if len(s) > maxRead || len(shown) > maxShown {
+		shown = strings.ToValidUTF8(shown[:min(len(shown), maxShown)], "") + "…"
+	}
+	return fmt.Sprintf("%q", shown)
 }

@@ -90,15 +90,64 @@ func TestLongNames(t *testing.T) {
 
 func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{
-		"a":                             `"a"`,
-		"a\nb":                          `"a\nb"`,
-		strings.Repeat("a", 64):         `"` + strings.Repeat("a", 64) + `"`,
-		strings.Repeat("a", 65):         `"` + strings.Repeat("a", 64) + `…"`,
-		strings.Repeat("a", 63) + "éé":  `"` + strings.Repeat("a", 63) + `…"`,
-		strings.Repeat("\x00", 1000000): `"` + strings.Repeat(`\x00`, 64) + `…"`,
+		"a":                                      `"a"`,
+		"a\nb":                                   `"a\nb"`,
+		strings.Repeat("a", 64):                  `"` + strings.Repeat("a", 64) + `"`,
+		strings.Repeat("a", 65):                  `"` + strings.Repeat("a", 64) + `…"`,
+		strings.Repeat("a", 63) + "éé":           `"` + strings.Repeat("a", 63) + `…"`,
+		strings.Repeat("\x00", 1000000):          `"` + strings.Repeat(`\x00`, 64) + `…"`,
+		"AccountKey=abcdefgh;x":                  `"AccountKey=REDACTED;x"`,
+		"AccountKey=" + strings.Repeat("a", 100): `"AccountKey=REDACTED"`,
+		"AccountKey=" + strings.Repeat("a", 1000000):                        `"AccountKey=REDACTED…"`,
+		strings.Repeat("x", 50) + " AccountKey=" + strings.Repeat("a", 100): `"` + strings.Repeat("x", 50) + ` AccountKey=RE…"`,
 	} {
 		if got := Quote(in); got != want {
 			t.Errorf("%.70q is quoted as %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestCredentialIn(t *testing.T) {
+	const key = "Zt8Q~kX93hfJ2mQpLw.7Vb_ySgT40RcN1dEuA"
+	for text, want := range map[string]string{
+		"Endpoint=sb://ns.servicebus.windows.net/": "a connection string",
+		"ENDPOINT=SB://x":                          "a connection string",
+		"SharedAccessKey=" + key:                   "a connection string",
+		"SharedAccessKeyName=root":                 "a connection string",
+		"AccountName=a;AccountKey=" + key:          "a connection string",
+		"SharedAccessSignature=sv=1&sig=" + key:    "a connection string",
+		"https://user:" + key + "@host":            "a URL with a credential",
+		"https://host/c?sv=1&sig=" + key:           "a URL with a credential",
+		"?sig=" + key:                              "a shared access signature",
+		"sv=1&SIG=" + key:                          "a shared access signature",
+		"sig%3D" + key:                             "a shared access signature",
+		"eyJhbGciOiJub25lIn0.eyJzdWIi.c2ln":        "a credential",
+		"Bearer " + key:                            "a credential",
+		"client_secret: " + key:                    "a credential",
+		"":                                         "",
+		"$Default":                                 "",
+		"ns.servicebus.windows.net":                "",
+		"localhost:5672":                           "",
+		"https://ns.servicebus.windows.net":        "",
+		"a=b":                                      "",
+		"design=1":                                 "",
+		"the key to it":                            "",
+		"pod-7 (eyJ)":                              "",
+		"sharedaccesskey hub":                      "",
+		"0f8fad5b-d9cb-469f-a165-70867728950e":     "",
+	} {
+		if got := CredentialIn(text); got != want {
+			t.Errorf("%q looks like %q, want %q", text, got, want)
+		}
+		if want == "" {
+			continue
+		}
+		for what, err := range map[string]error{
+			"namespace": Scope{text, "hub", "group"}.Check(), "partition id": Scope{"ns", "hub", "group"}.CheckPartition(text), "owner id": CheckOwnerID(text),
+		} {
+			if err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "this looks like "+want) || strings.Contains(err.Error(), key) {
+				t.Errorf("the %s %q gives %v", what, text, err)
+			}
 		}
 	}
 }
@@ -112,6 +161,7 @@ func FuzzPartitionID(f *testing.F) {
 	f.Add("ns", "ownership", "checkpoint", "ownership", "ns", "checkpoint", "ownership", "checkpoint")
 	f.Add("İ", "K", "ſ", "ẞ", "i̇", "k", "s", "ß")
 	f.Add(".", "..", "\\", "%2F", "a.", " ", "\x00", "\xff")
+	f.Add("EYJhbGciOiJub25lIn0.eyJ.x", "sig=abcdefgh", "SIG=ABC", "0", "eyJhbGciOiJub25lIn0.a.b", "h", "g", "Bearer AAAAAAAAAAAAAAAA")
 	f.Fuzz(func(t *testing.T, ns1, hub1, group1, id1, ns2, hub2, group2, id2 string) {
 		a, b := Scope{ns1, hub1, group1}, Scope{ns2, hub2, group2}
 		PartitionID(ns1, []byte(ns2)) // any text

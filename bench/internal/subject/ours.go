@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/bench/internal/backend"
 )
@@ -21,7 +23,7 @@ func openOurs(c backend.Container, handed bool) (Store, error) {
 		store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 		return ours{store}, err
 	}
-	options := &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: c.Options}
+	options := &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: c.Options}}
 	if c.Key == nil {
 		store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(c.URL, options)
 		return ours{store}, err

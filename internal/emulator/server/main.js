@@ -2,11 +2,12 @@
 
 // An Event Hubs emulator for tests. Its only argument is {"hub", "partitions", "events", "first", "rate"} in JSON.
 // It prints {"port"} when it listens, and then answers the JSON lines on stdin, {"id", "op", …}, each with a line that
-// has the same id. It ends with stdin.
+// has the same id; "await" is answered when it is time. It ends with stdin.
 
 const readline = require('readline');
 const { Hub } = require('./hub.js');
 const { Partition } = require('./partition.js');
+const { EVERYTHING, MANAGEMENT, PARTITIONS, partitionTarget } = require('./faults.js');
 
 const TICK = 20; // milliseconds
 
@@ -40,22 +41,84 @@ function tick() {
     hub.pump();
 }
 
+// partitionOf returns a partition that a command names.
+function partitionOf(id) {
+    const partition = partitions.get(id);
+    if (!partition) {
+        throw new Error(`no partition ${id}`);
+    }
+    return partition;
+}
+
+// checked returns a target as it is, after a look whether its partition is there.
+function checked(target) {
+    if (target.startsWith(partitionTarget(''))) {
+        partitionOf(target.slice(partitionTarget('').length));
+    }
+    return target;
+}
+
+// countersOf returns what is counted at a target.
+function countersOf(target) {
+    switch (target) {
+    case EVERYTHING: return hub.connections;
+    case MANAGEMENT: return hub.requests;
+    case PARTITIONS: throw new Error('nothing is counted for all partitions together');
+    default: return partitionOf(target.slice(partitionTarget('').length)).counters;
+    }
+}
+
+// operations are the commands. What they return, at once or later, is the answer.
 const operations = {
     append({ partition, n }) {
-        const chosen = partition === '' ? [...partitions.values()] : [partitions.get(partition)];
-        if (chosen.includes(undefined)) {
-            throw new Error(`no partition ${partition}`);
-        }
+        const chosen = partition === '' ? [...partitions.values()] : [partitionOf(partition)];
         chosen.forEach(p => p.append(n));
         hub.pump();
     },
     rate({ rate: r }) {
         setRate(r);
     },
+    expand({ n }) {
+        if (n <= partitions.size) {
+            throw new Error(`the hub has ${partitions.size} partitions`);
+        }
+        for (let i = partitions.size; i < n; i++) {
+            partitions.set(String(i), new Partition(String(i), BigInt(options.first), 0));
+        }
+    },
+    deny({ target, condition }) {
+        hub.faults.denied.set(checked(target), condition);
+    },
+    allow({ target }) {
+        hub.faults.denied.delete(checked(target));
+    },
+    hang({ target }) {
+        hub.hang(checked(target));
+    },
+    resume({ target }) {
+        hub.resume(checked(target));
+    },
+    steal({ partition }) {
+        return hub.steal(partitionOf(partition));
+    },
+    drop() {
+        return hub.drop();
+    },
+    await({ target, counter, n }) {
+        return countersOf(target).reached(counter, n);
+    },
     state() {
         const state = {};
-        partitions.forEach(p => { state[p.id] = { ...p.stats, last: p.last.toString() }; });
+        partitions.forEach(p => { state[p.id] = { ...p.counters.counts, last: p.last.toString() }; });
         return state;
+    },
+    time({ partition, sequence }) {
+        const p = partitionOf(partition);
+        const time = p.times[Number(BigInt(sequence) - p.first)];
+        if (time === undefined) {
+            throw new Error(`no event ${sequence} in partition ${partition}`);
+        }
+        return time;
     },
 };
 
@@ -64,12 +127,8 @@ function say(value) {
 }
 
 readline.createInterface({ input: process.stdin }).on('line', line => {
-    const command = JSON.parse(line);
-    try {
-        say({ id: command.id, result: operations[command.op](command) });
-    } catch (e) {
-        say({ id: command.id, error: e.message });
-    }
+    const { id, op, ...rest } = JSON.parse(line);
+    Promise.resolve().then(() => operations[op](rest)).then(result => say({ id, result }), e => say({ id, error: e.message }));
 });
 
 hub.listen(port => {

@@ -1,49 +1,61 @@
 'use strict';
 
-// Who reads what. A reader is {sender, partition, group, epoch, next}: epoch is undefined for a reader without an
-// owner level, and next is the index of the event to be sent next.
+// Who reads what. A reader is {sender, partition, group, epoch, name, next}: epoch is undefined for a reader without
+// an owner level, name is what the client calls itself, and next is the index of the event to be sent next.
+
+const { error } = require('./faults.js');
 
 const STOLEN = 'amqp:link:stolen';
-const NOT_ALLOWED = 'amqp:not-allowed';
 
 class Owners {
     constructor() {
-        this.readers = new Set();
+        this.readers = new Map(); // by sender
     }
 
     // admit adds a reader and detaches those that it displaces, or returns the error with which it is refused.
     admit(reader) {
-        const peers = [...this.readers].filter(r => r.partition === reader.partition && r.group === reader.group);
+        const peers = this.of(reader.partition).filter(r => r.group === reader.group);
         const holder = peers.find(r => r.epoch !== undefined);
         if (holder && reader.epoch === undefined) {
-            return error(NOT_ALLOWED, `a receiver with epoch '${holder.epoch}' exists, so a receiver without epoch is not allowed`);
+            return error(STOLEN, `At least one receiver for the endpoint is created with epoch of '${holder.epoch}', and so non-epoch receiver is not allowed. Either reconnect with a higher epoch, or make sure all epoch receivers are closed or disconnected.`);
         }
         if (holder && reader.epoch < holder.epoch) {
-            return error(STOLEN, `receiver with a higher epoch '${holder.epoch}' already exists, receiver with epoch '${reader.epoch}' cannot be created`);
+            return error(STOLEN, `Receiver '${holder.name}' with a higher epoch '${holder.epoch}' already exists. Receiver '${reader.name}' with epoch ${reader.epoch} cannot be created. Make sure you are creating receiver with increasing epoch value to ensure connectivity, or ensure all old epoch receivers are closed or disconnected.`);
         }
         if (reader.epoch !== undefined) {
-            for (const peer of peers) { // one with an epoch, or any number without
-                this.readers.delete(peer);
-                reader.partition.stats.stolen++;
-                peer.sender.close(error(STOLEN, `new receiver with epoch '${reader.epoch}' is created hence current receiver is getting disconnected`));
-            }
+            peers.forEach(peer => this.displace(peer, reader)); // one with an epoch, or any number without
         }
-        this.readers.add(reader);
+        this.readers.set(reader.sender, reader);
+        reader.partition.counters.add('opened');
         return undefined;
+    }
+
+    // displace detaches a reader in favor of another one, of which only the name and the epoch count.
+    displace(reader, { name, epoch }) {
+        this.forget(reader);
+        reader.partition.counters.add('stolen');
+        reader.sender.close(error(STOLEN, `New receiver '${name}' with higher epoch of '${epoch}' is created hence current receiver '${reader.name}' with epoch '${reader.epoch}' is getting disconnected. If you are recreating the receiver, make sure a higher epoch is used.`));
+    }
+
+    // of returns the readers of a partition.
+    of(partition) {
+        return [...this.readers.values()].filter(r => r.partition === partition);
+    }
+
+    forget(reader) {
+        if (this.readers.delete(reader.sender)) {
+            reader.partition.counters.add('closed');
+        }
     }
 
     // remove forgets the readers for which gone is true.
     remove(gone) {
-        for (const reader of this.readers) {
+        for (const reader of this.readers.values()) {
             if (gone(reader.sender)) {
-                this.readers.delete(reader);
+                this.forget(reader);
             }
         }
     }
 }
 
-function error(condition, description) {
-    return { condition, description };
-}
-
-module.exports = { Owners, error };
+module.exports = { Owners };

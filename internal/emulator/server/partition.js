@@ -3,7 +3,11 @@
 // The events of one partition: sequence numbers without gaps from `first`, an offset that is never equal to the
 // sequence number, and the time each was enqueued. The rest of an event follows from these.
 
+const { Counters } = require('./counters.js');
+const { error } = require('./faults.js');
+
 const OFFSET_STEP = 64n;
+const NEVER = Date.parse('0001-01-01T00:00:00Z');
 
 function offsetOf(sequence) {
     return (sequence + 1n) * OFFSET_STEP;
@@ -14,23 +18,42 @@ class Partition {
         this.id = id;
         this.first = first; // BigInt
         this.times = []; // milliseconds, never decreasing
-        this.stats = { opened: 0, stolen: 0, refused: 0, sent: 0 };
+        this.counters = new Counters('opened', 'closed', 'stolen', 'refused', 'held', 'sent');
         const now = Date.now();
         for (let i = 0; i < count; i++) {
             this.times.push(now - count + i); // one millisecond apart, all in the past
         }
+        this.created = now - count - 1;
     }
 
     get count() {
         return this.times.length;
     }
 
+    get empty() {
+        return this.count === 0;
+    }
+
+    // What is known of the last event outlives it: a partition whose events before `first` have all expired is empty
+    // and still has them. One that never had an event has -1, "-1" and the year 1.
+
     get last() {
         return this.first + BigInt(this.count) - 1n;
     }
 
+    get lastOffset() {
+        return this.last < 0n ? -1n : offsetOf(this.last);
+    }
+
+    get lastTime() {
+        if (!this.empty) {
+            return this.times[this.count - 1];
+        }
+        return this.last < 0n ? NEVER : this.created;
+    }
+
     append(n) {
-        const time = Math.max(Date.now(), this.count ? this.times[this.count - 1] + 1 : 0);
+        const time = Math.max(Date.now(), this.empty ? 0 : this.lastTime + 1);
         for (let i = 0; i < n; i++) {
             this.times.push(time);
         }
@@ -40,33 +63,34 @@ class Partition {
         return this.first + BigInt(index);
     }
 
-    // start returns the index of the first event that a selector lets through, or undefined if it is not a selector.
+    // start returns {next}, the index of the first event that a selector lets through, or {error}.
     start(selector) {
+        const invalid = { error: error('com.microsoft:argument-error', `filter ${selector} is not understood`) };
         const parts = /^amqp\.annotation\.(x-opt-[a-z-]+)\s*(>=?)\s*'([^']*)'$/.exec(selector.trim());
         if (!parts) {
-            return undefined;
+            return invalid;
         }
         const [, field, operator, text] = parts;
         if (text === '@latest') {
-            return this.count;
+            return { next: this.count };
         }
-        if (text === '-1') {
-            return 0;
+        if (field === 'x-opt-offset' && text === '-1') {
+            return { next: 0 };
         }
-        if (!/^-?\d+$/.test(text)) {
-            return undefined;
-        }
-        const keys = {
-            'x-opt-offset': i => offsetOf(this.sequenceAt(i)),
-            'x-opt-sequence-number': i => this.sequenceAt(i),
-            'x-opt-enqueued-time': i => BigInt(this.times[i]),
+        const fields = {
+            'x-opt-offset': { name: 'offset', key: i => offsetOf(this.sequenceAt(i)), last: this.lastOffset },
+            'x-opt-sequence-number': { name: 'sequence number', key: i => this.sequenceAt(i), last: this.last },
+            'x-opt-enqueued-time': { key: i => BigInt(this.times[i]) },
         };
-        const key = keys[field];
-        if (!key) {
-            return undefined;
+        if (!fields[field] || !/^-?\d+$/.test(text)) {
+            return invalid;
         }
         const bound = BigInt(text);
-        return this.search(operator === '>' ? i => key(i) > bound : i => key(i) >= bound);
+        const { name, key, last } = fields[field];
+        if (last !== undefined && bound > last) {
+            return { error: error('com.microsoft:argument-error', `The supplied ${name} '${bound}' is invalid. The last ${name} in the system is '${last}'`) };
+        }
+        return { next: this.search(operator === '>' ? i => key(i) > bound : i => key(i) >= bound) };
     }
 
     // search returns the first index for which holds is true, given that it is true for all after it.

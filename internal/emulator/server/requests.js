@@ -3,11 +3,16 @@
 // Answers to the requests on $cbs and $management.
 
 const rhea = require('rhea');
-const { offsetOf } = require('./partition.js');
 const { long } = require('./encode.js');
 
 const ARRAY_OF_STRING = 0xb1;
-const NEVER = new Date('0001-01-01T00:00:00Z');
+
+// The status codes that go with conditions; any other condition is a 500.
+const CODES = {
+    'amqp:unauthorized-access': 401,
+    'amqp:not-found': 404,
+    'com.microsoft:server-busy': 503,
+};
 
 function answer(hub, address, request) {
     if (address === '$cbs') {
@@ -39,17 +44,21 @@ function hubProperties(hub) {
 }
 
 function partitionProperties(hub, partition) {
-    const empty = partition.count === 0;
     return {
         name: hub.name,
         type: 'com.microsoft:partition',
         partition: partition.id,
         begin_sequence_number: long(partition.first),
         last_enqueued_sequence_number: long(partition.last),
-        last_enqueued_offset: empty ? '-1' : offsetOf(partition.last).toString(),
-        last_enqueued_time_utc: rhea.types.wrap_timestamp(empty ? NEVER : new Date(partition.times[partition.count - 1])),
-        is_partition_empty: empty,
+        last_enqueued_offset: partition.lastOffset.toString(),
+        last_enqueued_time_utc: rhea.types.wrap_timestamp(partition.lastTime),
+        is_partition_empty: partition.empty,
     };
+}
+
+// denied is the answer to a request that is refused with a condition.
+function denied(condition) {
+    return { code: CODES[condition] || 500, description: `${condition}: denied` };
 }
 
 // reply builds the message that carries an answer to the request.
@@ -64,4 +73,4 @@ function reply(request, { code, description, body }) {
     };
 }
 
-module.exports = { answer, reply };
+module.exports = { answer, denied, reply };

@@ -64,7 +64,7 @@ func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeven
 
 func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*checkpointstore.BlobCheckpointStore, error) {
 	return checkpointstore.NewBlobCheckpointStoreFromConnectionString(c.Storage, c.Container, &checkpointstore.BlobCheckpointStoreOptions{
-		ClientOptions:  azcore.ClientOptions{Transport: transport},
+		ClientOptions:  container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}},
 		MaxConcurrency: c.Claims,
 		Timeout:        10 * time.Second,
 		Logger:         logger,

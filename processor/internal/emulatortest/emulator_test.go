@@ -124,12 +124,49 @@ func TestPropertiesOfAnEmptyPartition(t *testing.T) {
 	require.EqualValues(t, -1, e.Last("0"))
 }
 
+func TestPropertiesOfAPartitionWhoseEventsExpired(t *testing.T) {
+	e := emulator.Start(t, emulator.Options{Partitions: 1, FirstSequenceNumber: 100})
+	properties, err := newConsumer(t, e, "$Default").GetPartitionProperties(testContext(t), "0", nil)
+	require.NoError(t, err)
+	require.Equal(t, azeventhubs.PartitionProperties{
+		EventHubName: "hub", PartitionID: "0", IsEmpty: true, BeginningSequenceNumber: 100,
+		LastEnqueuedOffset: emulator.Offset(99), LastEnqueuedSequenceNumber: 99, LastEnqueuedOn: properties.LastEnqueuedOn,
+	}, properties)
+	require.False(t, properties.LastEnqueuedOn.IsZero())
+	e.Append(t, "0", 1)
+	when, err := e.EnqueuedTime("0", 100)
+	require.NoError(t, err)
+	require.True(t, when.After(properties.LastEnqueuedOn))
+}
+
+func TestPropertiesTellTheLastEvent(t *testing.T) {
+	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 3, FirstSequenceNumber: 7})
+	client := newConsumer(t, e, "$Default")
+	for range 3 {
+		properties, err := client.GetPartitionProperties(testContext(t), "0", nil)
+		require.NoError(t, err)
+		last := e.Last("0")
+		when, err := e.EnqueuedTime("0", last)
+		require.NoError(t, err)
+		properties.LastEnqueuedOn = properties.LastEnqueuedOn.UTC()
+		require.Equal(t, azeventhubs.PartitionProperties{
+			EventHubName: "hub", PartitionID: "0", BeginningSequenceNumber: 7,
+			LastEnqueuedSequenceNumber: last, LastEnqueuedOffset: emulator.Offset(last), LastEnqueuedOn: when,
+		}, properties)
+		at := azeventhubs.StartPosition{SequenceNumber: to.Ptr(last), Inclusive: true}
+		events := requireEvents(t, newReader(t, client, "0", azeventhubs.PartitionClientOptions{StartPosition: at}), "0", last, 1)
+		require.True(t, when.Equal(*events[0].EnqueuedTime))
+		e.Append(t, "0", 1)
+	}
+}
+
 func TestUnknownNamesAreRefused(t *testing.T) {
 	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 1})
 	client := newConsumer(t, e, "$Default")
 	_, err := client.GetPartitionProperties(testContext(t), "1", nil)
 	require.ErrorContains(t, err, "404")
 	_, err = newReader(t, client, "1", azeventhubs.PartitionClientOptions{}).ReceiveEvents(testContext(t), 1, nil)
+	requireCode(t, err, "")
 	require.ErrorContains(t, err, "com.microsoft:argument-out-of-range")
 
 	elsewhere, err := azeventhubs.NewConsumerClientFromConnectionString(
@@ -169,14 +206,4 @@ func TestRate(t *testing.T) {
 	properties, err := newConsumer(t, e, "$Default").GetPartitionProperties(testContext(t), "1", nil)
 	require.NoError(t, err)
 	require.Equal(t, last, properties.LastEnqueuedSequenceNumber)
-}
-
-func TestAfterCloseNothingWorks(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{})
-	e.Close()
-	e.Close()
-	require.Error(t, e.AppendAll(1))
-	require.Error(t, e.SetRate(1))
-	require.EqualValues(t, -1, e.Last("0"))
-	require.Nil(t, e.Stats())
 }

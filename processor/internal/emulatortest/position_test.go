@@ -19,6 +19,10 @@ func TestStartPositions(t *testing.T) {
 	client := newConsumer(t, e, "$Default")
 	all := requireEvents(t, newReader(t, client, "1", azeventhubs.PartitionClientOptions{StartPosition: earliest}), "1", first, count)
 	when := all[at-first].EnqueuedTime
+	told, err := e.EnqueuedTime("1", at)
+	require.NoError(t, err)
+	require.True(t, when.Equal(told))
+	back := func(d time.Duration) *time.Time { return to.Ptr(when.Add(-d)) }
 
 	for name, c := range map[string]struct {
 		position azeventhubs.StartPosition
@@ -33,6 +37,14 @@ func TestStartPositions(t *testing.T) {
 		"after sequence number 0": {azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](0)}, first},
 		"after enqueued time":     {azeventhubs.StartPosition{EnqueuedTime: when}, at + 1},
 		"from enqueued time":      {azeventhubs.StartPosition{EnqueuedTime: when, Inclusive: true}, at},
+		"from offset between":     {azeventhubs.StartPosition{Offset: to.Ptr(fmt.Sprint((at+1)*64 + 1)), Inclusive: true}, at + 1},
+		"from an expired number":  {azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](5), Inclusive: true}, first},
+		"after an expired offset": {azeventhubs.StartPosition{Offset: to.Ptr(emulator.Offset(5))}, first},
+		"from the last number":    {azeventhubs.StartPosition{SequenceNumber: to.Ptr(first + count - 1), Inclusive: true}, first + count - 1},
+		"from the last offset":    {azeventhubs.StartPosition{Offset: to.Ptr(emulator.Offset(first + count - 1)), Inclusive: true}, first + count - 1},
+		"after the time before":   {azeventhubs.StartPosition{EnqueuedTime: back(time.Millisecond)}, at},
+		"after half a time":       {azeventhubs.StartPosition{EnqueuedTime: back(time.Microsecond)}, at},
+		"after a day before":      {azeventhubs.StartPosition{EnqueuedTime: back(24 * time.Hour)}, first},
 		"earliest":                {earliest, first},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,34 +54,77 @@ func TestStartPositions(t *testing.T) {
 	}
 }
 
-func TestStartAtLatest(t *testing.T) {
+// TestStartWhereNothingIsYet opens links behind the last event, which get what comes then.
+func TestStartWhereNothingIsYet(t *testing.T) {
 	for name, position := range map[string]azeventhubs.StartPosition{
-		"latest":  {Latest: to.Ptr(true)},
-		"default": {},
+		"latest":                     {Latest: to.Ptr(true)},
+		"default":                    {},
+		"after the last number":      {SequenceNumber: to.Ptr[int64](4)},
+		"after the last offset":      {Offset: to.Ptr(emulator.Offset(4))},
+		"after the time of the last": {}, // which the emulator knows
+		"from a time to come":        {EnqueuedTime: to.Ptr(time.Now().Add(time.Hour)), Inclusive: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 5})
-			reader := newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: position})
-			appended := make(chan error)
-			go func() { // the link opens with the first receive
-				for e.Stats() != nil && e.Stats()["0"].LinksOpened == 0 {
-					time.Sleep(time.Millisecond)
-				}
-				appended <- e.AppendAll(3)
-			}()
-			requireEvents(t, reader, "0", 5, 3)
-			require.NoError(t, <-appended)
+			if name == "after the time of the last" {
+				when, err := e.EnqueuedTime("0", 4)
+				require.NoError(t, err)
+				position.EnqueuedTime = &when
+			}
+			first := events(testContext(t), newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: position}), 3)
+			require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksOpened, 1))
+			e.Append(t, "0", 3)
+			got := <-first
+			require.NoError(t, got.err)
+			require.EqualValues(t, 5, got.events[0].SequenceNumber)
 		})
 	}
 }
 
-func TestPositionThatIsNoPosition(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 5})
-	reader := newReader(t, newConsumer(t, e, "$Default"), "0",
-		azeventhubs.PartitionClientOptions{StartPosition: azeventhubs.StartPosition{Offset: to.Ptr("no offset")}})
-	_, err := reader.ReceiveEvents(testContext(t), 1, nil)
-	require.ErrorContains(t, err, "com.microsoft:argument-error")
-	require.NotZero(t, e.Stats()["0"].LinksRefused) // the client tries twice
+func TestStartInAnEmptyPartition(t *testing.T) {
+	for name, position := range map[string]azeventhubs.StartPosition{
+		"earliest":        {Earliest: to.Ptr(true)},
+		"latest":          {Latest: to.Ptr(true)},
+		"after offset -1": {Offset: to.Ptr("-1")},
+		"after number -1": {SequenceNumber: to.Ptr[int64](-1)},
+		"from a time":     {EnqueuedTime: to.Ptr(time.Now().Add(-time.Hour)), Inclusive: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := emulator.Start(t, emulator.Options{Partitions: 1})
+			first := events(testContext(t), newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: position}), 1)
+			require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksOpened, 1))
+			e.Append(t, "0", 1)
+			got := <-first
+			require.NoError(t, got.err)
+			require.Zero(t, got.events[0].SequenceNumber)
+		})
+	}
+}
+
+// TestStartBeyondTheEnd is what a checkpoint meets whose hub was deleted and made anew.
+func TestStartBeyondTheEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		events   int
+		position azeventhubs.StartPosition
+		says     string
+	}{
+		"after a number":               {5, azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](5)}, "The supplied sequence number '5' is invalid. The last sequence number in the system is '4'"},
+		"from a number":                {5, azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](5), Inclusive: true}, "The supplied sequence number '5' is invalid. The last sequence number in the system is '4'"},
+		"after an offset":              {5, azeventhubs.StartPosition{Offset: to.Ptr(emulator.Offset(5))}, "The supplied offset '384' is invalid. The last offset in the system is '320'"},
+		"after number 0 of no events":  {0, azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](0)}, "The last sequence number in the system is '-1'"},
+		"after an offset of no events": {0, azeventhubs.StartPosition{Offset: to.Ptr(emulator.Offset(0))}, "The last offset in the system is '-1'"},
+		"no number":                    {5, azeventhubs.StartPosition{Offset: to.Ptr("no offset")}, "is not understood"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := emulator.Start(t, emulator.Options{Partitions: 1, Events: c.events})
+			reader := newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: c.position})
+			_, err := reader.ReceiveEvents(testContext(t), 1, nil)
+			requireCode(t, err, azeventhubs.ErrorCodeConnectionLost)
+			require.ErrorContains(t, err, "com.microsoft:argument-error")
+			require.ErrorContains(t, err, c.says)
+			require.Equal(t, emulator.PartitionStats{LinksRefused: 1}, e.Stats()["0"])
+		})
+	}
 }
 
 func TestReadingGoesOnAfterTheLastReceive(t *testing.T) {

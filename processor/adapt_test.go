@@ -280,9 +280,11 @@ func TestAdaptReleasesARewoundPartition(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := adaptedIn(f, "a", nil)
 		a.mustRound("0", "1")
+		_, err := a.ListCheckpoints(t.Context(), processortest.FullyQualifiedNamespace, processortest.EventHubName, processortest.ConsumerGroup, nil)
+		require.NoError(t, err)
+		rewind(t, f, "0", 3)
 		n := int64(5)
-		a.store.update = failing(&checkpointstore.Error{Kind: checkpointstore.ErrRewound})
-		err := a.SetCheckpoint(t.Context(), azeventhubs.Checkpoint{
+		err = a.SetCheckpoint(t.Context(), azeventhubs.Checkpoint{
 			FullyQualifiedNamespace: processortest.FullyQualifiedNamespace, EventHubName: processortest.EventHubName, ConsumerGroup: processortest.ConsumerGroup,
 			PartitionID: "0", SequenceNumber: &n,
 		}, nil)

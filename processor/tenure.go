@@ -129,8 +129,9 @@ func (p *Processor) serveOnce(t *tenure) outcome {
 	opened := time.Now()
 	p.noteReading(t, true)
 	err = call(ctx, p.handler, partition)
+	failure := context.Cause(ctx)
+	end(nil) // updates that are under way have checkpointGrace from here
 	partition.finish()
-	failure := context.Cause(ctx) // before close ends ctx
 	l.close(&p.hung)
 	p.noteReading(t, false)
 	o := outcome{err: err, healthy: l.received.Load() || time.Since(opened) > p.options.MaxBackoff}

@@ -33,6 +33,7 @@ type BlobCheckpointStore struct {
 	partitions partitions
 	spellings  spellingWatch
 	oddScopes  scopeSet // of which a warning was logged
+	foreign    foreignNames
 	now        func() time.Time
 }
 

@@ -65,10 +65,10 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 		return false, false
 	}
 	p.compare(begun, records)
+	view := p.view(records)
 	if orphans := p.orphans(records); len(orphans) > 0 && p.relinquish(ctx, orphans) {
 		return false, true // as they are free now
 	}
-	view := p.view(records)
 	decision := view.Decide(p.random)
 	claims := p.renewals(decision)
 	renewals := len(claims)

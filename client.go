@@ -26,7 +26,7 @@ func (s *settings) clientOptions() (container.ClientOptions, *http.Transport) {
 	setDefault(&options.Retry.MaxRetries, 3)
 	setDefault(&options.Retry.RetryDelay, 200*time.Millisecond)
 	setDefault(&options.Retry.MaxRetryDelay, timeout/2)
-	setDefault(&options.Retry.TryTimeout, timeout*7/30)
+	setDefault(&options.Retry.TryTimeout, defaultTryTimeout(timeout))
 
 	// Never append to the caller's slices, which other clients may share. The
 	// decoder comes first, so that the caller's policies see what the service sent.

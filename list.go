@@ -80,7 +80,7 @@ func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind
 // page to azblob's decoder if the store's own does not understand it.
 func (s *BlobCheckpointStore) nextPage(ctx context.Context, pager *runtime.Pager[container.ListBlobsFlatResponse], p *page) (marker string, err error) {
 	if s.decodesLists {
-		response, err := pager.NextPage(context.WithValue(ctx, pageKey{}, p))
+		response, err := observed(context.WithValue(ctx, pageKey{}, p), pager.NextPage)
 		if !errors.Is(err, listing.ErrUnknown) {
 			return deref(response.NextMarker), err
 		}
@@ -88,7 +88,7 @@ func (s *BlobCheckpointStore) nextPage(ctx context.Context, pager *runtime.Pager
 			slog.String("prefix", p.prefix), slog.String("reason", describe(s.secrets(), err)))
 	}
 	raw := &http.Response{}
-	response, err := pager.NextPage(policy.WithCaptureResponse(ctx, &raw))
+	response, err := observed(policy.WithCaptureResponse(ctx, &raw), pager.NextPage)
 	if err == nil {
 		err = checkRoot(raw)
 	}

@@ -37,7 +37,7 @@ type Ownership struct {
 // control characters, a final dot or outer spaces; an owner id that is too long,
 // not printable ASCII, or has outer or repeated spaces; a name or an owner id that
 // holds a credential, such as a connection string; an ETag that is empty,
-// "*", or has spaces or characters other than printable ASCII.
+// "*" in any quotes, or has spaces or characters other than printable ASCII.
 func (o Ownership) Validate() error {
 	scope := o.scope()
 	err := checkPartition(scope, o.PartitionID)

@@ -28,10 +28,10 @@ func (p *Processor) write(ctx context.Context, timeout time.Duration, claims []c
 	p.report(claiming, err)
 	p.unsure = p.unsure || err != nil
 	unknown := 0
-	var each checkpointstore.PartitionErrors
+	var each *checkpointstore.PartitionErrors
 	switch {
 	case errors.As(err, &each):
-		unknown = len(each)
+		unknown = len(each.Errors)
 	case err != nil:
 		unknown = len(claims) - len(won)
 	}

@@ -1,204 +1,317 @@
 package processor
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/processor/internal/balance"
 )
 
-// AdaptOptions are the options of [Adapt]. The zero value holds the defaults.
+// AdaptOptions are the options of [Adapt]. Nil is the same as the zero value.
 type AdaptOptions struct {
-	// MaxOutage is for how long the last good list of ownerships is served while
-	// the store cannot be read. After that the store's error is returned, which
-	// ends the Processor. Zero is 5 minutes, negative is never.
+	// MaxOutage is how long the last list of ownerships is served while the store
+	// cannot be listed. Then the store's error is returned, which ends the
+	// Processor. Zero is 5 minutes, negative is never.
 	MaxOutage time.Duration
 
-	// CheckpointRetries is how many more times a ListCheckpoints that failed for
-	// a passing reason is tried, on top of what the store does by itself. Zero
-	// is 3, negative is none.
-	CheckpointRetries int
+	// UpdateInterval and PartitionExpirationDuration must be those of the
+	// azeventhubs.ProcessorOptions. Zero is 10 seconds and 60 seconds.
+	UpdateInterval, PartitionExpirationDuration time.Duration
 
-	// CheckpointTimeout bounds all tries of one ListCheckpoints. The Processor
-	// waits for it before it renews its ownerships, so it has to stay well below
-	// the partition expiration. Zero is 15 seconds, negative is no bound.
-	CheckpointTimeout time.Duration
+	// PartitionIDs are the partitions of the hub, if they are known: records of
+	// others are hidden. Nil hides records whose partition is not a number.
+	PartitionIDs []string
 
-	// Logger gets what was kept from the Processor: claims that were not decided
-	// and lists that were answered from memory as warnings, the ends of outages
-	// as information. Nil is silent.
+	// Logger receives what was kept from the Processor as warnings. Nil is
+	// slog.Default(), for warnings and errors only.
 	Logger *slog.Logger
 }
 
-func (o *AdaptOptions) withDefaults() AdaptOptions {
-	var d AdaptOptions
-	if o != nil {
-		d = *o
-	}
-	if d.MaxOutage == 0 {
-		d.MaxOutage = 5 * time.Minute
-	}
-	switch {
-	case d.CheckpointRetries == 0:
-		d.CheckpointRetries = 3
-	case d.CheckpointRetries < 0:
-		d.CheckpointRetries = 0
-	}
-	if d.CheckpointTimeout == 0 {
-		d.CheckpointTimeout = 15 * time.Second
-	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
-	}
-	return d
-}
-
-// Adapt makes a store into what azeventhubs.NewProcessor takes. Nil options are
-// the defaults. One adapter may serve any number of Processors at once, of any
-// consumer groups; each needs an owner id (azeventhubs.ConsumerClientOptions
-// InstanceID) of its own. Its methods may be called from several goroutines.
+// Adapt makes a store into what azeventhubs.NewProcessor takes, for one Processor
+// or several in succession with the same owner id (the ConsumerClient's InstanceID).
+// A claim under a second owner id is an error, for each Processor at a time needs
+// an adapter of its own.
 //
-// What it adds to the store:
+// Claims that were won are returned whatever became of the others; passing errors
+// are logged and not returned. While the store cannot be listed, the last list is
+// served. LastModifiedTime is set so that records look as old as was seen here,
+// whatever this machine's clock says. What a Processor owns is released with the
+// last ETags when it ends, also what an interrupted round won. A record that was
+// deleted is claimed again.
 //
-// # Claims
-//
-// Claims that were won are returned whatever became of the others. A partition
-// that failed for a passing reason (see [Lasting]) is not claimed in this round;
-// that is logged, and is not an error. A lasting reason is an error, and so is
-// the end of the caller's context.
-//
-// # Storage outage
-//
-// While ListOwnership fails for a passing reason, the last good list is served,
-// with the adapter's own later claims in it, for up to MaxOutage. Time during
-// which the store could not be read from here, from the beginning of the first
-// call that failed to the end of the next one that did not, does not count
-// towards expiry: the part of it that lies after a record's LastModifiedTime is
-// added to that time, also in lists after the storage is back, for as long as
-// the record is not written again. Without this, an outage longer than the
-// expiration makes every record look expired to everybody, and the first to come
-// back takes everything from the others.
-//
-// This is safe. A moved time decides only which claims are tried, never which
-// are won: a claim stays conditional on the record's real ETag, so that one on an
-// outdated list loses against everything that was written since. A moved time is
-// never stored. It only makes a record look younger, and never younger than the
-// end of the outage, so that nothing is claimed that would not have been claimed
-// without it. What it costs is time: the partitions of an owner that died are
-// taken over later, by at most the length of the outage. If the storage is away
-// only from here, others go on and take what is not renewed, and a partition is
-// read by whom Event Hubs grants the link last, as always.
-//
-// A record that this adapter won and that is then missing from a good list was
-// deleted: it is served as owned, without an ETag, and so created again by the
-// next renewal unless somebody else was faster. Lists are served in random
-// order: the Processor's greedy strategy takes from the front, and several of
-// them would all want the same partitions.
-//
-// # Release
-//
-// The Processor relinquishes, when it ends, what it won in its last finished
-// round, with the ETags of that round. The adapter relinquishes what it knows
-// this Processor to own, with the ETags of the last claims that were won: those
-// of a round that was interrupted, and those that the Processor does not name.
-// If one of these claims is lost or not decided, or an earlier one never was,
-// it lists the scope once more and relinquishes what is still in that owner's
-// name. A partition that another owner won since is not touched.
-//
-// # Checkpoints
-//
-// A ListCheckpoints that fails for a passing reason is tried again, then answered
-// from the last good list and the checkpoints that were stored through this
-// adapter since. An older checkpoint means events that are handled twice, never
-// lost ones; but a missing one makes the Processor begin at its default position.
-// The list is therefore served only if it has, for each partition that this
-// Processor owns, a checkpoint or the knowledge that there was none when it came
-// to own it. Otherwise the error is returned, and the Processor's next
-// ListOwnership fails as well: the Processor leaves partitions owned but unread
-// after a failed ListCheckpoints, and has to end for them to be read again.
-// A checkpoint without any position would do the same: it is served as the last
-// position that was known here or, without one, as the partition's beginning.
-//
-// # Odd records
-//
-// A record under ownership/ whose name is not a number is not shown: the
-// Processor would count it as a partition, and claim it in place of a real one.
+// If ListCheckpoints fails, the Processor would own partitions that it does not
+// read. The next ListOwnership therefore returns the error, which ends the
+// Processor: start another one. A checkpoint without a position is served as the
+// partition's beginning. On [checkpointstore.ErrRewound] the partition is released
+// and the error returned: close the partition client, and the Processor claims the
+// partition again and reads it from the stored position.
 func Adapt(store checkpointstore.CheckpointStore, options *AdaptOptions) azeventhubs.CheckpointStore {
-	return newAdapter(store, options)
+	a := &adapter{store: store, held: make(map[string]checkpointstore.Ownership)}
+	if options != nil {
+		a.options = *options
+	}
+	o := &a.options
+	o.MaxOutage = cmp.Or(o.MaxOutage, 5*time.Minute)
+	o.UpdateInterval = cmp.Or(o.UpdateInterval, 10*time.Second)
+	o.PartitionExpirationDuration = cmp.Or(o.PartitionExpirationDuration, time.Minute)
+	if o.Logger == nil {
+		o.Logger = slog.New(warnings{slog.Default().Handler()})
+	}
+	a.sightings = balance.Sightings{UpdateInterval: o.UpdateInterval, Expiration: o.PartitionExpirationDuration, MaxOutage: max(o.MaxOutage, 0)}
+	return a
 }
 
-// adapter remembers, for each scope, what its lists showed and what its owners
-// won. It holds mu only between calls of the store, never during one.
+// adapter is what it knows of its Processor. A Processor calls ListOwnership and
+// ClaimOwnership from one goroutine: a claim after each good list and, in the end,
+// one without a list before it, which is the release.
 type adapter struct {
 	store   checkpointstore.CheckpointStore
 	options AdaptOptions
-	log     *slog.Logger
-	now     func() time.Time
 
-	mu     sync.Mutex
-	turn   turn
-	scopes map[scopeKey]*scope
+	mu        sync.Mutex // not held during calls of the store
+	sightings balance.Sightings
+	ownerID   string    // empty before the first claim
+	scope     [3]string // as it was listed last
+	list      []checkpointstore.Ownership
+	listedAt  time.Time                            // of list; zero if there is none
+	failing   bool                                 // since list
+	claimDue  bool                                 // a list was served: the next claim is the round's
+	held      map[string]checkpointstore.Ownership // by partition, as they were won or listed last
+	unsure    bool                                 // the outcome of a claim since the last list is not known
+	unread    error                                // of ListCheckpoints, until the Processor has ended
 }
 
-var _ azeventhubs.CheckpointStore = (*adapter)(nil)
-
-func newAdapter(store checkpointstore.CheckpointStore, options *AdaptOptions) *adapter {
-	o := options.withDefaults()
-	return &adapter{
-		store:   store,
-		options: o,
-		log:     o.Logger,
-		now:     time.Now,
-		scopes:  make(map[scopeKey]*scope),
+// ListOwnership returns the ownerships of a scope, during an outage those of the
+// last list; see [Adapt].
+func (a *adapter) ListOwnership(ctx context.Context, namespace, eventHub, consumerGroup string, _ *azeventhubs.ListOwnershipOptions) ([]azeventhubs.Ownership, error) {
+	a.mu.Lock()
+	a.claimDue, a.scope = false, [3]string{namespace, eventHub, consumerGroup}
+	unread := a.unread
+	a.mu.Unlock()
+	if unread != nil {
+		return nil, fmt.Errorf("processor: partitions are owned and not read, start another Processor: %w", unread)
 	}
+	begun := time.Now()
+	list, err := a.store.ListOwnership(ctx, namespace, eventHub, consumerGroup, nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		a.sightings.Listed(begun, time.Now(), list)
+		a.list, a.listedAt, a.failing, a.unsure = list, time.Now(), false, false
+		a.compare()
+	} else if err := a.listFailed(ctx, begun, err); err != nil {
+		return nil, err
+	}
+	a.claimDue = true
+	return a.serve(), nil
 }
 
-// ListOwnership returns the ownerships of a scope, during an outage of the
-// storage from memory; see [Adapt].
-func (a *adapter) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, _ *azeventhubs.ListOwnershipOptions) ([]azeventhubs.Ownership, error) {
-	return a.listOwnership(ctx, names{fullyQualifiedNamespace, eventHubName, consumerGroup})
+// listFailed returns an error if the last list cannot be served instead.
+func (a *adapter) listFailed(ctx context.Context, begun time.Time, err error) error {
+	a.sightings.Unreachable(begun)
+	if ctx.Err() != nil || IsPermanent(err) || a.listedAt.IsZero() || time.Since(a.listedAt) > a.options.MaxOutage {
+		return err
+	}
+	if !a.failing {
+		a.options.Logger.Warn("the ownerships cannot be listed; the last list is served", "error", err)
+	}
+	a.failing = true
+	return nil
 }
 
-// ClaimOwnership claims partitions or, where no record names an owner,
-// relinquishes them; see [Adapt].
-func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.Ownership, _ *azeventhubs.ClaimOwnershipOptions) ([]azeventhubs.Ownership, error) {
-	asked := fromHub(ownerships)
-	for _, o := range asked {
-		if o.OwnerID != "" {
-			return a.claim(ctx, asked)
+// compare brings what is held in line with a good list.
+func (a *adapter) compare() {
+	for _, r := range a.list {
+		if _, held := a.held[r.PartitionID]; r.OwnerID == a.ownerID && a.ownerID != "" {
+			a.held[r.PartitionID] = r
+		} else if held {
+			delete(a.held, r.PartitionID)
 		}
 	}
-	return a.release(ctx, asked)
 }
 
-// ListCheckpoints returns the checkpoints of a scope, from memory if the storage
-// cannot be read; see [Adapt].
-func (a *adapter) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, _ *azeventhubs.ListCheckpointsOptions) ([]azeventhubs.Checkpoint, error) {
-	return a.listCheckpoints(ctx, names{fullyQualifiedNamespace, eventHubName, consumerGroup})
-}
-
-// SetCheckpoint stores a checkpoint. Its error is the store's:
-// [checkpointstore.ErrStaleCheckpoint] where another owner is further on.
-func (a *adapter) SetCheckpoint(ctx context.Context, checkpoint azeventhubs.Checkpoint, _ *azeventhubs.SetCheckpointOptions) error {
-	return a.setCheckpoint(ctx, checkpointstore.Checkpoint(checkpoint))
-}
-
-func fromHub(ownerships []azeventhubs.Ownership) []checkpointstore.Ownership {
-	out := make([]checkpointstore.Ownership, len(ownerships))
-	for i, o := range ownerships {
-		out[i] = checkpointstore.Ownership(o)
+// serve makes the list that the Processor sees, in random order, because its greedy
+// strategy takes from the front.
+func (a *adapter) serve() []azeventhubs.Ownership {
+	now := time.Now()
+	byID := make(map[string]checkpointstore.Ownership, len(a.list))
+	for _, r := range a.list {
+		byID[r.PartitionID] = r
 	}
+	for id, r := range a.held { // with wins since the list, and deleted records
+		if _, listed := byID[id]; !listed && !a.failing {
+			r.ETag = nil
+		}
+		byID[id] = r
+	}
+	out := make([]azeventhubs.Ownership, 0, len(byID))
+	for id, r := range byID {
+		if a.isPartition(id) {
+			r.LastModifiedTime = now.Add(-a.sightings.Age(now, r))
+			out = append(out, azeventhubs.Ownership(r))
+		}
+	}
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
 }
 
-func toHub(ownerships []checkpointstore.Ownership) []azeventhubs.Ownership {
-	out := make([]azeventhubs.Ownership, len(ownerships))
+func (a *adapter) isPartition(id string) bool {
+	if a.options.PartitionIDs != nil {
+		return slices.Contains(a.options.PartitionIDs, id)
+	}
+	_, err := strconv.ParseUint(id, 10, 32)
+	return err == nil
+}
+
+// ClaimOwnership claims partitions or, when the Processor ends, relinquishes what
+// it owns; see [Adapt].
+func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.Ownership, _ *azeventhubs.ClaimOwnershipOptions) ([]azeventhubs.Ownership, error) {
+	claims := make([]checkpointstore.Ownership, len(ownerships))
 	for i, o := range ownerships {
-		out[i] = azeventhubs.Ownership(o)
+		claims[i] = checkpointstore.Ownership(o)
+	}
+	a.mu.Lock()
+	release := !a.claimDue
+	a.claimDue = false
+	a.mu.Unlock()
+	if release {
+		return a.release(ctx)
+	}
+	for _, c := range claims {
+		if err := a.bind(c.OwnerID); err != nil {
+			return nil, err
+		}
+	}
+	won, err := a.write(ctx, claims)
+	if err != nil && ctx.Err() == nil && !IsPermanent(err) {
+		a.options.Logger.Warn("claims failed; they are made again in the next round", "claims", len(claims), "won", len(won), "error", err)
+		err = nil
+	}
+	return toEventHubs(won), err
+}
+
+func (a *adapter) bind(ownerID string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ownerID == "" {
+		a.ownerID = ownerID
+	}
+	if a.ownerID != ownerID {
+		return fmt.Errorf("processor: this adapter serves the owner id %q, not %q: give each Processor an adapter of its own", a.ownerID, ownerID)
+	}
+	return nil
+}
+
+// write sends claims and remembers what was won.
+func (a *adapter) write(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+	if len(claims) == 0 {
+		return nil, nil
+	}
+	won, err := a.store.ClaimOwnership(ctx, claims, nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unsure = a.unsure || err != nil
+	a.sightings.Won(time.Now(), won...)
+	for _, r := range won {
+		if r.OwnerID == "" {
+			delete(a.held, r.PartitionID)
+		} else {
+			a.held[r.PartitionID] = r
+		}
+	}
+	return won, err
+}
+
+// release relinquishes what is held, and once more what is still in the owner's
+// name if that may have left something. What the Processor names is not used: it is
+// what its last finished round won.
+func (a *adapter) release(ctx context.Context) ([]azeventhubs.Ownership, error) {
+	a.mu.Lock()
+	a.unread = nil
+	var claims []checkpointstore.Ownership
+	for _, r := range a.held {
+		if r.ETag != nil {
+			r.OwnerID = ""
+			claims = append(claims, r)
+		}
+	}
+	unsure, ownerID, scope := a.unsure, a.ownerID, a.scope
+	clear(a.held)
+	a.mu.Unlock()
+	released, err := a.write(ctx, claims)
+	if unsure || err != nil || len(released) < len(claims) {
+		var list []checkpointstore.Ownership
+		list, err = a.store.ListOwnership(ctx, scope[0], scope[1], scope[2], nil)
+		list = slices.DeleteFunc(list, func(r checkpointstore.Ownership) bool { return r.OwnerID != ownerID })
+		for i := range list {
+			list[i].OwnerID = ""
+		}
+		rest, restErr := a.write(ctx, list)
+		released = append(released, rest...)
+		if err == nil {
+			err = restErr
+		}
+	}
+	if err != nil {
+		a.options.Logger.Warn("not every partition was released; others can claim the rest when it has expired", "error", err)
+	}
+	return toEventHubs(released), err
+}
+
+// ListCheckpoints returns the checkpoints of a scope; see [Adapt].
+func (a *adapter) ListCheckpoints(ctx context.Context, namespace, eventHub, consumerGroup string, _ *azeventhubs.ListCheckpointsOptions) ([]azeventhubs.Checkpoint, error) {
+	list, err := a.store.ListCheckpoints(ctx, namespace, eventHub, consumerGroup, nil)
+	if err != nil {
+		a.mu.Lock()
+		a.unread = err
+		a.mu.Unlock()
+		return nil, err
+	}
+	out := make([]azeventhubs.Checkpoint, len(list))
+	for i, c := range list {
+		if c.Offset == nil && c.SequenceNumber == nil {
+			beginning := "-1"
+			c.Offset = &beginning
+		}
+		out[i] = azeventhubs.Checkpoint(c)
+	}
+	return out, nil
+}
+
+// SetCheckpoint stores a checkpoint. Its errors are the store's; see [Adapt] for
+// [checkpointstore.ErrRewound].
+func (a *adapter) SetCheckpoint(ctx context.Context, checkpoint azeventhubs.Checkpoint, _ *azeventhubs.SetCheckpointOptions) error {
+	err := a.store.UpdateCheckpoint(ctx, checkpointstore.Checkpoint(checkpoint), nil)
+	if !errors.Is(err, checkpointstore.ErrRewound) {
+		return err
+	}
+	a.mu.Lock()
+	record, held := a.held[checkpoint.PartitionID]
+	a.mu.Unlock()
+	if held && record.ETag != nil {
+		record.OwnerID = ""
+		if _, releaseErr := a.write(ctx, []checkpointstore.Ownership{record}); releaseErr != nil {
+			err = fmt.Errorf("%w; the partition is not released: %w", err, releaseErr)
+		}
+	}
+	return err
+}
+
+func toEventHubs(records []checkpointstore.Ownership) []azeventhubs.Ownership {
+	out := make([]azeventhubs.Ownership, len(records))
+	for i, r := range records {
+		out[i] = azeventhubs.Ownership(r)
 	}
 	return out
 }

@@ -1,25 +1,27 @@
-// Package processor plugs a [checkpointstore.CheckpointStore] into the Processor
-// of azeventhubs/v2 so that the consumer survives what its storage does.
+// Package processor reads an event hub together with other consumers: it claims
+// partitions in a [checkpointstore.CheckpointStore], reads them with the clients
+// of azeventhubs/v2 and hands each one to a handler.
 //
-// The Processor of azeventhubs/v2 ends for good on any error of ListOwnership or
-// ClaimOwnership, and after one failed ListCheckpoints it goes on owning a
-// partition that it never reads. [Adapt] keeps passing failures of the storage
-// away from it, and turns those that leave a partition unread into the end of
-// the Processor. [Run] is the loop around it: it hands each partition to a
-// handler, starts the next Processor when one has ended, and stops in an order
-// that loses nothing.
+//	err := processor.Run(ctx, client, store, func(ctx context.Context, p *processor.Partition) error {
+//		for {
+//			events, err := p.ReceiveEvents(ctx, 1, nil)
+//			if err != nil {
+//				return err
+//			}
+//			// handle the events
+//			if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
+//				return err
+//			}
+//		}
+//	}, nil)
 //
-//	store, err := checkpointstore.NewBlobCheckpointStore(containerClient, nil)
-//	…
-//	adapted := processor.Adapt(store, nil)
-//	err = processor.Run(ctx, &processor.RunOptions{
-//		NewProcessor: func(context.Context) (*azeventhubs.Processor, error) {
-//			return azeventhubs.NewProcessor(consumerClient, adapted, nil)
-//		},
-//		HandlePartition: handle,
-//	})
+// The time from winning a partition to losing or releasing it is a tenure: what
+// Raft calls a term and Kafka a generation. A tenure begins by reading the stored
+// checkpoint. Handlers of two tenures of one partition never overlap in a process.
 //
-// Each of the two works without the other. Together they also keep the order of
-// a hand-over where the Processor ended by itself: handlers end, then ownership
-// is relinquished.
+// Delivery is at least once: events after the last checkpoint are handled again by
+// whoever reads the partition next.
+//
+// [Adapt] is for programs that keep the Processor of azeventhubs/v2: it plugs the
+// store into it. docs/design-processor.md has the reasons.
 package processor

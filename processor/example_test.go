@@ -18,35 +18,34 @@ import (
 
 // consume reads an event hub until ctx is done.
 func consume(ctx context.Context, client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore) error {
-	adapted := processor.Adapt(store, nil)
-	return processor.Run(ctx, &processor.RunOptions{
-		NewProcessor: func(context.Context) (*azeventhubs.Processor, error) {
-			return azeventhubs.NewProcessor(client, adapted, nil)
-		},
-		HandlePartition: func(ctx context.Context, p processor.Partition) error {
-			for {
-				events, err := p.ReceiveEvents(ctx, 1, nil) // waits for that many
-				if err != nil {
-					return err // stopped, or read by another consumer now
-				}
-				fmt.Printf("%s: %s\n", p.PartitionID(), events[0].Body)
-				if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
-					return err
-				}
+	return processor.Run(ctx, client, store, func(ctx context.Context, p *processor.Partition) error {
+		for {
+			events, err := p.ReceiveEvents(ctx, 1, nil) // waits for that many
+			if err != nil {
+				return err // context.Cause(ctx) says why
 			}
-		},
-	})
+			fmt.Printf("%s: %s\n", p.PartitionID(), events[0].Body)
+			if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
+				return err
+			}
+		}
+	}, nil)
 }
 
-func ExampleRun() {
-	ctx, stop := context.WithCancel(context.Background())
-	stop() // at once; signal.NotifyContext is what a program wants
+func newClient() *azeventhubs.ConsumerClient {
 	client, err := azeventhubs.NewConsumerClientFromConnectionString(
 		"Endpoint=sb://127.0.0.1:5672;SharedAccessKeyName=any;SharedAccessKey=any;EntityPath=hub;UseDevelopmentEmulator=true",
 		"", azeventhubs.DefaultConsumerGroup, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
+	return client
+}
+
+func ExampleRun() {
+	ctx, stop := context.WithCancel(context.Background())
+	stop() // at once; signal.NotifyContext is what a program wants
+	client := newClient()
 	defer client.Close(context.Background())
 	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString("UseDevelopmentStorage=true", "checkpoints", nil)
 	if err != nil {
@@ -58,18 +57,16 @@ func ExampleRun() {
 }
 
 func ExampleAdapt() {
-	ctx := context.Background()
-	var store azeventhubs.CheckpointStore = processor.Adapt(memstore.New(), nil)
-
-	won, err := store.ClaimOwnership(ctx, []azeventhubs.Ownership{{
-		FullyQualifiedNamespace: "ns.servicebus.windows.net",
-		EventHubName:            "hub",
-		ConsumerGroup:           "$Default",
-		PartitionID:             "0",
-		OwnerID:                 "consumer-1",
-	}}, nil)
-	fmt.Println(len(won), won[0].OwnerID, err)
-	// Output: 1 consumer-1 <nil>
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	client := newClient()
+	defer client.Close(context.Background())
+	p, err := azeventhubs.NewProcessor(client, processor.Adapt(memstore.New(), nil), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(p.Run(ctx))
+	// Output: <nil>
 }
 
 // The README shows consume as it stands here.

@@ -2,73 +2,134 @@ package processor
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/ea947076/checkpointstore"
 )
 
-// Partition is what a handler reads: a ProcessorPartitionClient whose end is
-// seen to by [Run]. A test of a handler can bring its own.
-type Partition interface {
-	// PartitionID is the partition's id: "0".
-	PartitionID() string
+// Handler handles one partition until ctx is done, which [context.Cause] explains,
+// or it fails. It runs in a goroutine of its own, at most one for each partition.
+//
+// When it returns, the partition is read again after a delay, by a new call that
+// begins after the last checkpoint: after nil as after an error or a panic, but
+// only those count as failures in a row. [Fatal] ends Run instead. What it returns
+// after ctx was done has no effect.
+type Handler func(ctx context.Context, partition *Partition) error
 
-	// ReceiveEvents waits until count events have come or ctx or the handler's
-	// context is done, and returns what has come until then. It returns an error
-	// only if nothing has. One with azeventhubs.ErrorCodeOwnershipLost means that
-	// another consumer reads the partition now; the handler should return it.
-	ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error)
+// Partition is a partition as its [Handler] sees it. Its methods may be called
+// from several goroutines, until the handler returns.
+type Partition struct {
+	processor *Processor
+	tenure    *tenure
+	ctx       context.Context // the handler's
+	link      *link
+	start     azeventhubs.StartPosition
+	first     sync.Once // the handler's first events
 
-	// UpdateCheckpoint stores the event's position as the one to go on after.
-	// When the handler's context is done, ctx being it or made from it does not
-	// end the call: it then has RunOptions.CheckpointTimeout.
-	UpdateCheckpoint(ctx context.Context, latestEvent *azeventhubs.ReceivedEventData, options *azeventhubs.UpdateCheckpointOptions) error
+	mu       sync.Mutex
+	returned bool // the handler has
+	updates  sync.WaitGroup
 }
 
-// partition is a Partition in the life of one handler.
-type partition struct {
-	client  partitionClient
-	handler context.Context
-	grace   time.Duration
-}
+// PartitionID returns the partition's id: "0".
+func (p *Partition) PartitionID() string { return p.tenure.id }
 
-func (p *partition) PartitionID() string { return p.client.PartitionID() }
+// StartPosition returns where this handler's link began: after the checkpoint or,
+// without one, at the initial position.
+func (p *Partition) StartPosition() azeventhubs.StartPosition { return p.start }
 
-func (p *partition) ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(p.handler, cancel)()
-	return p.client.ReceiveEvents(ctx, count, options)
-}
-
-func (p *partition) UpdateCheckpoint(ctx context.Context, latestEvent *azeventhubs.ReceivedEventData, options *azeventhubs.UpdateCheckpointOptions) error {
-	ctx, cancel := withGrace(ctx, p.handler, p.grace)
-	defer cancel()
-	return p.client.UpdateCheckpoint(ctx, latestEvent, options)
-}
-
-// withGrace is ctx, except that it lives on for the grace time when what ended it
-// is the end of the handler.
-func withGrace(ctx, handler context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	if handler.Err() != nil {
-		return context.WithTimeout(context.WithoutCancel(ctx), grace)
+// ReceiveEvents waits until count events have come or ctx is done, and returns
+// what has come. It returns an error only if nothing has: that of ctx, or the cause
+// with which the handler's context ended. Once that has ended, it returns at once.
+//
+// A failed link ends the handler's context. Concurrent calls wait for each other.
+func (p *Partition) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
+	events, err := p.link.receive(ctx, count)
+	if len(events) > 0 {
+		p.first.Do(func() { _ = p.processor.storeInitial(p.ctx, p.tenure) })
+		p.processor.noteReceived(p.tenure, events[len(events)-1].SequenceNumber)
 	}
-	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		if handler.Err() == nil {
-			cancel(ctx.Err())
-			return
-		}
-		t := time.NewTimer(grace)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			cancel(context.DeadlineExceeded)
-		case <-detached.Done():
-		}
-	})
-	return detached, func() {
-		stop()
-		cancel(nil)
+	return events, err
+}
+
+// UpdateCheckpoint stores the event's position as the one to go on after, together
+// with its offset and enqueued time. If the handler's context ends, a call whose
+// ctx is made from it has 10 seconds more, and so has one that is made afterwards.
+// The options have no fields yet.
+//
+// Errors: the store's, among them [checkpointstore.ErrStaleCheckpoint] for an event
+// before the last checkpoint; [ErrRewound], which ends the handler's context and
+// makes every further call fail; an error if the handler has returned.
+func (p *Partition) UpdateCheckpoint(ctx context.Context, event *azeventhubs.ReceivedEventData, _ *azeventhubs.UpdateCheckpointOptions) error {
+	if event == nil {
+		return errors.New("processor: UpdateCheckpoint needs an event")
 	}
+	if !p.begin() {
+		return errors.New("processor: UpdateCheckpoint after the handler has returned")
+	}
+	defer p.updates.Done()
+	if cause := context.Cause(p.tenure.ctx); errors.Is(cause, ErrRewound) {
+		return cause
+	}
+	ctx, cancel := outlive(ctx, p.ctx, checkpointGrace)
+	defer cancel()
+	return p.processor.storePosition(ctx, p.tenure, position{event.SequenceNumber, event.Offset, event.EnqueuedTime})
+}
+
+// checkpointGrace is how long a checkpoint may take after its handler's context
+// has ended.
+const checkpointGrace = 10 * time.Second
+
+// begin counts an update, unless the handler has returned.
+func (p *Partition) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.returned {
+		p.updates.Add(1)
+	}
+	return !p.returned
+}
+
+// finish refuses further updates and waits for those that are under way, so that
+// none is written after the release.
+func (p *Partition) finish() {
+	p.mu.Lock()
+	p.returned = true
+	p.mu.Unlock()
+	p.updates.Wait()
+}
+
+// position is what a checkpoint holds.
+type position struct {
+	sequenceNumber int64
+	offset         string
+	enqueued       *time.Time
+}
+
+// storePosition stores a checkpoint in a tenure.
+func (p *Processor) storePosition(ctx context.Context, t *tenure, at position) error {
+	checkpoint := checkpointstore.Checkpoint{
+		FullyQualifiedNamespace: p.names.FullyQualifiedNamespace,
+		EventHubName:            p.names.EventHubName,
+		ConsumerGroup:           p.names.ConsumerGroup,
+		PartitionID:             t.id,
+		SequenceNumber:          &at.sequenceNumber,
+	}
+	if at.offset != "" {
+		checkpoint.Offset = &at.offset
+	}
+	err := p.store.UpdateCheckpoint(ctx, checkpoint, &checkpointstore.UpdateCheckpointOptions{EnqueuedTime: at.enqueued})
+	switch {
+	case err == nil:
+		p.noteStored(t, checkpoint)
+	case errors.Is(err, checkpointstore.ErrRewound):
+		t.end(ErrRewound)
+		return fmt.Errorf("%w: %w", ErrRewound, err)
+	}
+	return err
 }

@@ -6,17 +6,16 @@
 //	processor -namespace ns.servicebus.windows.net -eventhub hub -storage https://account.blob.core.windows.net
 //
 // The second form signs in with DefaultAzureCredential, which needs the roles
-// "Azure Event Hubs Data Receiver" and "Storage Blob Data Contributor". Each flag
-// can also be set as an environment variable: EVENTHUB_CONNECTION_STRING for
-// -eventhub-connection-string, AZURE_STORAGE_CONNECTION_STRING for
-// -storage-connection-string.
+// "Azure Event Hubs Data Receiver" and "Storage Blob Data Contributor". -h lists the
+// flags and the environment variables that stand in for those that are not given.
+// It exits with 2 if it was called wrongly, and with 1 if it failed.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -31,35 +30,30 @@ import (
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-type settings struct {
-	eventHubConnection, namespace, eventHub, group string
-	storageConnection, storage, container          string
-	earliest, create                               bool
-}
-
 func main() {
-	var s settings
-	flag.StringVar(&s.eventHubConnection, "eventhub-connection-string", os.Getenv("EVENTHUB_CONNECTION_STRING"), "connection string of the event hub, with EntityPath")
-	flag.StringVar(&s.namespace, "namespace", "", "fully qualified namespace, in place of a connection string: ns.servicebus.windows.net")
-	flag.StringVar(&s.eventHub, "eventhub", "", "name of the event hub, with -namespace")
-	flag.StringVar(&s.group, "group", azeventhubs.DefaultConsumerGroup, "consumer group")
-	flag.StringVar(&s.storageConnection, "storage-connection-string", os.Getenv("AZURE_STORAGE_CONNECTION_STRING"), "connection string of the storage account")
-	flag.StringVar(&s.storage, "storage", "", "URL of the storage account, in place of a connection string: https://account.blob.core.windows.net")
-	flag.StringVar(&s.container, "container", "checkpoints", "name of the blob container")
-	flag.BoolVar(&s.earliest, "earliest", false, "begin partitions without a checkpoint at their beginning, rather than with the next event")
-	flag.BoolVar(&s.create, "create", false, "create the container if it does not exist")
-	flag.Parse()
-
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, s); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	code := start(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-func run(ctx context.Context, s settings) error {
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+// start is the program, without its surroundings. It returns the exit code.
+func start(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	s, err := parse(args, getenv, stderr)
+	switch {
+	case errors.Is(err, errHelp):
+		return 0
+	case err != nil:
+		return 2 // and was printed
+	}
+	if err := s.run(ctx, stdout, slog.New(slog.NewTextHandler(stderr, nil))); err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func (s settings) run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 	client, err := s.consumer()
 	if err != nil {
 		return err
@@ -75,26 +69,16 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	adapted := processor.Adapt(store, &processor.AdaptOptions{Logger: logger})
-	options := &azeventhubs.ProcessorOptions{
-		StartPositions: azeventhubs.StartPositions{Default: azeventhubs.StartPosition{Earliest: &s.earliest}},
-	}
-	return processor.Run(ctx, &processor.RunOptions{
-		NewProcessor: func(context.Context) (*azeventhubs.Processor, error) {
-			return azeventhubs.NewProcessor(client, adapted, options)
-		},
-		HandlePartition: printEvents,
-		GiveUp:          processor.Lasting, // a missing role or container will not come by waiting
-		Logger:          logger,
+	earliest := !s.latest
+	return processor.Run(ctx, client, store, printer{out}.handle, &processor.Options{
+		StartPositions: azeventhubs.StartPositions{Default: azeventhubs.StartPosition{Earliest: &earliest}},
+		Logger:         logger,
 	})
 }
 
 func (s settings) consumer() (*azeventhubs.ConsumerClient, error) {
 	if s.eventHubConnection != "" {
 		return azeventhubs.NewConsumerClientFromConnectionString(s.eventHubConnection, s.eventHub, s.group, nil)
-	}
-	if s.namespace == "" || s.eventHub == "" {
-		return nil, errors.New("set -eventhub-connection-string, or -namespace and -eventhub")
 	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
@@ -108,9 +92,6 @@ func (s settings) store(logger *slog.Logger) (*checkpointstore.BlobCheckpointSto
 	if s.storageConnection != "" {
 		return checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storageConnection, s.container, options)
 	}
-	if s.storage == "" {
-		return nil, errors.New("set -storage-connection-string, or -storage")
-	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
 		return nil, err
@@ -119,9 +100,12 @@ func (s settings) store(logger *slog.Logger) (*checkpointstore.BlobCheckpointSto
 	return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(url, credential, options)
 }
 
-// printEvents prints the events of one partition. It stores a checkpoint after what came
+// printer prints the events of all partitions.
+type printer struct{ out io.Writer }
+
+// handle prints the events of one partition. It stores a checkpoint after what came
 // within a second: a checkpoint for each event would be a request for each event.
-func printEvents(ctx context.Context, p processor.Partition) error {
+func (w printer) handle(ctx context.Context, p *processor.Partition) error {
 	for {
 		receiving, cancel := context.WithTimeout(ctx, time.Second)
 		events, err := p.ReceiveEvents(receiving, 100, nil)
@@ -130,12 +114,14 @@ func printEvents(ctx context.Context, p processor.Partition) error {
 			return err
 		}
 		for _, e := range events {
-			fmt.Printf("partition %s, sequence number %d: %s\n", p.PartitionID(), e.SequenceNumber, e.Body)
+			if _, err := fmt.Fprintf(w.out, "partition %s, sequence number %d: %s\n", p.PartitionID(), e.SequenceNumber, e.Body); err != nil {
+				return processor.Fatal(err)
+			}
 		}
 		if len(events) == 0 {
 			continue
 		}
-		// Also when ctx is done: Run gives it the time that it needs.
+		// Also when ctx is done: Run leaves it time.
 		if err := p.UpdateCheckpoint(ctx, events[len(events)-1], nil); err != nil {
 			return err
 		}

@@ -14,13 +14,12 @@ import (
 
 // testDeletedBlobs: the ownerships are all there again after two rounds.
 func testDeletedBlobs(t *testing.T, figures *report) {
-	for _, greedy := range []bool{false, true} {
+	for _, v := range variants {
 		for _, all := range []bool{false, true} {
-			name := map[bool]string{false: "one blob", true: "all blobs"}[all] + ", " + strategy(greedy)
+			name := map[bool]string{false: "one blob", true: "all blobs"}[all] + ", " + v.name
 			t.Run(name, func(t *testing.T) {
 				w := newWorld(t, 8, 20)
-				c := w.config(0)
-				c.Greedy = greedy
+				c := w.config(0).as(v)
 				f := newFaults()
 				o := w.start(c, f)
 				w.settled(c.Name)
@@ -50,8 +49,8 @@ func (w *world) blob(kind, partition string) string {
 
 // testForeignBlobs: nothing stops.
 func testForeignBlobs(t *testing.T, figures *report) {
-	for _, greedy := range []bool{false, true} {
-		t.Run(strategy(greedy), func(t *testing.T) {
+	for _, v := range variants {
+		t.Run(v.name, func(t *testing.T) {
 			w := newWorld(t, 8, 20)
 			for _, kind := range []string{"ownership", "checkpoint"} {
 				w.upload(w.blob(kind, "readme.txt"), nil)
@@ -59,15 +58,14 @@ func testForeignBlobs(t *testing.T, figures *report) {
 			}
 			broken := "no offset"
 			w.upload(w.blob("checkpoint", "0"), map[string]*string{"offset": &broken})
-			a, b := w.config(0), w.config(1)
-			a.Greedy, b.Greedy = greedy, greedy
+			a, b := w.config(0).as(v), w.config(1).as(v)
 			owners := []*owner{w.start(a, newFaults()), w.start(b, newFaults())}
 			w.settled(a.Name, b.Name)
 			w.complete()
 			for _, o := range owners {
 				require.EqualValues(t, 1, o.Processors.Load(), "no Processor ended")
 			}
-			figures.add("foreign blobs", strategy(greedy)+", one of each kind, and a checkpoint without a position", "balanced, every event handled, no Processor ended")
+			figures.add("foreign blobs", v.name+", one of each kind, and a checkpoint without a position", "balanced, every event handled, no Processor ended")
 		})
 	}
 }

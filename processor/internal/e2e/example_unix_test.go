@@ -18,7 +18,7 @@ import (
 // Ctrl-C, and goes on after the last event that it printed.
 func TestExample(t *testing.T) {
 	if onService() {
-		t.Skip("-earliest would print the older events of the hub at " + hubVariable)
+		t.Skip("the example would print the older events of the hub at " + hubVariable)
 	}
 	t.Parallel()
 	w := newWorld(t, 1, 10)
@@ -27,7 +27,7 @@ func TestExample(t *testing.T) {
 	require.NoError(t, err, string(out))
 
 	read := func(events int) {
-		cmd := exec.Command(program, "-earliest", "-container", w.container,
+		cmd := exec.Command(program, "-container", w.container,
 			"-eventhub-connection-string", w.hub.connection, "-storage-connection-string", w.storage)
 		stderr, err := os.CreateTemp(t.TempDir(), "stderr")
 		require.NoError(t, err)

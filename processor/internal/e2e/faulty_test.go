@@ -16,18 +16,23 @@ import (
 // partitions all the same.
 func testStopInRenewal(t *testing.T, figures *report) {
 	for _, v := range []struct {
-		name     string
-		claims   int
-		official bool
-	}{{"16 claims at once", 16, false}, {"one claim at a time", 1, false}, {"official store", 0, true}} {
-		if v.official && !compare() {
+		name   string
+		claims int
+		loop   loop
+	}{
+		{"Run, 16 claims at once", 16, run}, {"Run, one claim at a time", 1, run},
+		{"Adapt, 16 claims at once", 16, adapted}, {"Adapt, one claim at a time", 1, adapted},
+		{"official store", 0, official},
+	} {
+		if v.loop == official && !compare() {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {
 			w := newWorld(t, 16, 20)
-			w.look(v.official)
+			w.look(v.loop == official)
 			a, b := w.config(0), w.config(1)
-			a.Claims, a.Official, b.Official = v.claims, v.official, v.official
+			a.Claims, a.Loop, b.Loop = v.claims, v.loop, v.loop
+			a.Greedy = true
 			f := newFaults()
 			f.latency = 100 * time.Millisecond
 			var armed atomic.Bool
@@ -44,7 +49,7 @@ func testStopInRenewal(t *testing.T, figures *report) {
 			armed.Store(true)
 			require.NoError(t, <-ended)
 			left := w.of(a.Name)
-			if !v.official {
+			if v.loop != official {
 				require.Empty(t, left, "all relinquished")
 			}
 			stopped := time.Now()
@@ -57,9 +62,14 @@ func testStopInRenewal(t *testing.T, figures *report) {
 	}
 }
 
-// plain runs a Processor without processor.Run, as told by ctx alone.
+// plain runs an owner that ends as soon as ctx does, a Processor before its handlers.
 func (w *world) plain(ctx context.Context, c config, f *faults) <-chan error {
 	w.t.Helper()
+	if c.Loop == run {
+		ended := make(chan error, 1)
+		go func() { ended <- c.run(ctx, w.ledger, f, logger(c.Name)) }()
+		return ended
+	}
 	client, err := c.client()
 	require.NoError(w.t, err)
 	store, err := c.store(f, logger(c.Name))
@@ -92,12 +102,11 @@ func (w *world) plain(ctx context.Context, c config, f *faults) <-chan error {
 
 // testStorageGone: no Processor ends, events go on, nobody steals afterwards.
 func testStorageGone(t *testing.T, figures *report) {
-	eachStore(t, func(t *testing.T, official bool) {
+	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 8, 20)
-		w.look(official)
+		w.look(v.loop == official)
 		f := newFaults()
-		a, b := w.config(0), w.config(1)
-		a.Official, b.Official = official, official
+		a, b := w.config(0).as(v), w.config(1).as(v)
 		owners := []*owner{w.start(a, f), w.start(b, f)}
 		w.settled(a.Name, b.Name)
 		w.hub.rate(10)
@@ -109,7 +118,7 @@ func testStorageGone(t *testing.T, figures *report) {
 		time.Sleep(outage / 2)
 		during := w.ledger.handlersSince(middle)
 		f.gone.Store(false)
-		if !official {
+		if v.loop != official {
 			require.Len(t, during, len(w.hub.partitions), "events go on")
 		}
 		time.Sleep(a.Expiry) // in which a wave of stealing would come
@@ -119,13 +128,13 @@ func testStorageGone(t *testing.T, figures *report) {
 		seen.stop()
 		changes, back := seen.result()
 		processors := owners[0].Processors.Load() + owners[1].Processors.Load()
-		if !official {
+		if v.loop != official {
 			require.EqualValues(t, 2, processors, "no Processor ended")
 			require.Zero(t, changes, "nobody stole")
 			require.Empty(t, back)
 		}
 		_, duplicates, _ := w.ledger.count()
-		figures.add("storage gone", fmt.Sprintf("%s, %v, expiry %v, 2 owners, 8 partitions", storeName(official), outage, a.Expiry),
+		figures.add("storage gone", fmt.Sprintf("%s, %v, expiry %v, 2 owners, 8 partitions", v.name, outage, a.Expiry),
 			fmt.Sprintf("%d of 8 partitions read in the outage, %d Processors ended, %d ownership changes, %d duplicates", len(during), processors-2, changes, duplicates))
 	})
 }
@@ -133,20 +142,20 @@ func testStorageGone(t *testing.T, figures *report) {
 // testDroppedResponses: every partition stays owned by who won it, and the fleet
 // is balanced.
 func testDroppedResponses(t *testing.T, figures *report) {
-	eachStore(t, func(t *testing.T, official bool) {
+	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 32, 20)
-		w.look(official)
+		w.look(v.loop == official)
 		f := newFaults()
 		f.drop = 0.25
 		var names []string
 		for i := range 4 {
-			c := w.config(i)
-			c.Expiry, c.Official = 20*time.Second, official
+			c := w.config(i).as(v)
+			c.Expiry = 20 * time.Second
 			w.start(c, f)
 			names = append(names, c.Name)
 		}
-		variant := storeName(official) + ", 1 in 4, 4 owners, 32 partitions"
-		if official {
+		variant := v.name + ", 1 in 4, 4 owners, 32 partitions"
+		if v.loop == official {
 			start := time.Now()
 			for !w.balanced(names...) && time.Since(start) < 90*time.Second {
 				time.Sleep(100 * time.Millisecond)
@@ -171,17 +180,16 @@ func testDroppedResponses(t *testing.T, figures *report) {
 // testCheckpointsNotListed: a partition whose checkpoint cannot be listed when it
 // is claimed is read in the end.
 func testCheckpointsNotListed(t *testing.T, figures *report) {
-	eachStore(t, func(t *testing.T, official bool) {
+	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 8, 20)
-		w.look(official)
+		w.look(v.loop == official)
 		var failed atomic.Int64
 		const most = 50 // more than one ListCheckpoints sends: 4 tries, of 4 tries of the store, for 2 spellings
 		f := newFaults()
 		f.fail = func(r request) bool { return r.list && r.checkpoint() && failed.Add(1) <= most }
-		c := w.config(0)
-		c.Official = official
+		c := w.config(0).as(v)
 		o := w.start(c, f)
-		if official {
+		if v.loop == official {
 			time.Sleep(20 * time.Second)
 			unread := 0
 			for _, id := range w.hub.partitions {
@@ -189,14 +197,16 @@ func testCheckpointsNotListed(t *testing.T, figures *report) {
 					unread++
 				}
 			}
-			figures.add("checkpoints not listed", storeName(official), fmt.Sprintf("%d of 8 partitions owned, %d unread after 20 s", len(w.owners()), unread))
+			figures.add("checkpoints not listed", v.name, fmt.Sprintf("%d of 8 partitions owned, %d unread after 20 s", len(w.owners()), unread))
 			return
 		}
 		start := time.Now()
 		w.complete()
 		require.Greater(t, failed.Load(), int64(most))
-		require.Greater(t, o.Processors.Load(), int64(1), "the Processor that left partitions unread ended")
-		figures.add("checkpoints not listed", fmt.Sprintf("%s, the first %d requests fail", storeName(official), most),
+		if v.loop == adapted {
+			require.Greater(t, o.Processors.Load(), int64(1), "the Processor that left partitions unread ended")
+		}
+		figures.add("checkpoints not listed", fmt.Sprintf("%s, the first %d requests fail", v.name, most),
 			fmt.Sprintf("all partitions read after %s, with Processor number %d", seconds(time.Since(start)), o.Processors.Load()))
 	})
 }

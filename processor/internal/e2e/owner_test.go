@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ type config struct {
 	Claims     int           // at once; zero is the store's default
 	Every      int           // events between two checkpoints; zero is each batch
 	Work       time.Duration // between the last event and its checkpoint, in slices
-	Official   bool          // the store of azeventhubs/v2, without an adapter
+	Loop       loop
 	Processors *atomic.Int64 `json:"-"` // counts how many were made
 }
 
@@ -42,9 +43,9 @@ const slice = 50 * time.Millisecond
 
 const consumerGroup = azeventhubs.DefaultConsumerGroup // "$Default": the spelling matters
 
-// store makes the store that the Processor gets. The transport may be nil.
+// store makes the store that an azeventhubs Processor gets. The transport may be nil.
 func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeventhubs.CheckpointStore, error) {
-	if c.Official {
+	if c.Loop == official {
 		options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}}
 		client, err := container.NewClientFromConnectionString(c.Storage, c.Container, options)
 		if err != nil {
@@ -56,7 +57,9 @@ func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeven
 	if err != nil {
 		return nil, err
 	}
-	return processor.Adapt(store, &processor.AdaptOptions{Logger: logger}), nil
+	return processor.Adapt(store, &processor.AdaptOptions{
+		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, Logger: logger,
+	}), nil
 }
 
 func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*checkpointstore.BlobCheckpointStore, error) {
@@ -68,21 +71,25 @@ func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*c
 	})
 }
 
-// options are the Processor's.
+func (c config) start() azeventhubs.StartPositions {
+	start := make(map[string]azeventhubs.StartPosition)
+	for id, sequence := range c.Before {
+		start[id] = azeventhubs.StartPosition{SequenceNumber: &sequence}
+	}
+	return azeventhubs.StartPositions{PerPartition: start}
+}
+
+// options are those of an azeventhubs Processor.
 func (c config) options() *azeventhubs.ProcessorOptions {
 	strategy := azeventhubs.ProcessorStrategyBalanced
 	if c.Greedy {
 		strategy = azeventhubs.ProcessorStrategyGreedy
 	}
-	start := make(map[string]azeventhubs.StartPosition)
-	for id, sequence := range c.Before {
-		start[id] = azeventhubs.StartPosition{SequenceNumber: &sequence}
-	}
 	return &azeventhubs.ProcessorOptions{
 		LoadBalancingStrategy:       strategy,
 		UpdateInterval:              c.Interval,
 		PartitionExpirationDuration: c.Expiry,
-		StartPositions:              azeventhubs.StartPositions{PerPartition: start},
+		StartPositions:              c.start(),
 	}
 }
 
@@ -97,26 +104,91 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 		return err
 	}
 	defer func() { _ = client.Close(context.Background()) }()
+	if c.Loop != run {
+		return c.runProcessors(ctx, client, book, transport, logger)
+	}
+	store, err := c.blobStore(transport, logger)
+	if err != nil {
+		return err
+	}
+	if c.Processors != nil {
+		c.Processors.Add(1)
+	}
+	handler := func(ctx context.Context, p *processor.Partition) error { return c.handle(ctx, p, book) }
+	return processor.Run(ctx, client, store, handler, &processor.Options{
+		UpdateInterval:              c.Interval,
+		PartitionExpirationDuration: c.Expiry,
+		StartPositions:              c.start(),
+		MinBackoff:                  c.Interval,
+		Logger:                      logger,
+	})
+}
+
+// runProcessors runs one azeventhubs Processor after the other.
+func (c config) runProcessors(ctx context.Context, client *azeventhubs.ConsumerClient, book recorder, transport policy.Transporter, logger *slog.Logger) error {
 	store, err := c.store(transport, logger)
 	if err != nil {
 		return err
 	}
-	return processor.Run(ctx, &processor.RunOptions{
-		NewProcessor: func(context.Context) (*azeventhubs.Processor, error) {
-			if c.Processors != nil {
-				c.Processors.Add(1)
+	for ctx.Err() == nil {
+		if c.Processors != nil {
+			c.Processors.Add(1)
+		}
+		p, err := azeventhubs.NewProcessor(client, store, c.options())
+		if err != nil {
+			return err
+		}
+		if err := c.runProcessor(ctx, p, book); err != nil {
+			logger.Warn("the Processor ended", "error", err)
+			select {
+			case <-time.After(c.Interval):
+			case <-ctx.Done():
 			}
-			return azeventhubs.NewProcessor(client, store, c.options())
-		},
-		HandlePartition: func(ctx context.Context, p processor.Partition) error { return c.handle(ctx, p, book) },
-		MinBackoff:      c.Interval,
-		Logger:          logger,
-	})
+		}
+	}
+	return nil
+}
+
+// runProcessor runs a Processor and its handlers, which end before it does if ctx is
+// done.
+func (c config) runProcessor(ctx context.Context, p *azeventhubs.Processor, book recorder) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	handling, endHandlers := context.WithCancel(ctx)
+	defer endHandlers()
+	go func() {
+		defer endHandlers()
+		ended <- p.Run(running)
+	}()
+	var handlers sync.WaitGroup
+	for {
+		client := p.NextPartitionClient(handling)
+		if client == nil {
+			break
+		}
+		handlers.Go(func() {
+			_ = c.handle(handling, client, book)
+			if handling.Err() == nil { // or the Processor, which still renews, would open it again
+				_ = client.Close(context.WithoutCancel(ctx))
+			}
+		})
+	}
+	handlers.Wait()
+	stop()
+	return <-ended
+}
+
+// partition is what a handler reads.
+type partition interface {
+	PartitionID() string
+	ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error)
+	UpdateCheckpoint(ctx context.Context, event *azeventhubs.ReceivedEventData, options *azeventhubs.UpdateCheckpointOptions) error
 }
 
 // handle handles events and stores checkpoints, the last one when it is told to
 // stop. A checkpoint that fails in passing is made up for by the next.
-func (c config) handle(ctx context.Context, p processor.Partition, book recorder) error {
+func (c config) handle(ctx context.Context, p partition, book recorder) error {
 	var open *azeventhubs.ReceivedEventData
 	n := 0
 	checkpoint := func() error {
@@ -126,7 +198,7 @@ func (c config) handle(ctx context.Context, p processor.Partition, book recorder
 		for range c.Work / slice { // a process that is paused has the rest before it when it goes on
 			time.Sleep(slice)
 		}
-		err := p.UpdateCheckpoint(ctx, open, nil)
+		err := p.UpdateCheckpoint(context.WithoutCancel(ctx), open, nil)
 		switch {
 		case err == nil:
 			book.checkpointed(c.Name, p.PartitionID(), open.SequenceNumber)

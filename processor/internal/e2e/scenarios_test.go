@@ -53,8 +53,8 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 func testBalance(t *testing.T, figures *report) {
 	for _, owners := range []int{1, 2, 4} {
 		for _, partitions := range []int{8, 32} {
-			for _, greedy := range []bool{false, true} {
-				name := fmt.Sprintf("%d owners, %2d partitions, %s", owners, partitions, strategy(greedy))
+			for _, v := range variants {
+				name := fmt.Sprintf("%d owners, %2d partitions, %s", owners, partitions, v.name)
 				t.Run(name, func(t *testing.T) {
 					w := newWorld(t, partitions, 20)
 					if n := len(w.hub.partitions); n != partitions {
@@ -63,8 +63,7 @@ func testBalance(t *testing.T, figures *report) {
 					f := newFaults()
 					var names []string
 					for i := range owners {
-						c := w.config(i)
-						c.Greedy = greedy
+						c := w.config(i).as(v)
 						w.start(c, f)
 						names = append(names, c.Name)
 					}
@@ -88,13 +87,6 @@ func testBalance(t *testing.T, figures *report) {
 			}
 		}
 	}
-}
-
-func strategy(greedy bool) string {
-	if greedy {
-		return "greedy"
-	}
-	return "balanced"
 }
 
 // testGracefulStop: the partitions of one of two move without waiting for the
@@ -200,7 +192,7 @@ func testKilledOwner(t *testing.T, figures *report) {
 func testMovedOver(t *testing.T, figures *report) {
 	w := newWorld(t, 8, 100)
 	old := w.config(0)
-	old.Official, old.Every = true, 40
+	old.Loop, old.Every = official, 40
 	first := w.start(old, newFaults())
 	eventually(t, "the official store has checkpoints", func() bool { return len(w.ledger.lastCheckpoints(old.Name)) == len(w.hub.partitions) })
 	first.finish(t)

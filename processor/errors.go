@@ -1,0 +1,99 @@
+package processor
+
+import (
+	"context"
+	"errors"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/Azure/go-amqp"
+
+	"github.com/ea947076/checkpointstore"
+)
+
+// Why a handler's context ends: [context.Cause] returns one of these, or an error
+// that wraps one. ReceiveEvents returns the same. [errors.Is] finds
+// [context.Canceled] in each.
+var (
+	// ErrStopping: Run is stopping.
+	ErrStopping error = &cause{text: "processor: stopping"}
+
+	// ErrPartitionLost: another owner won the partition, or another receiver took
+	// the link. The store may still accept a checkpoint.
+	ErrPartitionLost error = &cause{text: "processor: partition lost to another owner"}
+
+	// ErrRebalanced: this owner has more than its share of the partitions. It
+	// releases this one for another owner when the handler has returned.
+	ErrRebalanced error = &cause{text: "processor: partition handed over to another owner"}
+
+	// ErrRewound: somebody rewound the checkpoint, and the store refused this
+	// tenure's with [checkpointstore.ErrRewound], which this error wraps. The
+	// partition is released, claimed again, and read from the stored position.
+	ErrRewound error = &cause{text: "processor: checkpoint rewound", wraps: checkpointstore.ErrRewound}
+
+	// ErrLinkFailed: the partition's link to Event Hubs failed; the error also wraps
+	// the reason.
+	ErrLinkFailed error = &cause{text: "processor: link to Event Hubs failed"}
+
+	// ErrOutage: the store could not be listed for Options.MaxOutage.
+	ErrOutage error = &cause{text: "processor: store out of reach for too long"}
+)
+
+// cause is why a handler's context ended.
+type cause struct {
+	text  string
+	wraps error
+}
+
+func (c *cause) Error() string        { return c.text }
+func (c *cause) Unwrap() error        { return c.wraps }
+func (c *cause) Is(target error) bool { return target == context.Canceled }
+
+// Fatal wraps an error so that Run stops and returns err when a handler returns
+// it. Fatal(nil) is nil.
+func Fatal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fatalError{err}
+}
+
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
+// IsPermanent reports whether an error of a store or of Event Hubs will be the
+// same at the next try. Of a store: not authorized, no container, an invalid
+// argument. Of Event Hubs: not authorized, not found, not allowed, disabled. All
+// other errors pass: timeouts, throttling, failures of the service and of the
+// network. It fits Options.StopOn.
+func IsPermanent(err error) bool {
+	var hub *azeventhubs.Error
+	var condition *amqp.Error
+	var rpc interface {
+		error
+		RPCCode() int
+	}
+	switch {
+	case errors.Is(err, checkpointstore.ErrNotAuthorized),
+		errors.Is(err, checkpointstore.ErrContainerNotFound),
+		errors.Is(err, checkpointstore.ErrInvalidArgument):
+		return true
+	case errors.As(err, &hub) && hub.Code == azeventhubs.ErrorCodeUnauthorizedAccess:
+		return true
+	case errors.As(err, &rpc): // an answer of $management or $cbs, with HTTP's codes
+		return rpc.RPCCode() == 401 || rpc.RPCCode() == 404
+	case errors.As(err, &condition):
+		switch condition.Condition {
+		case amqp.ErrCondUnauthorizedAccess, amqp.ErrCondNotFound, amqp.ErrCondNotAllowed, "com.microsoft:entity-disabled":
+			return true
+		}
+	}
+	return false
+}
+
+// isStolen reports whether another receiver took the link.
+func isStolen(err error) bool {
+	var hub *azeventhubs.Error
+	return errors.As(err, &hub) && hub.Code == azeventhubs.ErrorCodeOwnershipLost
+}

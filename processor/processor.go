@@ -1,0 +1,222 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/processor/internal/balance"
+)
+
+// Run claims partitions of client's event hub and hands each one to handler, until
+// ctx is done or an error ends it. It is short for [New] and [Processor.Run].
+func Run(ctx context.Context, client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore, handler Handler, options *Options) error {
+	p, err := New(client, store, handler, options)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+// Processor is one owner in a consumer group. Make it with [New].
+type Processor struct {
+	hub     EventHub
+	store   checkpointstore.CheckpointStore
+	handler Handler
+	options Options
+	log     *slog.Logger
+	random  *rand.Rand
+
+	started   atomic.Bool
+	abort     func(*fatalError) // ends Run with an error
+	stoppedAt atomic.Pointer[time.Time]
+	ended     chan *tenure  // whose goroutine has ended
+	wake      chan struct{} // holds a token when a round is due at once
+	returned  chan struct{} // closed when Run has returned
+
+	names       EventHubProperties // of when Run began
+	round                          // owned by the goroutine of Run
+	checkpoints checkpointLists
+	hung        atomic.Int64 // calls of hub that outlasted their context
+
+	mu             sync.Mutex
+	tenures        map[string]*tenure // written by the goroutine of Run alone
+	initial        map[string]position
+	added          map[string]bool // partitions that came to the hub during Run
+	errors         map[operation]error
+	succeeded      map[operation]bool
+	partitionCount int
+	listedAt       time.Time
+	linkProblems   int // links that failed since the hub was read
+}
+
+// New returns a Processor that reads client's event hub as the consumer group of
+// client, under its InstanceID. It sends no request. The Processor closes neither
+// client nor store. Processors of one consumer group can share a store, but not a
+// client, because its InstanceID is the owner id.
+func New(client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore, handler Handler, options *Options) (*Processor, error) {
+	if client == nil {
+		return nil, errors.New("processor: the ConsumerClient is nil")
+	}
+	hub := &consumerClient{ownerID: client.InstanceID(), client: client}
+	if options != nil {
+		hub.newClient = options.NewClient
+	}
+	return newProcessor(hub, store, handler, options)
+}
+
+// NewWithEventHub returns a Processor that reads an [EventHub], which can be one
+// in memory.
+func NewWithEventHub(hub EventHub, store checkpointstore.CheckpointStore, handler Handler, options *Options) (*Processor, error) {
+	if options != nil && options.NewClient != nil {
+		return nil, errors.New("processor: Options.NewClient has no effect with NewWithEventHub")
+	}
+	return newProcessor(hub, store, handler, options)
+}
+
+func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler Handler, options *Options) (*Processor, error) {
+	if hub == nil || store == nil || handler == nil {
+		return nil, errors.New("processor: an event hub, a store and a handler are required")
+	}
+	o, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Processor{
+		hub: hub, store: store, handler: handler, options: o,
+		log:         o.Logger,
+		random:      rand.New(&lockedSource{source: o.Rand}),
+		ended:       make(chan *tenure),
+		wake:        make(chan struct{}, 1),
+		returned:    make(chan struct{}),
+		checkpoints: checkpointLists{turn: make(chan struct{}, 1)},
+		round: round{
+			sightings: balance.Sightings{UpdateInterval: o.UpdateInterval, Expiration: o.PartitionExpirationDuration, MaxOutage: o.MaxOutage},
+			cooling:   make(map[string]time.Time),
+			notInHub:  make(map[string]bool),
+		},
+		tenures:   make(map[string]*tenure),
+		initial:   make(map[string]position),
+		added:     make(map[string]bool),
+		errors:    make(map[operation]error),
+		succeeded: make(map[operation]bool),
+	}, nil
+}
+
+// Run claims and reads partitions until ctx is done, and then stops: handlers are
+// told to return, each partition is renewed until its handler has returned and
+// released right after, and nothing is claimed. That takes as long as the handlers
+// do, at most Options.ShutdownTimeout, and 5 seconds.
+//
+// It returns nil when ctx was done and everything was stopped. Errors: that of a
+// [Fatal]; a permanent error of an operation that never succeeded, and one that
+// Options.StopOn chose; one that names the partitions whose handlers did not return
+// in time, which are not released; one for a second call of Run. Failures of the
+// network, a lost partition, and errors and panics of handlers do not end Run.
+//
+// A round sends one list request, a write for each partition whose record is older
+// than a third of the expiration, and more lists only while partitions move.
+func (p *Processor) Run(ctx context.Context) error {
+	if !p.started.CompareAndSwap(false, true) {
+		return errors.New("processor: Run was called before; make another Processor")
+	}
+	running, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	p.abort = func(err *fatalError) { end(err) }
+	defer close(p.returned)
+	handlers, endHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer endHandlers(ErrStopping)
+	defer context.AfterFunc(running, func() {
+		now := time.Now()
+		p.stoppedAt.Store(&now)
+		endHandlers(ErrStopping)
+	})()
+
+	p.work(running, handlers)
+	endHandlers(ErrStopping)
+	err := p.stop(running)
+	if hub, ok := p.hub.(*consumerClient); ok {
+		_, _ = bounded(context.Background(), closeTimeout, &p.hung, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, hub.closeMade(ctx)
+		})
+	}
+	var fatal *fatalError
+	switch failed := errors.As(context.Cause(running), &fatal); {
+	case failed && err != nil:
+		err = fmt.Errorf("%w; %w", fatal.err, err)
+	case failed:
+		err = fatal.err
+	}
+	p.log.Info("stopped")
+	return err
+}
+
+// work runs rounds, and releases what handlers have left, until ctx is done.
+func (p *Processor) work(ctx, handlers context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t := <-p.ended:
+			p.release(ctx, append(p.alsoEnded(), t))
+			continue
+		case <-p.wake:
+		case <-timer.C:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		p.runRound(ctx, handlers)
+		timer.Reset(p.interval())
+	}
+}
+
+// wakeUp makes the next round begin at once.
+func (p *Processor) wakeUp() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// operation is a kind of request, whose first success counts.
+type operation string
+
+const (
+	readingHub         operation = "reading the event hub's properties"
+	listingOwnerships  operation = "listing ownerships"
+	claiming           operation = "claiming"
+	listingCheckpoints operation = "listing checkpoints"
+)
+
+// report takes in how a request went: it logs the first failure in a row, and ends
+// Run if the error is one to stop on.
+func (p *Processor) report(op operation, err error) {
+	p.mu.Lock()
+	before, ever := p.errors[op], p.succeeded[op]
+	p.errors[op] = err
+	p.succeeded[op] = ever || err == nil
+	p.mu.Unlock()
+	switch {
+	case err == nil && before != nil:
+		p.log.Info(string(op) + " works again")
+	case err == nil:
+	case before == nil:
+		p.log.Warn(string(op)+" failed", "error", err)
+	default:
+		p.log.Debug(string(op)+" failed again", "error", err)
+	}
+	if err != nil && (!ever && IsPermanent(err) || p.options.StopOn != nil && p.options.StopOn(err)) {
+		p.abort(&fatalError{fmt.Errorf("processor: %s: %w", op, err)})
+	}
+}

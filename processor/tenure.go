@@ -1,0 +1,204 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/ea947076/checkpointstore"
+)
+
+// maxLinkFailures is how many times in a row a link may fail before its partition
+// is released for another owner to try.
+const maxLinkFailures = 5
+
+// tenure is the time from a won claim to the loss or the release of a partition.
+type tenure struct {
+	id        string
+	log       *slog.Logger
+	ctx       context.Context // the handlers'; ends with the tenure
+	end       context.CancelCauseFunc
+	confirmed chan time.Time // when the last list was asked for that showed the partition as owned
+
+	// Owned by the goroutine of Run.
+	record checkpointstore.Ownership // with the ETag of the last win
+	lost   bool                      // another owner has it: not renewed, not released
+
+	// Guarded by Processor.mu.
+	resume  *azeventhubs.StartPosition // as seen or stored in this tenure
+	at      *int64                     // the sequence number of resume, if it has one
+	initial *position                  // to be stored as the first checkpoint
+	status  PartitionStatus
+}
+
+// outcome is how one handler ended.
+type outcome struct {
+	err     error // the link's or the position's, before the handler's
+	link    bool  // err is the link's
+	healthy bool  // events came, or nothing failed for a long time
+}
+
+// serve runs handlers for a partition, one after the other, until the tenure ends.
+func (p *Processor) serve(t *tenure) {
+	defer func() {
+		select {
+		case p.ended <- t:
+		case <-p.returned: // the handler outlived Run
+		}
+	}()
+	var failures streak
+	for t.ctx.Err() == nil {
+		o := p.serveOnce(t)
+		var fatal *fatalError
+		if errors.As(o.err, &fatal) {
+			t.log.Error("the handler ended the processor", "error", fatal.err)
+			p.abort(fatal)
+			t.end(ErrStopping)
+		}
+		if t.ctx.Err() != nil {
+			t.logEnd(o.err)
+			return
+		}
+		failures.add(o)
+		if o.link {
+			p.linkFailed(t, o.err, failures.link)
+		}
+		p.pause(t, o.err, failures.any)
+	}
+	t.logEnd(nil)
+}
+
+// streak counts failures in a row.
+type streak struct{ any, link int }
+
+func (s *streak) add(o outcome) {
+	if o.healthy || o.err == nil {
+		*s = streak{}
+	}
+	s.any++
+	if o.link {
+		s.link++
+	}
+}
+
+// pause waits until the next handler may start.
+func (p *Processor) pause(t *tenure, err error, failures int) {
+	delay := p.backoff(failures)
+	switch {
+	case t.ctx.Err() != nil:
+		return
+	case err == nil:
+		t.log.Info("the handler returned; it is called again", "in", delay)
+	default:
+		t.log.Warn("the handler of a partition has ended; it is called again", "error", err, "in", delay)
+	}
+	p.noteFailure(t, err, failures)
+	if isStolen(err) {
+		p.awaitConfirmation(t)
+	}
+	sleep(t.ctx, delay)
+}
+
+// serveOnce opens the link and calls the handler.
+func (p *Processor) serveOnce(t *tenure) outcome {
+	start, err := p.startOf(t.ctx, t)
+	if err != nil {
+		return outcome{err: err, link: errors.Is(err, ErrLinkFailed)}
+	}
+	receiver, err := bounded(t.ctx, p.hubTimeout(), &p.hung, func(ctx context.Context) (Receiver, error) {
+		r, err := p.hub.OpenPartition(ctx, t.id, &azeventhubs.PartitionClientOptions{
+			StartPosition: start,
+			OwnerLevel:    new(int64),
+			Prefetch:      p.options.Prefetch,
+		})
+		if err == nil && ctx.Err() != nil { // nobody waits any more
+			_ = r.Close(ctx)
+		}
+		return r, err
+	})
+	if err != nil {
+		return outcome{err: fmt.Errorf("%w: %w", ErrLinkFailed, err), link: true}
+	}
+	ctx, end := context.WithCancelCause(t.ctx)
+	l := newLink(ctx, end, receiver)
+	partition := &Partition{processor: p, tenure: t, ctx: ctx, link: l, start: start}
+	opened := time.Now()
+	p.noteReading(t, true)
+	err = call(ctx, p.handler, partition)
+	failure := context.Cause(ctx)
+	end(nil) // updates that are under way have checkpointGrace from here
+	partition.finish()
+	l.close(&p.hung)
+	p.noteReading(t, false)
+	o := outcome{err: err, healthy: l.received.Load() || time.Since(opened) > p.options.MaxBackoff}
+	var fatal *fatalError
+	if failure != nil && t.ctx.Err() == nil && !errors.As(err, &fatal) {
+		o.err, o.link = failure, true
+	}
+	return o
+}
+
+// call calls the handler in a goroutine of its own, which it may end.
+func call(ctx context.Context, handler Handler, partition *Partition) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = errors.New("processor: the handler ended its goroutine")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("processor: the handler panicked: %v", v)
+				partition.tenure.log.Error("the handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			}
+		}()
+		err = handler(ctx, partition)
+	}()
+	<-done
+	return err
+}
+
+// awaitConfirmation waits after the link was taken until a list shows that the
+// partition is still owned here. Until then, opening the link would take it from
+// its new owner.
+func (p *Processor) awaitConfirmation(t *tenure) {
+	taken := time.Now()
+	p.wakeUp()
+	for {
+		select {
+		case begun := <-t.confirmed:
+			if begun.After(taken) {
+				return
+			}
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// logEnd logs the end of a tenure, with what the handler returned if it failed.
+func (t *tenure) logEnd(err error) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
+		t.log.Info("partition ended", "cause", context.Cause(t.ctx))
+	} else {
+		t.log.Warn("the handler failed when it was told to return", "cause", context.Cause(t.ctx), "error", err)
+	}
+}
+
+// linkFailed takes in that a link failed so often in a row: the hub is read again in
+// the next round, and in the end the partition is released.
+func (p *Processor) linkFailed(t *tenure, err error, failures int) {
+	p.mu.Lock()
+	p.linkProblems++
+	p.mu.Unlock()
+	if p.options.StopOn != nil && p.options.StopOn(err) {
+		p.abort(&fatalError{fmt.Errorf("processor: partition %s: %w", t.id, err)})
+	}
+	if failures >= maxLinkFailures {
+		t.log.Warn("partition released, because its link keeps failing", "failures", failures, "error", err)
+		t.end(fmt.Errorf("%w: %w", ErrLinkFailed, err))
+	}
+}

@@ -48,7 +48,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	verbatim := checkpoint.scope()
 	scope := s.scope(verbatim)
 	p := s.partitions.of(scope, checkpoint.PartitionID)
-	err := s.update(ctx, p, verbatim, checkpoint, options)
+	err := s.update(ctx, p, verbatim, scope, checkpoint, options)
 	if err == nil {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (p *partition) lock(ctx context.Context) error {
 func (p *partition) unlock() { <-p.writing }
 
 // update waits for the partition and stores the position.
-func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
+func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim, scope layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
 	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID}
 	u.values = layout.CheckpointValues{
 		SequenceNumber: *checkpoint.SequenceNumber,
@@ -90,7 +90,7 @@ func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim
 		return err
 	}
 	defer p.unlock()
-	u.blob = p.client(s, s.scope(verbatim), layout.Checkpoint, checkpoint.PartitionID)
+	u.blob = p.client(s, scope, layout.Checkpoint, checkpoint.PartitionID)
 	if s.settings.DisableFencing && !options.Rewind {
 		return u.overwrite(ctx)
 	}

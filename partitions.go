@@ -104,20 +104,40 @@ func (r *partitions) mark() uint64 {
 // blobs that this store writes, newest has for each partition the one that was
 // modified last. A partition that is known and not found has no checkpoint.
 func (r *partitions) listed(scope layout.Scope, own, newest []blobState, mark uint64) {
-	latest := make(map[string]blobState, len(newest))
-	for _, b := range newest {
-		latest[b.partitionID] = b
-	}
+	latest := latestOf(own, newest)
 	seen := make(map[*partition]bool, len(own))
-	for _, b := range own {
-		p := r.of(scope, b.partitionID)
-		p.saw(b, latest[b.partitionID], mark)
+	for i := range own {
+		p := r.of(scope, own[i].partitionID)
+		p.saw(own[i], *latest(&own[i]), mark)
 		seen[p] = true
 	}
 	for id, p := range r.all(scope) {
 		if !seen[p] {
-			p.saw(blobState{}, latest[id], mark)
+			p.saw(blobState{}, *latest(&blobState{partitionID: id}), mark)
 		}
+	}
+}
+
+// latestOf finds the newest record of a partition. Nearly always the blobs that
+// this store writes are all that there is.
+func latestOf(own, newest []blobState) func(*blobState) *blobState {
+	if len(own) == len(newest) && (len(own) == 0 || &own[0] == &newest[0]) {
+		return func(b *blobState) *blobState {
+			if b.etag == "" {
+				return &blobState{} // not listed
+			}
+			return b
+		}
+	}
+	byPartition := make(map[string]*blobState, len(newest))
+	for i := range newest {
+		byPartition[newest[i].partitionID] = &newest[i]
+	}
+	return func(b *blobState) *blobState {
+		if found := byPartition[b.partitionID]; found != nil {
+			return found
+		}
+		return &blobState{}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -27,6 +28,7 @@ type bare struct {
 	transport *http.Transport // nil if it is not its own
 	atOnce    int
 	timeout   time.Duration // of a call; 0: none
+	owners    sync.Map      // the checkpoint prefixes of scopes that it claims in: their checkpoints name the owner
 }
 
 func openBare(c backend.Container, handed, bounded bool) (Store, error) {
@@ -67,6 +69,7 @@ func prefix(scope Scope, kind string) string {
 }
 
 func (s *bare) Claims(scope Scope, n int) Claims {
+	s.owners.Store(prefix(scope, "checkpoint"), true)
 	c := &bareClaims{bare: s, prefix: prefix(scope, "ownership"), owned: make([]bareClaim, n)}
 	return c
 }
@@ -126,22 +129,31 @@ func replace(ctx context.Context, b *blockblob.Client, m map[string]*string, eta
 }
 
 func (s *bare) Checkpoint(scope Scope, partitionID string) Checkpoint {
-	return &bareCheckpoint{bare: s, name: prefix(scope, "checkpoint") + partitionID}
+	return &bareCheckpoint{bare: s, scope: prefix(scope, "checkpoint"), name: prefix(scope, "checkpoint") + partitionID}
 }
 
 type bareCheckpoint struct {
-	bare *bare
-	name string
-	blob *blockblob.Client
-	etag *azcore.ETag
+	bare  *bare
+	scope string // the prefix
+	name  string
+	owned bool // it names the owner, as ours does
+	blob  *blockblob.Client
+	etag  *azcore.ETag
 }
 
 // Update creates the blob at first, and replaces its metadata from then on.
 func (c *bareCheckpoint) Update(ctx context.Context, sequenceNumber int64) (err error) {
 	ctx, cancel := c.bare.deadline(ctx)
 	defer cancel()
+	if c.blob == nil {
+		_, c.owned = c.bare.owners.Load(c.scope)
+	}
 	number, offset := strconv.FormatInt(sequenceNumber, 10), offset
 	m := map[string]*string{"sequencenumber": &number, "offset": &offset}
+	if c.owned {
+		id := owner
+		m["clientidentifier"] = &id
+	}
 	if c.blob != nil {
 		c.etag, err = replace(ctx, c.blob, m, c.etag)
 		return err

@@ -50,7 +50,11 @@ func TestSubjectsStoreTheSame(t *testing.T) {
 			require.Equal(t, map[string]string{"ownerid": owner}, owned.Metadata)
 			stored, found := service.Get("ns/" + name + "/group/checkpoint/0")
 			require.True(t, found)
-			require.Equal(t, map[string]string{"sequencenumber": "42", "offset": offset}, stored.Metadata)
+			want := map[string]string{"sequencenumber": "42", "offset": offset}
+			if name != Official {
+				want["clientidentifier"] = owner
+			}
+			require.Equal(t, want, stored.Metadata)
 		}
 		for _, reader := range all() {
 			for _, writer := range all() {

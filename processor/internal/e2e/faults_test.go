@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,6 +35,10 @@ type faults struct {
 	// ahead is how far the owner's clock is ahead of the service's: the times in lists
 	// are as much in the past for it.
 	ahead time.Duration
+
+	mu    sync.Mutex
+	begun int64     // rounds
+	last  time.Time // when a request about ownerships began or ended
 
 	requests atomic.Int64
 	lists    atomic.Int64 // of ownerships, answered: one a round
@@ -70,6 +75,8 @@ func newFaults() *faults {
 func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	r := describe(req)
 	f.requests.Add(1)
+	f.note(r)
+	defer f.note(request{method: r.method, blob: r.blob})
 	wait := f.latency
 	if f.jitter > 0 {
 		wait += rand.N(f.jitter)
@@ -115,6 +122,32 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return resp, nil
+}
+
+// pause is the least time between two rounds, at an interval of a second; within a
+// round, requests about ownerships follow each other at a tenth of that.
+const pause = 600 * time.Millisecond
+
+// round is how many rounds the owner has begun. It counts lists that come a while
+// after all earlier requests about ownerships, and is meant for intervals of a second
+// or more.
+func (f *faults) round() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.begun
+}
+
+// note counts rounds.
+func (f *faults) note(r request) {
+	if !r.ownership() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.list && time.Since(f.last) > pause {
+		f.begun++
+	}
+	f.last = time.Now()
 }
 
 // close closes the connections that are kept.

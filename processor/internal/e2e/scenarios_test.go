@@ -35,6 +35,15 @@ func TestScenarios(t *testing.T) {
 		{"hang at stop", testHangAtStop},
 		{"quiet stop", testQuietStop},
 		{"late checkpoint", testLateCheckpoint},
+		{"denied link", testDeniedLink},
+		{"closed client", testClosedClient},
+		{"lost partition", testLostPartition},
+		{"taken link", testTakenLink},
+		{"dropped connections", testDroppedConnections},
+		{"expanded hub", testExpandedHub},
+		{"restart at latest", testRestartAtLatest},
+		{"position of before", testPositionOfBefore},
+		{"rewound", testRewound},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			parallel(t)
@@ -51,6 +60,7 @@ func TestOpen(t *testing.T) {
 	for _, s := range []scenario{
 		{"shared adapter", testSharedAdapter},
 		{"quiet handover", testQuietHandover},
+		{"rewound while idle", testRewoundIdle},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			parallel(t)

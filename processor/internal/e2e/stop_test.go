@@ -126,12 +126,11 @@ func testStuckHandler(t *testing.T, _ *report) {
 	w := newWorld(t, 4, 20)
 	a := w.config(0)
 	release := make(chan struct{})
-	var ended sync.WaitGroup
+	ended := make(chan struct{})
 	a.Handler = func(ctx context.Context, c config, p partition, book recorder) error {
 		err := c.handle(ctx, p, book)
 		if p.PartitionID() == "3" {
-			ended.Add(1)
-			defer ended.Done()
+			defer close(ended)
 			<-release
 		}
 		return err
@@ -144,7 +143,7 @@ func testStuckHandler(t *testing.T, _ *report) {
 	require.ErrorContains(t, o.err, "partitions 3 ")
 	require.Equal(t, map[string]string{"3": a.Name}, w.owners())
 	close(release)
-	ended.Wait()
+	<-ended
 }
 
 // testSlowStops: owners that stop claim nothing, and what they release is read by

@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,9 +26,19 @@ type faults struct {
 
 	// fail, if it is set, is asked whether a request gets a 503.
 	fail func(request) bool
+	// slow, if it is set, is asked whether a request waits until its context ends.
+	slow func(request) bool
 	// sent, if it is set, is told of each request that took effect, before its
 	// answer is handed on.
 	sent func(request)
+
+	// ahead is how far the owner's clock is ahead of the service's: the times in lists
+	// are as much in the past for it.
+	ahead time.Duration
+
+	mu    sync.Mutex
+	begun int64     // rounds
+	last  time.Time // when a request about ownerships began or ended
 
 	requests atomic.Int64
 	lists    atomic.Int64 // of ownerships, answered: one a round
@@ -62,6 +75,8 @@ func newFaults() *faults {
 func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	r := describe(req)
 	f.requests.Add(1)
+	f.note(r)
+	defer f.note(request{method: r.method, blob: r.blob})
 	wait := f.latency
 	if f.jitter > 0 {
 		wait += rand.N(f.jitter)
@@ -74,6 +89,9 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 		}
 	}
 	switch {
+	case f.slow != nil && f.slow(r):
+		<-req.Context().Done()
+		return nil, req.Context().Err()
 	case f.gone.Load():
 		return nil, syscall.ECONNREFUSED
 	case rand.Float64() < f.reset:
@@ -99,7 +117,64 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	}
 	if r.list && r.ownership() {
 		f.lists.Add(1)
+		if f.ahead != 0 {
+			return shifted(resp, f.ahead)
+		}
 	}
+	return resp, nil
+}
+
+// pause is the least time between two rounds, at an interval of a second; within a
+// round, requests about ownerships follow each other at a tenth of that.
+const pause = 600 * time.Millisecond
+
+// round is how many rounds the owner has begun. It counts lists that come a while
+// after all earlier requests about ownerships, and is meant for intervals of a second
+// or more.
+func (f *faults) round() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.begun
+}
+
+// note counts rounds.
+func (f *faults) note(r request) {
+	if !r.ownership() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.list && time.Since(f.last) > pause {
+		f.begun++
+	}
+	f.last = time.Now()
+}
+
+// close closes the connections that are kept.
+func (f *faults) close() { f.client.CloseIdleConnections() }
+
+var lastModified = regexp.MustCompile(`<Last-Modified>([^<]*)</Last-Modified>`)
+
+// shifted is a list whose times are as a clock that is ahead would have them.
+func shifted(resp *http.Response, ahead time.Duration) (*http.Response, error) {
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	body = lastModified.ReplaceAllFunc(body, func(element []byte) []byte {
+		at, err := http.ParseTime(string(lastModified.FindSubmatch(element)[1]))
+		if err != nil {
+			panic(err)
+		}
+		return []byte("<Last-Modified>" + at.Add(-ahead).Format(http.TimeFormat) + "</Last-Modified>")
+	})
+	for _, name := range []string{"Date", "Last-Modified"} {
+		if at, err := http.ParseTime(resp.Header.Get(name)); err == nil {
+			resp.Header.Set(name, at.Add(-ahead).Format(http.TimeFormat))
+		}
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, nil
 }
 

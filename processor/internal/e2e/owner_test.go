@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,7 +38,26 @@ type config struct {
 	Every      int           // events between two checkpoints; zero is each batch
 	Work       time.Duration // between the last event and its checkpoint, in slices
 	Loop       loop
-	Processors *atomic.Int64 `json:"-"` // counts how many were made
+	Verbatim   bool          // names as they are typed, as the official store writes them
+	Partitions []string      // of the hub, for Adapt
+	Latest     bool          // begin at the end without a checkpoint, and not after Before
+	Clock      time.Duration // how far this owner's clock is ahead, compared with the store's
+
+	inProcess
+}
+
+// inProcess is what only an owner in this process can have.
+type inProcess struct {
+	Processors *atomic.Int64                                            `json:"-"` // counts how many were made
+	Handler    func(context.Context, config, partition, recorder) error `json:"-"` // in place of config.handle
+	Tune       func(*processor.Options)                                 `json:"-"`
+	Store      *checkpointstore.BlobCheckpointStore                     `json:"-"` // in place of one of its own
+	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // the same
+	Once       bool                                                     `json:"-"` // the first error of a Processor ends the owner
+	Returned   func(error)                                              `json:"-"` // Run has, the client is still open
+	Opened     func(*azeventhubs.ConsumerClient)                        `json:"-"`
+	Processor  *atomic.Pointer[processor.Processor]                     `json:"-"` // of Run
+	Journal    *journal                                                 `json:"-"`
 }
 
 const slice = 50 * time.Millisecond
@@ -45,6 +66,9 @@ const consumerGroup = azeventhubs.DefaultConsumerGroup // "$Default": the spelli
 
 // store makes the store that an azeventhubs Processor gets. The transport may be nil.
 func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeventhubs.CheckpointStore, error) {
+	if c.Adapter != nil {
+		return c.Adapter, nil
+	}
 	if c.Loop == official {
 		options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}}
 		client, err := container.NewClientFromConnectionString(c.Storage, c.Container, options)
@@ -58,13 +82,21 @@ func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeven
 		return nil, err
 	}
 	return processor.Adapt(store, &processor.AdaptOptions{
-		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, Logger: logger,
+		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, PartitionIDs: c.Partitions, Logger: logger,
 	}), nil
 }
 
 func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*checkpointstore.BlobCheckpointStore, error) {
+	if c.Store != nil {
+		return c.Store, nil
+	}
+	naming := checkpointstore.BlobNamingLowerCase
+	if c.Verbatim {
+		naming = checkpointstore.BlobNamingVerbatim
+	}
 	return checkpointstore.NewBlobCheckpointStoreFromConnectionString(c.Storage, c.Container, &checkpointstore.BlobCheckpointStoreOptions{
 		ClientOptions:  container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}},
+		BlobNaming:     naming,
 		MaxConcurrency: c.Claims,
 		Timeout:        10 * time.Second,
 		Logger:         logger,
@@ -72,6 +104,9 @@ func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*c
 }
 
 func (c config) start() azeventhubs.StartPositions {
+	if c.Latest {
+		return azeventhubs.StartPositions{}
+	}
 	start := make(map[string]azeventhubs.StartPosition)
 	for id, sequence := range c.Before {
 		start[id] = azeventhubs.StartPosition{SequenceNumber: &sequence}
@@ -104,6 +139,9 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 		return err
 	}
 	defer func() { _ = client.Close(context.Background()) }()
+	if c.Opened != nil {
+		c.Opened(client)
+	}
 	if c.Loop != run {
 		return c.runProcessors(ctx, client, book, transport, logger)
 	}
@@ -114,14 +152,29 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 	if c.Processors != nil {
 		c.Processors.Add(1)
 	}
-	handler := func(ctx context.Context, p *processor.Partition) error { return c.handle(ctx, p, book) }
-	return processor.Run(ctx, client, store, handler, &processor.Options{
+	handler := func(ctx context.Context, p *processor.Partition) error { return c.serve(ctx, p, book) }
+	options := &processor.Options{
 		UpdateInterval:              c.Interval,
 		PartitionExpirationDuration: c.Expiry,
 		StartPositions:              c.start(),
 		MinBackoff:                  c.Interval,
 		Logger:                      logger,
-	})
+	}
+	if c.Tune != nil {
+		c.Tune(options)
+	}
+	p, err := processor.New(client, store, handler, options)
+	if err != nil {
+		return err
+	}
+	if c.Processor != nil {
+		c.Processor.Store(p)
+	}
+	err = p.Run(ctx)
+	if c.Returned != nil {
+		c.Returned(err)
+	}
+	return err
 }
 
 // runProcessors runs one azeventhubs Processor after the other.
@@ -139,6 +192,9 @@ func (c config) runProcessors(ctx context.Context, client *azeventhubs.ConsumerC
 			return err
 		}
 		if err := c.runProcessor(ctx, p, book); err != nil {
+			if c.Once {
+				return err
+			}
 			logger.Warn("the Processor ended", "error", err)
 			select {
 			case <-time.After(c.Interval):
@@ -168,7 +224,7 @@ func (c config) runProcessor(ctx context.Context, p *azeventhubs.Processor, book
 			break
 		}
 		handlers.Go(func() {
-			_ = c.handle(handling, client, book)
+			_ = c.serve(handling, client, book)
 			if handling.Err() == nil { // or the Processor, which still renews, would open it again
 				_ = client.Close(context.WithoutCancel(ctx))
 			}
@@ -184,6 +240,14 @@ type partition interface {
 	PartitionID() string
 	ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error)
 	UpdateCheckpoint(ctx context.Context, event *azeventhubs.ReceivedEventData, options *azeventhubs.UpdateCheckpointOptions) error
+}
+
+// serve calls the handler.
+func (c config) serve(ctx context.Context, p partition, book recorder) error {
+	if c.Handler != nil {
+		return c.Handler(ctx, c, p, book)
+	}
+	return c.handle(ctx, p, book)
 }
 
 // handle handles events and stores checkpoints, the last one when it is told to
@@ -245,11 +309,15 @@ type owner struct {
 func (w *world) start(c config, f *faults) *owner {
 	w.t.Helper()
 	c.Processors = new(atomic.Int64)
+	c.Processor = new(atomic.Pointer[processor.Processor])
+	c.Journal = &journal{next: logger(c.Name).Handler()}
+	f.ahead = c.Clock
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &owner{config: c, faults: f, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
-		o.err = c.run(ctx, w.ledger, f, logger(c.Name))
+		defer f.close()
+		o.err = c.run(ctx, w.ledger, f, slog.New(c.Journal))
 	}()
 	w.t.Cleanup(func() {
 		cancel()
@@ -264,6 +332,79 @@ func (o *owner) finish(t *testing.T) {
 	o.stop()
 	<-o.done
 	require.NoError(t, o.err)
+}
+
+// status is the owner's Status.Partitions, by id. It is nil before there is a Processor.
+func (o *owner) status() map[string]processor.PartitionStatus {
+	p := o.Processor.Load()
+	if p == nil {
+		return nil
+	}
+	byID := make(map[string]processor.PartitionStatus)
+	for _, s := range p.Status().Partitions {
+		byID[s.PartitionID] = s
+	}
+	return byID
+}
+
+// journal keeps warnings and errors.
+type journal struct {
+	next slog.Handler
+
+	mu       sync.Mutex
+	warnings []string
+	all      []string
+}
+
+func (j *journal) Enabled(context.Context, slog.Level) bool { return true }
+
+func (j *journal) Handle(ctx context.Context, r slog.Record) error { return j.add(ctx, nil, r) }
+
+func (j *journal) add(ctx context.Context, attrs []slog.Attr, r slog.Record) error {
+	text := r.Message
+	for _, a := range attrs {
+		text += " " + a.String()
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.String()
+		return true
+	})
+	j.mu.Lock()
+	j.all = append(j.all, text)
+	if r.Level >= slog.LevelWarn && !strings.Contains(r.Message, "right for an emulator only") {
+		j.warnings = append(j.warnings, text)
+	}
+	j.mu.Unlock()
+	if !j.next.Enabled(ctx, r.Level) {
+		return nil
+	}
+	r = r.Clone()
+	r.AddAttrs(attrs...)
+	return j.next.Handle(ctx, r)
+}
+
+func (j *journal) WithAttrs(attrs []slog.Attr) slog.Handler { return &attributed{j, attrs} }
+func (j *journal) WithGroup(string) slog.Handler            { return j }
+
+// attributed is a journal with attributes.
+type attributed struct {
+	*journal
+	attrs []slog.Attr
+}
+
+func (a *attributed) Handle(ctx context.Context, r slog.Record) error { return a.add(ctx, a.attrs, r) }
+func (a *attributed) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &attributed{a.journal, append(slices.Clone(a.attrs), attrs...)}
+}
+
+// warned are the warnings and errors so far, logged all of the records.
+func (j *journal) warned() []string { return j.read(&j.warnings) }
+func (j *journal) logged() []string { return j.read(&j.all) }
+
+func (j *journal) read(lines *[]string) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(*lines)
 }
 
 // logger is silent unless E2E_LOG is set.

@@ -37,8 +37,9 @@ func newWorld(t *testing.T, partitions, events int) *world {
 	w := &world{t: t, ledger: newLedger(), container: azurite.NewContainerName(t)}
 	w.storage = os.Getenv("AZURE_STORAGE_CONNECTION_STRING")
 	if w.storage == "" {
-		w.storage = azurite.Shared(t).ConnectionString()
+		w.storage = azurite.Shared(t).ConnectionString() // which outlives the test
 	}
+	noLeaks(t)
 	w.hub = newHub(t, partitions, events)
 	properties, err := azeventhubs.ParseConnectionString(w.hub.connection)
 	require.NoError(t, err)

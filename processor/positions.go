@@ -51,7 +51,7 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
 	c, found := all[t.id]
 	p.mu.Lock()
-	rewound := found && t.at != nil && c.SequenceNumber != nil && *c.SequenceNumber < *t.at
+	rewound := found && t.wentBack(c)
 	if found {
 		start := startAfter(c)
 		t.resume, t.at = &start, c.SequenceNumber
@@ -68,6 +68,12 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 		return azeventhubs.StartPosition{}, fmt.Errorf("the checkpoint cannot be read: %w", err)
 	}
 	return p.initialOf(ctx, t)
+}
+
+// wentBack reports whether a checkpoint is behind what the tenure knows to be stored,
+// or may be, because another program stored it without a sequence number.
+func (t *tenure) wentBack(c checkpointstore.Checkpoint) bool {
+	return t.at != nil && (c.SequenceNumber == nil || *c.SequenceNumber < *t.at)
 }
 
 func (p *Processor) listCheckpoints(ctx context.Context) ([]checkpointstore.Checkpoint, error) {

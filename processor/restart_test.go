@@ -343,6 +343,50 @@ func (s *offsetsOnly) ListCheckpoints(ctx context.Context, namespace, hub, group
 }
 
 // R15
+func TestRewindOfAnIdlePartitionIsNoticed(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
+		f.send(10, ids(2)...)
+		a := f.start("a")
+		pass(opening)
+		require.EqualValues(t, 9, f.checkpoints()["0"])
+		rewind(t, f, "0", 3)
+		pass(8 * roundTime)
+		require.Equal(t, []int64{4, 5, 6, 7, 8, 9}, f.seen("a", "0")[10:])
+		require.Len(t, f.seen("a", "1"), 10, "the other partition is not read again")
+		require.Equal(t, 1, f.hub.Links("1"))
+		require.EqualValues(t, 9, f.checkpoints()["0"])
+		require.Empty(t, a.log.at(slog.LevelWarn))
+	})
+}
+
+// A checkpoint that is stored while the checkpoints are listed is no rewind.
+func TestCheckpointsThatMoveOnWhileTheyAreListedAreNoRewinds(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		a := f.start("a", func(s *settings) {
+			s.owner.store.CheckpointStore = slowLists{s.owner.store.CheckpointStore}
+		})
+		for range 600 {
+			f.send(1, "0")
+			pass(time.Second)
+		}
+		require.Len(t, f.seen("a", "0"), 600)
+		require.Equal(t, 1, f.hub.Links("0"))
+		require.NoError(t, a.finish())
+	})
+}
+
+// slowLists is a store whose lists of checkpoints are old when they come.
+type slowLists struct {
+	checkpointstore.CheckpointStore
+}
+
+func (s slowLists) ListCheckpoints(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
+	list, err := s.CheckpointStore.ListCheckpoints(ctx, namespace, hub, group, options)
+	time.Sleep(5 * time.Second)
+	return list, err
+}
+
+// R15
 func TestRewoundPartitionWhoseReleaseFailedBeginsANewTenureAllTheSame(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(10, "0")

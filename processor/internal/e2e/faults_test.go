@@ -32,7 +32,7 @@ type faults struct {
 	// answer is handed on.
 	sent func(request)
 
-	// ahead is how far the owner's clock is ahead of the service's: the times in lists
+	// ahead is how far the owner's clock is ahead of the service's: the service's times
 	// are as much in the past for it.
 	ahead time.Duration
 
@@ -117,9 +117,9 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	}
 	if r.list && r.ownership() {
 		f.lists.Add(1)
-		if f.ahead != 0 {
-			return shifted(resp, f.ahead)
-		}
+	}
+	if f.ahead != 0 {
+		return shifted(resp, r.list, f.ahead)
 	}
 	return resp, nil
 }
@@ -155,8 +155,16 @@ func (f *faults) close() { f.client.CloseIdleConnections() }
 
 var lastModified = regexp.MustCompile(`<Last-Modified>([^<]*)</Last-Modified>`)
 
-// shifted is a list whose times are as a clock that is ahead would have them.
-func shifted(resp *http.Response, ahead time.Duration) (*http.Response, error) {
+// shifted is a response whose times are as a clock that is ahead would have them.
+func shifted(resp *http.Response, list bool, ahead time.Duration) (*http.Response, error) {
+	for _, name := range []string{"Date", "Last-Modified"} {
+		if at, err := http.ParseTime(resp.Header.Get(name)); err == nil {
+			resp.Header.Set(name, at.Add(-ahead).Format(http.TimeFormat))
+		}
+	}
+	if !list {
+		return resp, nil
+	}
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
@@ -169,11 +177,6 @@ func shifted(resp *http.Response, ahead time.Duration) (*http.Response, error) {
 		}
 		return []byte("<Last-Modified>" + at.Add(-ahead).Format(http.TimeFormat) + "</Last-Modified>")
 	})
-	for _, name := range []string{"Date", "Last-Modified"} {
-		if at, err := http.ParseTime(resp.Header.Get(name)); err == nil {
-			resp.Header.Set(name, at.Add(-ahead).Format(http.TimeFormat))
-		}
-	}
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, nil
 }

@@ -44,6 +44,10 @@ func TestScenarios(t *testing.T) {
 		{"restart at latest", testRestartAtLatest},
 		{"position of before", testPositionOfBefore},
 		{"rewound", testRewound},
+		{"unknown partitions", testUnknownPartitions},
+		{"permanent errors", testPermanentErrors},
+		{"errors later", testErrorsLater},
+		{"hung management", testHungManagement},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			parallel(t)
@@ -61,6 +65,8 @@ func TestOpen(t *testing.T) {
 		{"shared adapter", testSharedAdapter},
 		{"quiet handover", testQuietHandover},
 		{"rewound while idle", testRewoundIdle},
+		{"mixed group", testMixedGroup},
+		{"wrong clocks", testWrongClocks},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			parallel(t)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"sync"
@@ -32,6 +33,9 @@ type faults struct {
 	// answer is handed on.
 	sent func(request)
 
+	// won, if it is set, is told of each claim that took effect.
+	won func(partition, owner string)
+
 	// ahead is how far the owner's clock is ahead of the service's: the service's times
 	// are as much in the past for it.
 	ahead time.Duration
@@ -40,6 +44,7 @@ type faults struct {
 	begun int64     // rounds
 	last  time.Time // when a request about ownerships began or ended
 
+	writes   atomic.Int64 // of ownerships, that took effect
 	requests atomic.Int64
 	lists    atomic.Int64 // of ownerships, answered: one a round
 }
@@ -56,8 +61,8 @@ func describe(r *http.Request) request {
 	if q.Get("comp") == "list" {
 		return request{r.Method, q.Get("prefix"), true}
 	}
-	path, _ := url.PathUnescape(r.URL.EscapedPath())
-	return request{method: r.Method, blob: path}
+	blob, _ := url.PathUnescape(r.URL.EscapedPath())
+	return request{method: r.Method, blob: blob}
 }
 
 func (r request) ownership() bool  { return strings.Contains(r.blob, "/ownership/") }
@@ -102,6 +107,12 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	resp, err := f.client.Do(req)
 	if err != nil {
 		return nil, err
+	}
+	if r.claim() && resp.StatusCode < 300 {
+		f.writes.Add(1)
+		if f.won != nil {
+			f.won(path.Base(r.blob), ownerOf(req.Header))
+		}
 	}
 	if f.sent != nil {
 		f.sent(r)
@@ -154,6 +165,17 @@ func (f *faults) note(r request) {
 func (f *faults) close() { f.client.CloseIdleConnections() }
 
 var lastModified = regexp.MustCompile(`<Last-Modified>([^<]*)</Last-Modified>`)
+
+// ownerOf is the owner id of a claim. Names of metadata are sent as they are, so Get
+// does not find them.
+func ownerOf(h http.Header) string {
+	for name, values := range h {
+		if strings.EqualFold(name, "x-ms-meta-ownerid") {
+			return values[0]
+		}
+	}
+	return ""
+}
 
 // shifted is a response whose times are as a clock that is ahead would have them.
 func shifted(resp *http.Response, list bool, ahead time.Duration) (*http.Response, error) {

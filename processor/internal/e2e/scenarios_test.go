@@ -45,6 +45,8 @@ func TestScenarios(t *testing.T) {
 		{"position of before", testPositionOfBefore},
 		{"rewound", testRewound},
 		{"unknown partitions", testUnknownPartitions},
+		{"mixed group", testMixedGroup},
+		{"wrong clocks", testWrongClocks},
 		{"permanent errors", testPermanentErrors},
 		{"errors later", testErrorsLater},
 		{"hung management", testHungManagement},
@@ -65,8 +67,6 @@ func TestOpen(t *testing.T) {
 		{"shared adapter", testSharedAdapter},
 		{"quiet handover", testQuietHandover},
 		{"rewound while idle", testRewoundIdle},
-		{"mixed group", testMixedGroup},
-		{"wrong clocks", testWrongClocks},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			parallel(t)

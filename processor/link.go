@@ -133,7 +133,10 @@ func (l *link) await(ctx context.Context) ([]*azeventhubs.ReceivedEventData, err
 	case <-l.ctx.Done():
 		return nil, context.Cause(l.ctx)
 	case <-ctx.Done():
-		if l.pending.opens {
+		switch {
+		case l.ctx.Err() != nil: // usually ctx is made from it
+			return nil, context.Cause(l.ctx)
+		case l.pending.opens:
 			return nil, ctx.Err()
 		}
 		l.pending.cancel()
@@ -159,9 +162,8 @@ func (l *link) await(ctx context.Context) ([]*azeventhubs.ReceivedEventData, err
 	return nil, r.err
 }
 
-// close detaches the link, and waits for that no longer than closeTimeout.
+// close detaches the link after the end of its context, and waits for that no longer than closeTimeout.
 func (l *link) close(hung *atomic.Int64) {
-	l.end(nil)
 	_, _ = bounded(context.Background(), closeTimeout, hung, func(ctx context.Context) (struct{}, error) {
 		err := l.receiver.Close(ctx)
 		l.calls.Wait()

@@ -49,20 +49,58 @@ func (l *checkpointLists) since(ctx context.Context, list func(context.Context) 
 // or where this tenure knows to be, or at the initial position.
 func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPosition, error) {
 	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+	c, found := all[t.id]
 	p.mu.Lock()
-	if c, found := all[t.id]; found {
+	rewound := found && wentBack(c, t.at)
+	if found {
 		start := startAfter(c)
-		t.resume = &start
+		t.resume, t.at = &start, c.SequenceNumber
 	}
 	known := t.resume
 	p.mu.Unlock()
 	switch {
+	case rewound: // the store would refuse this tenure's updates
+		t.end(ErrRewound)
+		return azeventhubs.StartPosition{}, ErrRewound
 	case known != nil:
 		return *known, nil
 	case err != nil:
 		return azeventhubs.StartPosition{}, fmt.Errorf("the checkpoint cannot be read: %w", err)
 	}
 	return p.initialOf(ctx, t)
+}
+
+// wentBack reports whether a checkpoint is behind what a tenure knew to be stored
+// before the list, or may be, because another program stored it without a sequence
+// number.
+func wentBack(c checkpointstore.Checkpoint, at *int64) bool {
+	return at != nil && (c.SequenceNumber == nil || *c.SequenceNumber < *at)
+}
+
+// findRewinds ends the tenures whose checkpoint somebody rewound. Updates notice that
+// too, but there are none while no events come.
+func (p *Processor) findRewinds(ctx context.Context) {
+	known := make(map[*tenure]*int64)
+	p.mu.Lock()
+	for _, t := range p.tenures {
+		if t.ctx.Err() == nil && t.at != nil {
+			known[t] = t.at
+		}
+	}
+	p.mu.Unlock()
+	if len(known) == 0 {
+		return
+	}
+	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+	if err != nil {
+		return
+	}
+	for t, at := range known {
+		if c, found := all[t.id]; found && wentBack(c, at) {
+			t.log.Info("the checkpoint was rewound")
+			t.end(ErrRewound)
+		}
+	}
 }
 
 func (p *Processor) listCheckpoints(ctx context.Context) ([]checkpointstore.Checkpoint, error) {
@@ -154,9 +192,9 @@ func (p *Processor) storeInitial(ctx context.Context, t *tenure) error {
 	if at == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.storeTimeout())
+	storing, cancel := context.WithTimeout(ctx, p.storeTimeout())
 	defer cancel()
-	err := p.storePosition(ctx, t, *at)
+	err := p.storePosition(storing, t, *at)
 	if err != nil && ctx.Err() == nil {
 		t.log.Warn("the initial position is not stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"sync"
@@ -32,7 +33,10 @@ type faults struct {
 	// answer is handed on.
 	sent func(request)
 
-	// ahead is how far the owner's clock is ahead of the service's: the times in lists
+	// won, if it is set, is told of each claim that took effect.
+	won func(partition, owner string)
+
+	// ahead is how far the owner's clock is ahead of the service's: the service's times
 	// are as much in the past for it.
 	ahead time.Duration
 
@@ -40,6 +44,7 @@ type faults struct {
 	begun int64     // rounds
 	last  time.Time // when a request about ownerships began or ended
 
+	writes   atomic.Int64 // of ownerships, that took effect
 	requests atomic.Int64
 	lists    atomic.Int64 // of ownerships, answered: one a round
 }
@@ -56,8 +61,8 @@ func describe(r *http.Request) request {
 	if q.Get("comp") == "list" {
 		return request{r.Method, q.Get("prefix"), true}
 	}
-	path, _ := url.PathUnescape(r.URL.EscapedPath())
-	return request{method: r.Method, blob: path}
+	blob, _ := url.PathUnescape(r.URL.EscapedPath())
+	return request{method: r.Method, blob: blob}
 }
 
 func (r request) ownership() bool  { return strings.Contains(r.blob, "/ownership/") }
@@ -103,6 +108,12 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.claim() && resp.StatusCode < 300 {
+		f.writes.Add(1)
+		if f.won != nil {
+			f.won(path.Base(r.blob), ownerOf(req.Header))
+		}
+	}
 	if f.sent != nil {
 		f.sent(r)
 		if err := req.Context().Err(); err != nil { // as a client that went away
@@ -117,9 +128,9 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	}
 	if r.list && r.ownership() {
 		f.lists.Add(1)
-		if f.ahead != 0 {
-			return shifted(resp, f.ahead)
-		}
+	}
+	if f.ahead != 0 {
+		return shifted(resp, r.list, f.ahead)
 	}
 	return resp, nil
 }
@@ -155,8 +166,27 @@ func (f *faults) close() { f.client.CloseIdleConnections() }
 
 var lastModified = regexp.MustCompile(`<Last-Modified>([^<]*)</Last-Modified>`)
 
-// shifted is a list whose times are as a clock that is ahead would have them.
-func shifted(resp *http.Response, ahead time.Duration) (*http.Response, error) {
+// ownerOf is the owner id of a claim. Names of metadata are sent as they are, so Get
+// does not find them.
+func ownerOf(h http.Header) string {
+	for name, values := range h {
+		if strings.EqualFold(name, "x-ms-meta-ownerid") {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// shifted is a response whose times are as a clock that is ahead would have them.
+func shifted(resp *http.Response, list bool, ahead time.Duration) (*http.Response, error) {
+	for _, name := range []string{"Date", "Last-Modified"} {
+		if at, err := http.ParseTime(resp.Header.Get(name)); err == nil {
+			resp.Header.Set(name, at.Add(-ahead).Format(http.TimeFormat))
+		}
+	}
+	if !list {
+		return resp, nil
+	}
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
@@ -169,11 +199,6 @@ func shifted(resp *http.Response, ahead time.Duration) (*http.Response, error) {
 		}
 		return []byte("<Last-Modified>" + at.Add(-ahead).Format(http.TimeFormat) + "</Last-Modified>")
 	})
-	for _, name := range []string{"Date", "Last-Modified"} {
-		if at, err := http.ParseTime(resp.Header.Get(name)); err == nil {
-			resp.Header.Set(name, at.Add(-ahead).Format(http.TimeFormat))
-		}
-	}
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, nil
 }

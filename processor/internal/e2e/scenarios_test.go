@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -29,11 +28,13 @@ func TestScenarios(t *testing.T) {
 		{"moved over", testMovedOver},
 		{"checkpoints not listed", testCheckpointsNotListed},
 		{"end of another", testEndOfAnother},
+		{"shared adapter", testSharedAdapter},
 		{"stop under backlog", testStopUnderBacklog},
 		{"stuck handler", testStuckHandler},
 		{"slow stops", testSlowStops},
 		{"hang at stop", testHangAtStop},
 		{"quiet stop", testQuietStop},
+		{"quiet handover", testQuietHandover},
 		{"late checkpoint", testLateCheckpoint},
 		{"denied link", testDeniedLink},
 		{"closed client", testClosedClient},
@@ -44,27 +45,17 @@ func TestScenarios(t *testing.T) {
 		{"restart at latest", testRestartAtLatest},
 		{"position of before", testPositionOfBefore},
 		{"rewound", testRewound},
+		{"rewound while idle", testRewoundIdle},
+		{"unknown partitions", testUnknownPartitions},
+		{"mixed group", testMixedGroup},
+		{"wrong clocks", testWrongClocks},
+		{"permanent errors", testPermanentErrors},
+		{"errors later", testErrorsLater},
+		{"hung management", testHungManagement},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			parallel(t)
 			s.run(t, figures)
-		})
-	}
-}
-
-// TestOpen are scenarios that do not hold yet. They run with E2E_OPEN=1.
-func TestOpen(t *testing.T) {
-	if os.Getenv("E2E_OPEN") == "" {
-		t.Skip("set E2E_OPEN=1 to run the scenarios that do not hold yet")
-	}
-	for _, s := range []scenario{
-		{"shared adapter", testSharedAdapter},
-		{"quiet handover", testQuietHandover},
-		{"rewound while idle", testRewoundIdle},
-	} {
-		t.Run(s.name, func(t *testing.T) {
-			parallel(t)
-			s.run(t, new(report))
 		})
 	}
 }

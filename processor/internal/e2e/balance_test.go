@@ -1,0 +1,289 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mostRounds is within how many rounds owners that run Run are balanced when no
+// record has to expire.
+const mostRounds = 3
+
+// plainLoops are those of azeventhubs, with the official store.
+var plainLoops = []variant{{"azeventhubs, balanced", official, false}, {"azeventhubs, greedy", official, true}}
+
+// event is what makes partitions move.
+type event string
+
+const (
+	atOnce   event = "all start at once"
+	oneByOne event = "the last of them starts"
+	stopped  event = "one more stops"
+	died     event = "one more dies"
+)
+
+// TestTimeToBalance counts rounds until every owner has its share. By default it
+// runs what is asserted of Run; with E2E_COMPARE it makes the table of the README.
+func TestTimeToBalance(t *testing.T) {
+	table := &balanceTable{cells: make(map[string]map[string]string)}
+	t.Cleanup(func() { table.print(t) })
+	type setting struct {
+		owners, partitions int
+		of                 event
+	}
+	settings := []setting{{4, 32, atOnce}, {4, 32, oneByOne}, {2, 8, stopped}, {4, 32, died}}
+	loops := variants[:1]
+	if compare() {
+		loops, settings = append(loops[:1:1], plainLoops...), nil
+		for _, owners := range []int{1, 2, 4} {
+			for _, partitions := range []int{8, 32} {
+				for _, of := range []event{atOnce, oneByOne, stopped, died} {
+					if owners > 1 || of == atOnce {
+						settings = append(settings, setting{owners, partitions, of})
+					}
+				}
+			}
+		}
+	}
+	for _, s := range settings {
+		for _, v := range loops {
+			row := fmt.Sprintf("%d owners | %2d partitions | %s", s.owners, s.partitions, s.of)
+			t.Run(strings.ReplaceAll(row, " | ", ", ")+", "+v.name, func(t *testing.T) {
+				parallel(t)
+				m := timeToBalance(t, s.owners, s.partitions, s.of, v)
+				table.add(row, v.name, m.String())
+				if v.loop == run && s.of != died {
+					require.LessOrEqual(t, m.rounds, int64(mostRounds))
+				}
+			})
+		}
+	}
+}
+
+// moves is what it cost to balance a group.
+type moves struct {
+	rounds             int64 // of the owner that had most, from the event to the last claim by a new owner
+	steals, duplicates int64
+}
+
+func (m moves) String() string {
+	return fmt.Sprintf("%d rounds, %d steals, %d duplicates", m.rounds, m.steals, m.duplicates)
+}
+
+// observer knows who won what, and in which rounds of all owners.
+type observer struct {
+	mu     sync.Mutex
+	faults map[string]*faults
+	owners map[string]string
+	last   map[string]int64 // rounds when a partition last got another owner
+}
+
+func (o *observer) rounds() map[string]int64 {
+	n := make(map[string]int64)
+	for name, f := range o.faults {
+		n[name] = f.round()
+	}
+	return n
+}
+
+func (o *observer) won(partition, owner string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if owner != "" && o.owners[partition] != owner {
+		o.owners[partition], o.last = owner, o.rounds()
+	}
+}
+
+func (o *observer) now() map[string]int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.rounds()
+}
+
+// timeToBalance balances a group that has so many owners in the end.
+func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) moves {
+	w := newWorld(t, partitions, 20)
+	e := w.onEmulator()
+	w.look(v.loop == official)
+	o := &observer{faults: make(map[string]*faults), owners: make(map[string]string)}
+	var running []*owner
+	var names []string
+	start := func() {
+		c := w.config(len(running)).as(v)
+		c.Interval, c.Every = time.Second, 10
+		f := newFaults()
+		f.won = o.won
+		o.mu.Lock()
+		o.faults[c.Name] = f
+		o.mu.Unlock()
+		running, names = append(running, w.start(c, f)), append(names, c.Name)
+	}
+	stolen := func() (n int64) {
+		for _, s := range e.Stats() {
+			n += s.LinksStolen
+		}
+		return n
+	}
+	w.hub.rate(20)
+	before := make(map[string]int64)
+	var was moves
+	mark := func() {
+		_, duplicates, _ := w.ledger.count()
+		before, was = o.now(), moves{steals: stolen(), duplicates: int64(duplicates)}
+	}
+	switch of {
+	case atOnce:
+		for range owners {
+			start()
+		}
+	case oneByOne:
+		for i := range owners {
+			if i == owners-1 {
+				mark()
+			}
+			start()
+			if i < owners-1 {
+				w.settled(names...)
+			}
+		}
+	case stopped, died:
+		for range owners + 1 {
+			start()
+		}
+		w.settled(names...)
+		mark()
+		leaving := running[owners]
+		names = names[:owners]
+		o.mu.Lock()
+		delete(o.faults, leaving.Name)
+		o.mu.Unlock()
+		if of == died {
+			leaving.faults.gone.Store(true) // it releases nothing
+			leaving.stop()
+		} else {
+			leaving.finish(t)
+		}
+	}
+	w.settled(names...)
+	w.hub.rate(0)
+	m := moves{steals: stolen() - was.steals}
+	o.mu.Lock()
+	for name, n := range o.last {
+		m.rounds = max(m.rounds, n-before[name])
+	}
+	o.mu.Unlock()
+	w.handled()
+	_, duplicates, _ := w.ledger.count()
+	m.duplicates = int64(duplicates) - was.duplicates
+	return m
+}
+
+// TestSteadyRounds counts what a group that does not change costs: one list for each
+// round, and at most half of the ownership writes of an azeventhubs Processor, which
+// renews every partition in every round.
+func TestSteadyRounds(t *testing.T) {
+	table := &balanceTable{cells: make(map[string]map[string]string)}
+	t.Cleanup(func() { table.print(t) })
+	loops := variants[:1]
+	if compare() {
+		loops = append(loops[:1:1], plainLoops[0])
+	}
+	for _, owners := range []int{1, 2, 4} {
+		for _, partitions := range []int{8, 32} {
+			if !compare() && (owners != 2 || partitions != 32) {
+				continue
+			}
+			for _, v := range loops {
+				row := fmt.Sprintf("%d owners | %2d partitions | steady", owners, partitions)
+				t.Run(strings.ReplaceAll(row, " | ", ", ")+", "+v.name, func(t *testing.T) {
+					parallel(t)
+					table.add(row, v.name, steadyRounds(t, owners, partitions, v))
+				})
+			}
+		}
+	}
+}
+
+func steadyRounds(t *testing.T, owners, partitions int, v variant) string {
+	w := newWorld(t, partitions, 20)
+	w.look(v.loop == official)
+	var all []*faults
+	var names []string
+	for i := range owners {
+		c := w.config(i).as(v)
+		c.Interval = time.Second
+		f := newFaults()
+		w.start(c, f)
+		all, names = append(all, f), append(names, c.Name)
+	}
+	w.settled(names...)
+	w.complete()
+	count := func() (rounds, lists, writes, requests int64) {
+		for _, f := range all {
+			rounds, lists, writes, requests = rounds+f.round(), lists+f.lists.Load(), writes+f.writes.Load(), requests+f.requests.Load()
+		}
+		return rounds, lists, writes, requests
+	}
+	all[0].rounds(t, 1)
+	rounds, lists, writes, requests := count()
+	all[0].rounds(t, 18)
+	r, l, wr, re := count()
+	rounds, lists, writes, requests = r-rounds, l-lists, wr-writes, re-requests
+	if v.loop == run {
+		slack := int64(owners) // of rounds that were under way at either end
+		require.LessOrEqual(t, lists, rounds+slack, "a steady round costs one list")
+		require.LessOrEqual(t, requests, lists+writes+2*slack, "and otherwise renewals only")
+		each := int64(partitions) * rounds / int64(owners) // the writes of a Processor
+		require.LessOrEqual(t, writes, each/2+int64(partitions))
+	}
+	hourly := 360.0 // rounds at an interval of 10 s
+	if v.loop != run {
+		hourly = 3600 / 10.5
+	}
+	perRound := 1 / float64(rounds)
+	return fmt.Sprintf("%.1f requests a round, %.0f ownership writes an hour", float64(requests)*perRound, float64(writes)*perRound*hourly*float64(owners))
+}
+
+// balanceTable is a table with a column for each loop.
+type balanceTable struct {
+	mu    sync.Mutex
+	cells map[string]map[string]string // by row and loop
+}
+
+func (b *balanceTable) add(row, loop, text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cells[row] == nil {
+		b.cells[row] = make(map[string]string)
+	}
+	b.cells[row][loop] = text
+}
+
+func (b *balanceTable) print(t *testing.T) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	columns := make(map[string]bool)
+	for _, row := range b.cells {
+		for loop := range row {
+			columns[loop] = true
+		}
+	}
+	loops := slices.Sorted(maps.Keys(columns))
+	slices.Reverse(loops)
+	text := "\n| | | | " + strings.Join(loops, " | ") + " |\n|---|---|---|" + strings.Repeat("---|", len(loops)) + "\n"
+	for _, row := range slices.Sorted(maps.Keys(b.cells)) {
+		text += "| " + row
+		for _, loop := range loops {
+			text += " | " + b.cells[row][loop]
+		}
+		text += " |\n"
+	}
+	t.Log(text)
+}

@@ -117,7 +117,7 @@ type CheckpointStore interface {
 	// is not an error. No claims give no records and no error.
 	//
 	// Winners are returned whatever became of the others: if some partitions
-	// could not be decided, the error is a [PartitionErrors] with one entry for
+	// could not be decided, the error is a [*PartitionErrors] with one entry for
 	// each of them. A context that ends in the middle gives what was won until
 	// then, and the context's error for the others.
 	//

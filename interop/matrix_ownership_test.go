@@ -97,6 +97,7 @@ func twoOwners(t *testing.T, b box, owner, claimant seat) []string {
 	sees := "no"
 	require.Empty(t, claimant.owned())
 	if claimant.party.name == ours().name {
+		listUntilWarned(t, b, claimant)
 		require.Equal(t, 1, b.warnings(), b.log)
 		require.Contains(t, b.log.String(), owner.owner)
 		sees = "no, and warns"

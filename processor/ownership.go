@@ -28,22 +28,22 @@ func (p *Processor) write(ctx context.Context, timeout time.Duration, claims []c
 	p.report(claiming, err)
 	p.unsure = p.unsure || err != nil
 	unknown := 0
-	var each checkpointstore.PartitionErrors
+	var each *checkpointstore.PartitionErrors
 	switch {
 	case errors.As(err, &each):
-		unknown = len(each)
+		unknown = len(each.Errors)
 	case err != nil:
 		unknown = len(claims) - len(won)
 	}
 	return won, len(won)+unknown < len(claims), err
 }
 
-// relinquish writes records without an owner.
-func (p *Processor) relinquish(ctx context.Context, timeout time.Duration, records []checkpointstore.Ownership) {
+// relinquish writes records without an owner, and returns whether that went well.
+func (p *Processor) relinquish(ctx context.Context, records []checkpointstore.Ownership) bool {
 	for i := range records {
 		records[i].OwnerID = ""
 	}
-	released, lost, err := p.write(ctx, timeout, records)
+	released, lost, err := p.write(ctx, releaseTimeout, records)
 	p.unsure = p.unsure || lost // to another owner, or to a renewal that went unanswered
 	for _, r := range released {
 		p.log.Info("partition released", "partition", r.PartitionID)
@@ -51,6 +51,7 @@ func (p *Processor) relinquish(ctx context.Context, timeout time.Duration, recor
 	if err != nil {
 		p.log.Warn("not every partition was released; others can claim the rest when it has expired", "error", err)
 	}
+	return err == nil
 }
 
 // release takes tenures off that have ended, and relinquishes those that are owned.
@@ -67,7 +68,7 @@ func (p *Processor) release(ctx context.Context, ended []*tenure) {
 			records = append(records, t.record)
 		}
 	}
-	p.relinquish(ctx, releaseTimeout, records)
+	p.relinquish(ctx, records)
 }
 
 // alsoEnded are the tenures that have ended at the same time.

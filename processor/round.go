@@ -66,8 +66,11 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 	}
 	p.compare(begun, records)
 	view := p.view(records)
+	if orphans := p.orphans(records); len(orphans) > 0 && p.relinquish(ctx, orphans) {
+		return false, true // as they are free now
+	}
 	decision := view.Decide(p.random)
-	claims := p.renewals(decision, records)
+	claims := p.renewals(decision)
 	renewals := len(claims)
 	if p.hubFailures == 0 {
 		claims = append(claims, p.newClaims(decision, records)...)
@@ -88,8 +91,12 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 			p.start(handlers, record)
 		}
 	}
-	p.relinquish(ctx, releaseTimeout, unread)
-	p.giveUp(ctx, decision, records)
+	p.relinquish(ctx, unread)
+	for _, id := range decision.GiveUp {
+		if t := p.tenures[id]; t != nil {
+			t.end(ErrRebalanced)
+		}
+	}
 	return decision.Again && len(claims) > renewals && err == nil, lost
 }
 
@@ -182,31 +189,17 @@ func (p *Processor) view(records map[string]checkpointstore.Ownership) balance.V
 	return v
 }
 
-// renewals are the claims of what this owner has: those that are due, those whose
-// record was deleted, and records in its name that it does not read, of an earlier
-// process or of a claim whose outcome was not known.
-func (p *Processor) renewals(d balance.Decision, records map[string]checkpointstore.Ownership) []checkpointstore.Ownership {
+// renewals are the claims of what this owner has: those that are due, and those
+// whose record was deleted.
+func (p *Processor) renewals(d balance.Decision) []checkpointstore.Ownership {
 	var claims []checkpointstore.Ownership
 	for _, id := range p.partitionIDs {
-		t, record := p.tenures[id], records[id]
-		switch {
-		case t == nil && p.isOrphan(id, records) && !p.isCooling(id) && !slices.Contains(d.GiveUp, id):
-			claims = append(claims, record)
-		case t == nil || t.lost:
-		case t.record.ETag == nil || slices.Contains(d.Renew, id):
+		if t := p.tenures[id]; t != nil && !t.lost && (t.record.ETag == nil || slices.Contains(d.Renew, id)) {
 			claims = append(claims, t.record)
 		}
 	}
 	return claims
 }
-
-// isOrphan reports whether a record is in this owner's name and nothing reads its
-// partition.
-func (p *Processor) isOrphan(id string, records map[string]checkpointstore.Ownership) bool {
-	return p.tenures[id] == nil && records[id].OwnerID == p.hub.OwnerID()
-}
-
-func (p *Processor) isCooling(id string) bool { return time.Now().Before(p.cooling[id]) }
 
 // newClaims are the claims of what this owner does not have. A partition whose
 // handler of an earlier tenure has not returned is left out: its late checkpoints
@@ -232,21 +225,18 @@ func (p *Processor) newClaims(d balance.Decision, records map[string]checkpoints
 	return claims
 }
 
-// giveUp ends the tenures above the share, and releases what is owned, is not read
-// and shall not be.
-func (p *Processor) giveUp(ctx context.Context, d balance.Decision, records map[string]checkpointstore.Ownership) {
-	for _, id := range d.GiveUp {
-		if t := p.tenures[id]; t != nil {
-			t.end(ErrRebalanced)
-		}
-	}
+// orphans are records in this owner's name whose partitions it does not read: of an
+// earlier process, of a claim whose outcome was not known, or of a release that
+// failed. They are released before they are claimed, because to the store a claim
+// would go on with their tenure.
+func (p *Processor) orphans(records map[string]checkpointstore.Ownership) []checkpointstore.Ownership {
 	var orphans []checkpointstore.Ownership
 	for _, id := range p.partitionIDs {
-		if p.isOrphan(id, records) && (p.isCooling(id) || slices.Contains(d.GiveUp, id)) {
+		if records[id].OwnerID == p.hub.OwnerID() && p.tenures[id] == nil {
 			orphans = append(orphans, records[id])
 		}
 	}
-	p.relinquish(ctx, releaseTimeout, orphans)
+	return orphans
 }
 
 // start begins a tenure.

@@ -224,8 +224,10 @@ func TestWrongClocksHaveNoEffect(t *testing.T) {
 func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 	advice := &checkpointstore.Error{Op: "ListOwnership", Kind: checkpointstore.ErrContainerNotFound, Detail: "create the container"}
 	for name, change := range map[string]func(*settings){
-		"list":        func(s *settings) { s.owner.store.list = failing(advice) },
-		"claim":       func(s *settings) { s.owner.store.claim = failing(checkpointstore.PartitionErrors{advice}) },
+		"list": func(s *settings) { s.owner.store.list = failing(advice) },
+		"claim": func(s *settings) {
+			s.owner.store.claim = failing(&checkpointstore.PartitionErrors{Errors: []*checkpointstore.Error{advice}})
+		},
 		"checkpoints": func(s *settings) { s.owner.store.listCheckpoints = failing(advice) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,5 +78,5 @@ func (p *Processor) releaseRest(ctx context.Context) {
 	list = slices.DeleteFunc(list, func(r checkpointstore.Ownership) bool {
 		return r.OwnerID != p.hub.OwnerID() || p.tenures[r.PartitionID] != nil
 	})
-	p.relinquish(ctx, releaseTimeout, list)
+	p.relinquish(ctx, list)
 }

@@ -31,6 +31,7 @@ type tenure struct {
 
 	// Guarded by Processor.mu.
 	resume  *azeventhubs.StartPosition // as seen or stored in this tenure
+	at      *int64                     // the sequence number of resume, if it has one
 	initial *position                  // to be stored as the first checkpoint
 	status  PartitionStatus
 }

@@ -20,16 +20,14 @@ const maxSteps = 100
 // look at the ownership. Instead, each write is conditional on the ETag of the
 // record that it was compared with, whoever wrote that record.
 //
-// The position is stored if it is ahead of the stored one in the same
-// generation, and counts as stored if it is the same. What moves back is
-// [ErrStaleCheckpoint]. What belongs to an earlier generation is [ErrRewound]:
-// a tenure's updates belong to the generation that its first ListCheckpoints or
-// GetCheckpoint showed. [UpdateCheckpointOptions].Rewind stores any position
+// A position that moves back is [ErrStaleCheckpoint]; one of an earlier
+// generation is [ErrRewound]. [UpdateCheckpointOptions].Rewind stores any position
 // and begins the next generation. docs/design.md has the rules in full.
 //
-// Not errors: a checkpoint that does not exist or was deleted, which is created.
-// Errors: [ErrInvalidArgument], [ErrStaleCheckpoint], [ErrRewound],
-// [ErrContainerNotFound], [ErrNotAuthorized].
+// Not errors: the stored position itself, and a checkpoint that does not exist or
+// was deleted, which is created. Errors: [ErrInvalidArgument],
+// [ErrStaleCheckpoint], [ErrRewound], [ErrContainerNotFound], [ErrNotAuthorized],
+// [ErrCredential].
 //
 // Requests: one in the steady state, Set Blob Metadata with If-Match, or Put
 // Blob with If-None-Match: * for a first checkpoint. Get Blob Properties more
@@ -73,7 +71,7 @@ func (p *partition) lock(ctx context.Context) error {
 	case p.writing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return ended(ctx, nil)
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 	overlooks       defect = "overlooks"         // the last partition of the hub is not seen
 	keepsReleased   defect = "keeps-released"    // releases are not written
 	stealsLinksBack defect = "steals-links-back" // a link that was stolen is opened again at once
+	releasesLate    defect = "releases-late"     // releases take a minute
+	leaksGoroutines defect = "leaks-goroutines"  // each handler leaves one behind
 	storeUnfenced   defect = "store-unfenced"    // the store's own defects, see [variant]
 	storeForgetful  defect = "store-forgetful"
 	storeRelabels   defect = "store-relabels"
@@ -67,7 +69,12 @@ func (d defect) breakProcess(p *process, store checkpointstore.CheckpointStore, 
 				return context.Cause(ctx)
 			}
 		}
-	case ownClock, claimsStopping, skipsEvents, keepsReleased:
+	case leaksGoroutines:
+		return store, hub, func(ctx context.Context, partition *processor.Partition) error {
+			go func() { <-make(chan struct{}) }()
+			return handler(ctx, partition)
+		}
+	case ownClock, claimsStopping, skipsEvents, keepsReleased, releasesLate:
 		return broken, hub, handler
 	case hidesLoss:
 		return broken, &brokenHub{hub, d}, handler
@@ -114,6 +121,9 @@ func (s *brokenStore) ClaimOwnership(ctx context.Context, claims []checkpointsto
 			}
 		}
 		s.mu.Unlock()
+	}
+	if s.defect == releasesLate && len(claims) > 0 && claims[0].OwnerID == "" {
+		time.Sleep(time.Minute)
 	}
 	if s.defect == keepsReleased && len(claims) > 0 && claims[0].OwnerID == "" {
 		for i := range claims {

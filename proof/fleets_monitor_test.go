@@ -22,12 +22,14 @@ import (
 
 // monitor sees what processes, handlers and the storage do, and holds it against the promise.
 type monitor struct {
-	plan  fleetPlan
-	began time.Time
+	plan   fleetPlan
+	bubble string
+	began  time.Time
 
 	mu      sync.Mutex
 	story   []storyLine
 	broken  []string
+	ways    map[string]int // how often the promise was broken in one way
 	results map[string]int
 
 	ownerships  map[string]ownershipRecord // as the service has them
@@ -103,7 +105,7 @@ type handledEvent struct {
 
 func newMonitor(p fleetPlan) *monitor {
 	return &monitor{
-		plan: p, began: time.Now(), results: make(map[string]int),
+		plan: p, began: time.Now(), results: make(map[string]int), ways: make(map[string]int),
 		ownerships: make(map[string]ownershipRecord), checkpoints: make(map[string][]checkpointWrite),
 		generations: make(map[string]int64), runs: make(map[string][]*handlerRun), events: make(map[string][]*handledEvent),
 		rewinds: make(map[string][]rewindDone), firstStored: make(map[string]int64),
@@ -132,7 +134,7 @@ func (m *monitor) blame(format string, args ...any) {
 func (m *monitor) blaming(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	m.telling("BROKEN", "%s", text)
-	if len(m.broken) < 10 {
+	if m.ways[format]++; m.ways[format] <= 3 {
 		m.broken = append(m.broken, text)
 	}
 }

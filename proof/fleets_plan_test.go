@@ -118,9 +118,9 @@ func (p fleetPlan) script() []incident {
 	kinds := incidentKinds()
 	var all []incident
 	at := 5 * time.Second
+	apart := time.Second << random.IntN(6) // at most
 	for i := range p.incidents {
-		// Every other one comes while the one before lasts.
-		at += time.Duration(random.Int64N(int64(20 * time.Second)))
+		at += time.Duration(random.Int64N(int64(apart)))
 		in := incident{
 			kind: kinds[random.IntN(len(kinds))], at: at, who: random.IntN(1 << 16), partition: random.IntN(1 << 16), draw: random.Uint64(),
 		}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -209,10 +211,10 @@ type gatedHub struct {
 }
 
 // call is a call of Event Hubs, which takes a while.
-func call[T any](ctx context.Context, p *process, f func() (T, error)) (T, error) {
+func call[T any](ctx context.Context, p *process, what string, f func() (T, error)) (T, error) {
 	var none T
 	return through(p.gate, func() (T, error) {
-		time.Sleep(p.jitter(fleetPace / 5))
+		time.Sleep(time.Duration(p.draw("hub " + what).Int64N(int64(fleetPace / 5))))
 		if err := p.gate.await(ctx, &p.gate.hub); err != nil {
 			return none, err
 		}
@@ -223,15 +225,15 @@ func call[T any](ctx context.Context, p *process, f func() (T, error)) (T, error
 func (h *gatedHub) OwnerID() string { return h.ownerID }
 
 func (h *gatedHub) Properties(ctx context.Context) (processor.EventHubProperties, error) {
-	return call(ctx, h.process, func() (processor.EventHubProperties, error) { return h.Client.Properties(ctx) })
+	return call(ctx, h.process, "", func() (processor.EventHubProperties, error) { return h.Client.Properties(ctx) })
 }
 
 func (h *gatedHub) PartitionProperties(ctx context.Context, id string) (azeventhubs.PartitionProperties, error) {
-	return call(ctx, h.process, func() (azeventhubs.PartitionProperties, error) { return h.Client.PartitionProperties(ctx, id) })
+	return call(ctx, h.process, "properties "+id, func() (azeventhubs.PartitionProperties, error) { return h.Client.PartitionProperties(ctx, id) })
 }
 
 func (h *gatedHub) OpenPartition(ctx context.Context, id string, options *azeventhubs.PartitionClientOptions) (processor.Receiver, error) {
-	return call(ctx, h.process, func() (processor.Receiver, error) {
+	return call(ctx, h.process, "open "+id, func() (processor.Receiver, error) {
 		r, err := h.Client.OpenPartition(ctx, id, options)
 		return &gatedReceiver{process: h.process, next: r, id: id}, err
 	})
@@ -264,7 +266,7 @@ func (r *gatedReceiver) ReceiveEvents(ctx context.Context, count int, options *a
 }
 
 func (r *gatedReceiver) Close(ctx context.Context) error {
-	_, err := call(ctx, r.process, func() (struct{}, error) { return struct{}{}, r.next.Close(ctx) })
+	_, err := call(ctx, r.process, "close "+r.id, func() (struct{}, error) { return struct{}{}, r.next.Close(ctx) })
 	return err
 }
 
@@ -274,6 +276,7 @@ type process struct {
 	monitor  *monitor
 	name     string
 	ownerID  string
+	seed     uint64
 	clock    time.Duration // how far its own clock is ahead
 	gate     *gate
 	observer *observer
@@ -283,22 +286,21 @@ type process struct {
 	ended    chan struct{}     // closed when Run has returned
 
 	mu      sync.Mutex
-	random  *rand.Rand
+	drawn   map[string]int
 	cancel  context.CancelFunc
 	stopped time.Time // when it was told to stop
 	mood    []incidentKind
 }
 
-// draw calls f with the process's source of chance.
-func (p *process) draw(f func(*rand.Rand)) {
+// draw is a source of chance, which depends on what it is for and how often that was asked for, but not on what else the
+// process does at the same time.
+func (p *process) draw(what string) *rand.Rand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f(p.random)
-}
-
-func (p *process) jitter(high time.Duration) (d time.Duration) {
-	p.draw(func(r *rand.Rand) { d = time.Duration(r.Int64N(int64(high))) })
-	return d
+	p.drawn[what]++
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, p.name, what, p.drawn[what])
+	return rand.New(rand.NewPCG(p.seed, h.Sum64()))
 }
 
 func (p *process) stoppedAt() time.Time {
@@ -346,10 +348,17 @@ func (p *process) run(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.telling(p.name, "has stopped: %v", err)
-	var unfinished []string
+	var late, unfinished []string // later than they may be, and not yet
 	for _, partition := range sortedKeys(m.runs) {
-		if m.active(p, partition) != nil {
-			unfinished = append(unfinished, partition)
+		for _, r := range m.runs[partition] {
+			switch {
+			case r.process != p:
+			case r.end.IsZero():
+				unfinished = append(unfinished, partition)
+				fallthrough
+			case r.end.Sub(stopped) > fleetShutdown-closeTime:
+				late = append(late, partition)
+			}
 		}
 	}
 	switch {
@@ -357,14 +366,30 @@ func (p *process) run(ctx context.Context) {
 		m.blaming("%s ended by itself: %v", p.name, err)
 		return
 	case p.gate.pausedIn(stopped, now) > 0: // its time may have been over when it went on
-	case err != nil && len(unfinished) == 0:
-		m.blaming("%s ended with an error though all handlers have returned: %v", p.name, err)
-	case len(unfinished) > 0 && (err == nil || !strings.Contains(err.Error(), "partitions "+strings.Join(unfinished, ", "))):
-		m.blaming("%s ended with the error %v, and the handlers of %v have not returned", p.name, err, unfinished)
+	case err != nil && len(late) == 0:
+		m.blaming("%s ended with an error though all handlers have returned in time: %v", p.name, err)
+	}
+	for _, partition := range unfinished {
+		if !slices.Contains(namedIn(err), partition) {
+			m.blaming("%s ended with the error %v, and the handler of %s has not returned", p.name, err, partition)
+		}
 	}
 	if took := now.Sub(stopped) - p.gate.pausedIn(stopped, now); took > fleetShutdown+fleetRelease+time.Second {
 		m.blaming("%s took %v to stop", p.name, took)
 	}
+}
+
+// closeTime is how long a link may take to close when its handler has returned.
+const closeTime = time.Second
+
+// namedIn are the partitions that the error of a stop names.
+func namedIn(err error) []string {
+	if err == nil {
+		return nil
+	}
+	_, names, _ := strings.Cut(err.Error(), "the handlers of partitions ")
+	names, _, _ = strings.Cut(names, " did not return")
+	return strings.Split(names, ", ")
 }
 
 // moodOf draws what a handler does with its next event.
@@ -404,9 +429,7 @@ func (p *process) handle(ctx context.Context, partition *processor.Partition) (e
 		}
 		run.returned(err)
 	}()
-	var random *rand.Rand
-	p.draw(func(r *rand.Rand) { random = rand.New(rand.NewPCG(r.Uint64(), 1)) })
-	err = p.consume(ctx, partition, run, random)
+	err = p.consume(ctx, partition, run, p.draw("handler "+partition.PartitionID()))
 	exited = false
 	return err
 }
@@ -505,15 +528,16 @@ func (p *process) checkpoint(ctx context.Context, partition *processor.Partition
 }
 
 // newProcess makes a process. It does not start it.
-func (f *fleetRun) newProcess(name, ownerID string, draw uint64) *process {
+func (f *fleetRun) newProcess(name, ownerID string) *process {
 	p := &process{
 		monitor: f.monitor, name: name, ownerID: ownerID, gate: &gate{}, ended: make(chan struct{}), client: f.hub.Client(ownerID),
-		random: rand.New(rand.NewPCG(f.plan.seed, draw)),
+		seed: f.plan.seed, drawn: make(map[string]int),
 	}
-	if p.random.IntN(3) == 0 {
-		p.clock = time.Duration(p.random.Int64N(int64(time.Hour))) - 30*time.Minute
+	random := p.draw("process")
+	if random.IntN(3) == 0 {
+		p.clock = time.Duration(random.Int64N(int64(time.Hour))) - 30*time.Minute
 	}
-	seed := p.random.Uint64()
+	seed := random.Uint64()
 	p.way = faults.New(&tap{f.monitor, f.service, name}, seed, rule(1, faults.Latency(0, fleetPace/4).Named("way")))
 	var rules []faults.Rule
 	for _, k := range f.plan.faults.each() {
@@ -569,7 +593,9 @@ func (h *storyHandler) Enabled(_ context.Context, level slog.Level) bool {
 func (h *storyHandler) Handle(_ context.Context, r slog.Record) error {
 	args := []any{r.Message}
 	r.Attrs(func(a slog.Attr) bool {
-		args = append(args, a)
+		if a.Key != "stack" {
+			args = append(args, a)
+		}
 		return true
 	})
 	if !h.gate.isGone() {

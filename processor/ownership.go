@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/ea947076/checkpointstore"
@@ -55,8 +56,11 @@ func (p *Processor) relinquish(ctx context.Context, records []checkpointstore.Ow
 }
 
 // release takes tenures off that have ended, and relinquishes those that are owned.
+// It wakes the next round when the last of those has ended whose records somebody
+// deleted or wrote, so that one round claims them all.
 func (p *Processor) release(ctx context.Context, ended []*tenure) {
 	var records []checkpointstore.Ownership
+	wake := false
 	for _, t := range ended {
 		p.mu.Lock()
 		delete(p.tenures, t.id)
@@ -64,11 +68,21 @@ func (p *Processor) release(ctx context.Context, ended []*tenure) {
 		if errors.Is(context.Cause(t.ctx), ErrLinkFailed) {
 			p.cooling[t.id] = time.Now().Add(max(2*p.options.UpdateInterval, p.options.MaxBackoff))
 		}
-		if !t.lost && t.record.ETag != nil {
+		if !t.lost {
 			records = append(records, t.record)
 		}
+		if t.deleted {
+			p.deleted[t.id] = true
+		}
+		wake = wake || t.deleted || t.foreign
 	}
 	p.relinquish(ctx, records)
+	for _, t := range p.tenures {
+		wake = wake && !t.deleted && !t.foreign
+	}
+	if wake {
+		p.wakeUp()
+	}
 }
 
 // alsoEnded are the tenures that have ended at the same time.
@@ -81,4 +95,10 @@ func (p *Processor) alsoEnded() (ended []*tenure) {
 			return ended
 		}
 	}
+}
+
+// sameETag reports whether two records are the same version. Stores may quote the
+// ETag in one place and not in another.
+func sameETag(a, b checkpointstore.Ownership) bool {
+	return a.ETag != nil && b.ETag != nil && strings.Trim(string(*a.ETag), `"`) == strings.Trim(string(*b.ETag), `"`)
 }

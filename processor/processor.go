@@ -102,6 +102,7 @@ func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler H
 			sightings: balance.Sightings{UpdateInterval: o.UpdateInterval, Expiration: o.PartitionExpirationDuration, MaxOutage: o.MaxOutage},
 			cooling:   make(map[string]time.Time),
 			notInHub:  make(map[string]bool),
+			deleted:   make(map[string]bool),
 		},
 		tenures:   make(map[string]*tenure),
 		initial:   make(map[string]position),

@@ -23,6 +23,7 @@ type round struct {
 	unsure       bool                 // a write since the last list has an unknown outcome
 	cooling      map[string]time.Time // released because of their links: not claimed until then
 	notInHub     map[string]bool      // ids of records that the hub did not have
+	deleted      map[string]bool      // owned when their records were deleted; to be claimed again
 
 	hubFailures int  // in a row
 	hubAge      int  // rounds since its properties were read
@@ -136,23 +137,39 @@ func (p *Processor) list(ctx context.Context) (map[string]checkpointstore.Owners
 	return records, true
 }
 
-// compare brings the tenures in line with a list, which began after all writes.
+// compare brings the tenures in line with a list, which began after all writes. A
+// tenure goes on only while its record is that of its last win: to the store, a
+// claim on any other record begins a new tenure, in which the handler of this one
+// must not write.
 func (p *Processor) compare(begun time.Time, records map[string]checkpointstore.Ownership) {
 	for id := range records {
 		if !p.notInHub[id] && !slices.Contains(p.partitionIDs, id) {
 			p.notInHub[id], p.unknownID = true, true
 		}
 	}
+	for id := range p.deleted {
+		if _, found := records[id]; found { // somebody has it
+			delete(p.deleted, id)
+		}
+	}
 	for id, t := range p.tenures {
 		record, found := records[id]
 		switch {
 		case t.lost:
-		case !found: // deleted: claimed again without an ETag
-			t.record.ETag = nil
+		case !found: // a claim would begin a new tenure in the store
+			t.lost, t.deleted = true, true
+			t.log.Info("partition lost, because its ownership record was deleted")
+			t.end(fmt.Errorf("%w: its ownership record was deleted", ErrPartitionLost))
 		case record.OwnerID != p.hub.OwnerID():
 			t.lost = true
 			t.log.Info("partition lost", "owner", record.OwnerID)
 			t.end(ErrPartitionLost)
+		case t.foreign || !sameETag(record, t.record): // a renewal would begin one, too
+			if !t.foreign {
+				t.log.Info("partition lost, because its ownership record was written again")
+			}
+			t.record, t.foreign = record, true
+			t.end(fmt.Errorf("%w: its ownership record was written again", ErrPartitionLost))
 		default:
 			t.record = record
 			select {
@@ -164,7 +181,8 @@ func (p *Processor) compare(begun time.Time, records map[string]checkpointstore.
 	}
 }
 
-// view is what to decide about.
+// view is what to decide about. Partitions whose records were deleted still count
+// as this owner's, which claims them again.
 func (p *Processor) view(records map[string]checkpointstore.Ownership) balance.View {
 	now := time.Now()
 	var ids []string
@@ -176,25 +194,25 @@ func (p *Processor) view(records map[string]checkpointstore.Ownership) balance.V
 	}
 	v := p.sightings.View(now, p.hub.OwnerID(), ids)
 	for id, t := range p.tenures {
-		if t.lost {
-			continue
-		}
-		if t.ctx.Err() != nil {
-			v.Leaving = append(v.Leaving, id)
-		}
-		if _, found := records[id]; !found {
+		_, found := records[id]
+		if t.deleted && !found {
 			v.Records = append(v.Records, balance.Record{PartitionID: id, OwnerID: p.hub.OwnerID()})
 		}
+		if t.ctx.Err() != nil && (!t.lost || t.deleted && !found) {
+			v.Leaving = append(v.Leaving, id)
+		}
+	}
+	for id := range p.deleted {
+		v.Records = append(v.Records, balance.Record{PartitionID: id, OwnerID: p.hub.OwnerID()})
 	}
 	return v
 }
 
-// renewals are the claims of what this owner has: those that are due, and those
-// whose record was deleted.
+// renewals are the claims that are due of what this owner has.
 func (p *Processor) renewals(d balance.Decision) []checkpointstore.Ownership {
 	var claims []checkpointstore.Ownership
-	for _, id := range p.partitionIDs {
-		if t := p.tenures[id]; t != nil && !t.lost && (t.record.ETag == nil || slices.Contains(d.Renew, id)) {
+	for _, id := range d.Renew {
+		if t := p.tenures[id]; t != nil && t.renewable() {
 			claims = append(claims, t.record)
 		}
 	}
@@ -205,8 +223,14 @@ func (p *Processor) renewals(d balance.Decision) []checkpointstore.Ownership {
 // handler of an earlier tenure has not returned is left out: its late checkpoints
 // would pass for the new tenure's.
 func (p *Processor) newClaims(d balance.Decision, records map[string]checkpointstore.Ownership) []checkpointstore.Ownership {
+	var again []string
+	for _, id := range p.partitionIDs {
+		if p.deleted[id] {
+			again = append(again, id)
+		}
+	}
 	var claims []checkpointstore.Ownership
-	for _, id := range slices.Concat(d.Claim, d.Steal) {
+	for _, id := range slices.Concat(again, d.Claim, d.Steal) {
 		if p.tenures[id] != nil {
 			continue
 		}

@@ -55,7 +55,7 @@ func (p *Processor) renewAll(ctx context.Context) {
 	view.Stopping = true
 	var claims []checkpointstore.Ownership
 	for _, id := range view.Decide(p.random).Renew {
-		if t := p.tenures[id]; t != nil && !t.lost {
+		if t := p.tenures[id]; t != nil && t.renewable() {
 			claims = append(claims, t.record)
 		}
 	}

@@ -26,8 +26,10 @@ type tenure struct {
 	confirmed chan time.Time // when the last list was asked for that showed the partition as owned
 
 	// Owned by the goroutine of Run.
-	record checkpointstore.Ownership // with the ETag of the last win
-	lost   bool                      // another owner has it: not renewed, not released
+	record  checkpointstore.Ownership // with the ETag of the last win
+	lost    bool                      // this owner has no record: not renewed, not released
+	deleted bool                      // lost, because somebody deleted the record
+	foreign bool                      // record is not that of the last win: released, but not renewed
 
 	// Guarded by Processor.mu.
 	resume  *azeventhubs.StartPosition // as seen or stored in this tenure
@@ -35,6 +37,9 @@ type tenure struct {
 	initial *position                  // to be stored as the first checkpoint
 	status  PartitionStatus
 }
+
+// renewable reports whether a renewal goes on with the tenure.
+func (t *tenure) renewable() bool { return !t.lost && !t.foreign }
 
 // outcome is how one handler ended.
 type outcome struct {
@@ -65,6 +70,11 @@ func (p *Processor) serve(t *tenure) {
 			return
 		}
 		failures.add(o)
+		p.noteFailure(t, o.err, failures.any)
+		if isStolen(o.err) && !p.stillOwned(t) {
+			t.logEnd(o.err)
+			return
+		}
 		if o.link {
 			p.linkFailed(t, o.err, failures.link)
 		}
@@ -94,12 +104,10 @@ func (p *Processor) pause(t *tenure, err error, failures int) {
 		return
 	case err == nil:
 		t.log.Info("the handler returned; it is called again", "in", delay)
+	case isStolen(err):
+		t.log.Warn("another receiver took the link of a partition that is owned here; it is opened again", "error", err, "in", delay)
 	default:
 		t.log.Warn("the handler of a partition has ended; it is called again", "error", err, "in", delay)
-	}
-	p.noteFailure(t, err, failures)
-	if isStolen(err) {
-		p.awaitConfirmation(t)
 	}
 	sleep(t.ctx, delay)
 }
@@ -161,20 +169,21 @@ func call(ctx context.Context, handler Handler, partition *Partition) (err error
 	return err
 }
 
-// awaitConfirmation waits after the link was taken until a list shows that the
+// stillOwned waits after the link was taken until a list shows whether the
 // partition is still owned here. Until then, opening the link would take it from
-// its new owner.
-func (p *Processor) awaitConfirmation(t *tenure) {
+// its new owner, and there is nothing to warn of.
+func (p *Processor) stillOwned(t *tenure) bool {
+	t.log.Info("another receiver took the link; the next list tells whether the partition is lost")
 	taken := time.Now()
 	p.wakeUp()
 	for {
 		select {
 		case begun := <-t.confirmed:
 			if begun.After(taken) {
-				return
+				return true
 			}
 		case <-t.ctx.Done():
-			return
+			return false
 		}
 	}
 }

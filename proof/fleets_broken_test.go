@@ -92,7 +92,7 @@ type brokenStore struct {
 
 	mu   sync.Mutex
 	last []checkpointstore.Ownership
-	held map[string]bool // what was won, as the process knows
+	held map[string]checkpointstore.Ownership // what was won, as the process knows
 }
 
 func (s *brokenStore) ListOwnership(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
@@ -104,8 +104,8 @@ func (s *brokenStore) ListOwnership(ctx context.Context, namespace, hub, group s
 		switch {
 		case s.defect == ownClock && r.OwnerID != s.ownerID && time.Since(r.LastModifiedTime) > fleetExpiration:
 			list[i].OwnerID = ""
-		case s.defect == hidesLoss && s.held[r.PartitionID]:
-			list[i].OwnerID = s.ownerID
+		case s.defect == hidesLoss && s.held[r.PartitionID].OwnerID == s.ownerID:
+			list[i] = s.held[r.PartitionID]
 		}
 	}
 	return list, err
@@ -136,9 +136,9 @@ func (s *brokenStore) ClaimOwnership(ctx context.Context, claims []checkpointsto
 	defer s.mu.Unlock()
 	for _, r := range won {
 		if s.held == nil {
-			s.held = make(map[string]bool)
+			s.held = make(map[string]checkpointstore.Ownership)
 		}
-		s.held[r.PartitionID] = r.OwnerID == s.ownerID
+		s.held[r.PartitionID] = r
 	}
 	return won, err
 }

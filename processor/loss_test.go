@@ -326,3 +326,24 @@ func TestHandlerErrorAfterALossIsNoFailure(t *testing.T) {
 		require.Empty(t, a.log.at(slog.LevelWarn))
 	})
 }
+
+// What ReceiveEvents returns does not depend on which of two contexts it looks at first.
+func TestReceiveReturnsTheCauseWhenTheHandlersContextEnds(t *testing.T) {
+	const partitions = 64
+	inBubble(t, partitions, func(t *testing.T, f *fleet) {
+		got := make(chan error, partitions)
+		a := f.start("a", func(s *settings) {
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				_, err := p.ReceiveEvents(ctx, 1, nil)
+				got <- err
+				return err
+			}
+		})
+		pass(opening)
+		require.NoError(t, a.finish())
+		require.Len(t, got, partitions)
+		for range partitions {
+			require.Equal(t, processor.ErrStopping, <-got)
+		}
+	})
+}

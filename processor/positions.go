@@ -51,7 +51,7 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
 	c, found := all[t.id]
 	p.mu.Lock()
-	rewound := found && t.at != nil && c.SequenceNumber != nil && *c.SequenceNumber < *t.at
+	rewound := found && wentBack(c, t.at)
 	if found {
 		start := startAfter(c)
 		t.resume, t.at = &start, c.SequenceNumber
@@ -68,6 +68,39 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 		return azeventhubs.StartPosition{}, fmt.Errorf("the checkpoint cannot be read: %w", err)
 	}
 	return p.initialOf(ctx, t)
+}
+
+// wentBack reports whether a checkpoint is behind what a tenure knew to be stored
+// before the list, or may be, because another program stored it without a sequence
+// number.
+func wentBack(c checkpointstore.Checkpoint, at *int64) bool {
+	return at != nil && (c.SequenceNumber == nil || *c.SequenceNumber < *at)
+}
+
+// findRewinds ends the tenures whose checkpoint somebody rewound. Updates notice that
+// too, but there are none while no events come.
+func (p *Processor) findRewinds(ctx context.Context) {
+	known := make(map[*tenure]*int64)
+	p.mu.Lock()
+	for _, t := range p.tenures {
+		if t.ctx.Err() == nil && t.at != nil {
+			known[t] = t.at
+		}
+	}
+	p.mu.Unlock()
+	if len(known) == 0 {
+		return
+	}
+	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+	if err != nil {
+		return
+	}
+	for t, at := range known {
+		if c, found := all[t.id]; found && wentBack(c, at) {
+			t.log.Info("the checkpoint was rewound")
+			t.end(ErrRewound)
+		}
+	}
 }
 
 func (p *Processor) listCheckpoints(ctx context.Context) ([]checkpointstore.Checkpoint, error) {

@@ -4,8 +4,10 @@ go 1.25.0
 
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.22.0
+	github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2 v2.0.2
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/ea947076/checkpointstore v0.1.0
+	github.com/ea947076/checkpointstore/processor v0.1.0
 	github.com/stretchr/testify v1.11.1
 	go.uber.org/goleak v1.3.0
 )
@@ -13,6 +15,7 @@ require (
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.12.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/storage/azblob v1.8.0 // indirect
+	github.com/Azure/go-amqp v1.5.0 // indirect
 	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/pmezard/go-difflib v1.0.0 // indirect
 	golang.org/x/net v0.56.0 // indirect
@@ -21,3 +24,5 @@ require (
 )
 
 replace github.com/ea947076/checkpointstore => ../
+
+replace github.com/ea947076/checkpointstore/processor => ../processor

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ea947076/checkpointstore"
@@ -28,6 +29,7 @@ type Checkpointer struct {
 	options CheckpointerOptions
 	wakeUp  chan struct{} // tells the goroutine to look again
 	stopped chan struct{} // closed when the goroutine ends
+	refuses atomic.Bool   // whether Admit lets nothing begin; follows what is below
 
 	mu        sync.Mutex    // never held during a write or a hook
 	given     bool          // whether there was a position
@@ -92,6 +94,9 @@ func (c *Checkpointer) Update(position Position, events int) {
 	p.position = position
 	p.positions++
 	p.events += max(events, 1)
+	if c.full() {
+		c.refuses.Store(true)
+	}
 	if p.positions == 1 || before < c.options.Events && p.events >= c.options.Events {
 		c.wake()
 	}
@@ -102,14 +107,17 @@ func (c *Checkpointer) Update(position Position, events int) {
 // [CheckpointerOptions].MaxUnwritten events are done and not written. The error
 // is [ErrClosed] after Close, and that of Err after a rewind.
 func (c *Checkpointer) Admit() (wait <-chan struct{}, err error) {
+	if !c.refuses.Load() {
+		return nil, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.err != nil:
 		return nil, c.err
-	case c.closing:
+	case c.closing || c.ended:
 		return nil, ErrClosed
-	case c.options.MaxUnwritten <= 0 || c.pending.events+c.writing.events < c.options.MaxUnwritten:
+	case !c.full():
 		return nil, nil
 	}
 	if c.room == nil {
@@ -191,7 +199,7 @@ func (c *Checkpointer) flush(ctx context.Context, f *flush) error {
 	c.mu.Lock()
 	if f.end {
 		c.closing, c.lost = true, c.lost || f.once
-		c.signalRoom()
+		c.review()
 	}
 	if c.ended {
 		defer c.mu.Unlock()
@@ -239,8 +247,14 @@ func (c *Checkpointer) wake() {
 	}
 }
 
-// signalRoom lets those who wait for room ask again.
-func (c *Checkpointer) signalRoom() {
+// full reports whether too many events are done and not written.
+func (c *Checkpointer) full() bool {
+	return c.options.MaxUnwritten > 0 && c.pending.events+c.writing.events >= c.options.MaxUnwritten
+}
+
+// review lets those whom Admit made wait ask again, after something has changed.
+func (c *Checkpointer) review() {
+	c.refuses.Store(c.closing || c.ended || c.full())
 	if c.room != nil {
 		close(c.room)
 		c.room = nil

@@ -127,7 +127,7 @@ func (c *Checkpointer) settle(a attempt, err error) {
 		return
 	}
 	c.failures, c.notBefore = 0, time.Time{}
-	c.signalRoom()
+	c.review()
 }
 
 // end gives up what is unwritten after a rewind.

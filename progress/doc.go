@@ -29,19 +29,19 @@
 // # Duplicates after a crash
 //
 // Whoever takes the partition over handles again what was begun after the last
-// position that was written. That is at most
+// position that was written. While the storage answers, that is at most
 //
-//   - CheckpointerOptions.Events events that were done, or those that were done
-//     within CheckpointerOptions.Interval, whichever are fewer;
-//   - and the events that were in flight: the ones begun and not in the prefix,
-//     of which there are at most TrackerOptions.MaxEvents, and the ones that
-//     entered the prefix while a write was under way.
+//   - CheckpointerOptions.Events events that were done, or those that came within
+//     CheckpointerOptions.Interval, whichever are fewer;
+//   - and the events that were in flight: those that were begun and not in the
+//     prefix when the next write became due, at most TrackerOptions.MaxEvents, and
+//     those that were begun while it was under way.
 //
 // While writes fail, the position is kept and tried again, and the number grows
-// with what is handled in the meantime, unless CheckpointerOptions.MaxUnwritten
-// bounds it. With it, the number is never above MaxUnwritten + MaxEvents, whatever
-// the storage does. A loss or a stop is no crash: [Checkpointer.Flush],
-// [Checkpointer.Close] and [Checkpointer.CloseLost] write first.
+// with what is begun in the meantime, unless CheckpointerOptions.MaxUnwritten
+// bounds it: it is then never above MaxUnwritten + MaxEvents, whatever the storage
+// does. A stop or a loss is no crash: [Checkpointer.Flush], [Checkpointer.Close]
+// and [Checkpointer.CloseLost] write first.
 //
 // # An event that never ends
 //

@@ -170,7 +170,7 @@ func (c *Checkpointer) Close(ctx context.Context) error { return c.flush(ctx, &f
 
 // CloseLost is Close for a partition that was lost: the position is tried once,
 // for the new owner to start further on, and a stale or rewound answer is no
-// error, as the new owner is ahead then.
+// error, as the new owner is ahead then. It ends the tries of a Flush as well.
 func (c *Checkpointer) CloseLost(ctx context.Context) error {
 	err := c.flush(ctx, &flush{end: true, once: true})
 	if errors.Is(err, checkpointstore.ErrStaleCheckpoint) {

@@ -29,7 +29,7 @@ type CheckpointerOptions struct {
 	// not written, which bounds the duplicates while writes fail or take long. Zero
 	// is no bound: the consumer goes on through an outage of the storage. A bound
 	// equal to Events makes it wait for each write that Events causes; 2 * Events
-	// lets it go on during the write.
+	// lets it go on during the write. Events is never above it.
 	MaxUnwritten int
 
 	// WriteTimeout is the deadline of a write that no Flush or Close waits for.
@@ -55,6 +55,9 @@ func (o *CheckpointerOptions) withDefaults() CheckpointerOptions {
 	}
 	if c.Events <= 0 {
 		c.Events = DefaultEvents
+	}
+	if c.MaxUnwritten > 0 {
+		c.Events = min(c.Events, c.MaxUnwritten)
 	}
 	for _, d := range []struct {
 		option *time.Duration

@@ -168,7 +168,7 @@ func (c *Checkpointer) completeFlushes(a attempt, err error) {
 	failed := err != nil && !errors.Is(err, checkpointstore.ErrStaleCheckpoint)
 	for _, f := range a.flushes {
 		f.tried, f.err = true, err
-		if failed && !f.once {
+		if failed && !f.once && !c.lost {
 			continue
 		}
 		if err != nil {

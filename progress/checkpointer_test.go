@@ -516,6 +516,41 @@ func TestALossDuringAWriteIsNoRewind(t *testing.T) {
 	})
 }
 
+func TestAFlushDuringARewindReturnsIt(t *testing.T) {
+	checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
+		s.answers(func(ctx context.Context, p progress.Position) error {
+			return errors.Join(sleep(ctx, time.Second), kind(checkpointstore.ErrRewound))
+		})
+		c.Update(at(1), 100)
+		synctest.Wait()
+		c.Update(at(2), 1)
+		require.ErrorIs(t, c.Flush(ended()), checkpointstore.ErrRewound)
+		require.Equal(t, []entry{{0, 1}}, s.log())
+	})
+}
+
+func TestALossEndsTheTriesOfAFlush(t *testing.T) {
+	checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
+		s.answers(func(context.Context, progress.Position) error { return errThrottled })
+		c.Update(at(1), 1)
+		flushed := make(chan error, 1)
+		go func() { flushed <- c.Flush(ended()) }()
+		synctest.Wait()
+		require.Len(t, s.log(), 1)
+		require.ErrorIs(t, c.CloseLost(ended()), errThrottled)
+		require.ErrorIs(t, <-flushed, errThrottled)
+		require.Equal(t, []entry{{0, 1}, {0, 1}}, s.log())
+	})
+}
+
+func TestEventsIsNeverAboveMaxUnwritten(t *testing.T) {
+	checkpointed(t, &progress.CheckpointerOptions{MaxUnwritten: 10}, func(t *testing.T, s *storage, c *progress.Checkpointer) {
+		c.Update(at(1), 10)
+		synctest.Wait() // for no interval, with the consumer held back
+		require.Len(t, s.log(), 1)
+	})
+}
+
 func TestMaxUnwrittenHoldsEventsBack(t *testing.T) {
 	o := options()
 	o.MaxUnwritten = 200

@@ -105,7 +105,9 @@ func (c *consumer) claim(ctx context.Context, etag, as string) {
 	if !c.overlaps {
 		c.endHandlers()
 	}
-	if from, ok := c.look(ctx); ok {
+	if from, ok := c.look(ctx); ok && c.coalesced {
+		c.beginCoalesced(from)
+	} else if ok {
 		c.begin(from)
 	}
 }

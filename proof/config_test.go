@@ -26,7 +26,8 @@ type config struct {
 	strict   bool // the check knows nothing of owners with one id, see [rules]
 
 	// Of checkpoints.
-	overlaps bool // handlers of one tenure go on in the next one of their store
+	overlaps  bool // handlers of one tenure go on in the next one of their store
+	coalesced bool // package progress writes, see coalesced_test.go
 }
 
 // variant is a store as it is, or one that is broken on purpose.
@@ -47,6 +48,7 @@ func (c *config) numbers() map[string]*int {
 func (c *config) switches() map[string]*bool {
 	return map[string]*bool{
 		"deletes": &c.deletes, "twins": &c.twins, "careless": &c.careless, "strict": &c.strict, "overlaps": &c.overlaps,
+		"coalesced": &c.coalesced,
 	}
 }
 

@@ -162,18 +162,22 @@ func (c *Checkpointer) backoff() time.Duration {
 	return d - rand.N(d/2+1)
 }
 
-// completeFlushes tells the flushes that an attempt was for what became of it. The others,
-// and those that try again, are left to expireFlushes.
+// completeFlushes tells the flushes that an attempt was for what became of it. The
+// others, and those that try again, are left to expireFlushes.
 func (c *Checkpointer) completeFlushes(a attempt, err error) {
-	failed := err != nil && !errors.Is(err, checkpointstore.ErrStaleCheckpoint)
-	for _, f := range a.flushes {
+	stale := errors.Is(err, checkpointstore.ErrStaleCheckpoint)
+	failed := err != nil && !stale
+	flushes := a.flushes
+	if stale && c.pending.positions == 0 {
+		flushes = slices.Clone(c.flushes) // also those that came during the attempt: it was for the last position
+	}
+	for _, f := range flushes {
 		f.tried, f.err = true, err
 		if failed && !f.once && !c.lost {
 			continue
 		}
 		if err != nil {
-			err := notWritten(a.position.SequenceNumber, err)
-			c.finish(f, err)
+			c.finish(f, notWritten(a.position.SequenceNumber, err))
 			continue
 		}
 		c.finish(f, nil)

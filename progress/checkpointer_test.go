@@ -389,6 +389,26 @@ func TestFlushSaysThatThePositionIsStale(t *testing.T) {
 	})
 }
 
+func TestFlushSaysThatThePositionOfTheWriteUnderWayIsStale(t *testing.T) {
+	checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
+		s.answers(func(ctx context.Context, p progress.Position) error {
+			err := sleep(ctx, time.Second)
+			if p.SequenceNumber < 3 {
+				err = errors.Join(err, kind(checkpointstore.ErrStaleCheckpoint))
+			}
+			return err
+		})
+		c.Update(at(1), 100)
+		synctest.Wait()
+		require.ErrorIs(t, c.Flush(ended()), checkpointstore.ErrStaleCheckpoint)
+		c.Update(at(2), 100)
+		synctest.Wait()
+		c.Update(at(3), 1) // which is not stale
+		require.NoError(t, c.Flush(ended()))
+		require.Len(t, s.log(), 3)
+	})
+}
+
 func TestFlushWaitsForAWriteUnderWay(t *testing.T) {
 	checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
 		s.answers(func(ctx context.Context, p progress.Position) error { return sleep(ctx, 2*time.Second) })

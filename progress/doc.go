@@ -57,8 +57,14 @@
 //
 // # Cost
 //
-// Begin and Done together take less than 100 ns and allocate nothing. The package
-// compares them with a plain mutex and map that do the same, in one run:
+// Begin and Done allocate nothing in the steady state, and took 72 ns together
+// where a plain mutex and map, without bounds and ages, took 100 to 110 ns. One
+// command measures both in turns, in one run, and prints the ratio:
 //
 //	go test -run '^$' -bench BeginDone ./progress
+//
+// With a Checkpointer of default options, 32 partitions of 1,000 events a second
+// each had 384 writes in a simulated minute, one for every 5,000 events:
+//
+//	go test -v -run HundredTimesFewer ./progress
 package progress

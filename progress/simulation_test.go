@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -283,7 +284,7 @@ func TestTheSimulationFindsABrokenBound(t *testing.T) {
 	for name, o := range map[string]progress.CheckpointerOptions{
 		"Events":   {Events: 1100, Interval: time.Hour},
 		"Interval": {Interval: 1100 * time.Millisecond},
-		"no write": {Events: 1 << 40, Interval: time.Hour},
+		"no write": {Events: math.MaxInt32, Interval: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := stated

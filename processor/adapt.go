@@ -258,7 +258,10 @@ func (a *adapter) release(ctx context.Context) ([]azeventhubs.Ownership, error) 
 			list[i].OwnerID = ""
 		}
 		rest, restErr := a.write(ctx, list)
-		released, err = append(released, rest...), errors.Join(err, restErr)
+		released = append(released, rest...)
+		if err == nil {
+			err = restErr
+		}
 	}
 	if err != nil {
 		a.options.Logger.Warn("not every partition was released; others can claim the rest when it has expired", "error", err)
@@ -298,8 +301,9 @@ func (a *adapter) SetCheckpoint(ctx context.Context, checkpoint azeventhubs.Chec
 	a.mu.Unlock()
 	if held && record.ETag != nil {
 		record.OwnerID = ""
-		_, releaseErr := a.write(ctx, []checkpointstore.Ownership{record})
-		err = errors.Join(err, releaseErr)
+		if _, releaseErr := a.write(ctx, []checkpointstore.Ownership{record}); releaseErr != nil {
+			err = fmt.Errorf("%w; the partition is not released: %w", err, releaseErr)
+		}
 	}
 	return err
 }

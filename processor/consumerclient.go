@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -141,7 +142,10 @@ func (c *consumerClient) readNames(ctx context.Context) (*probedNames, error) {
 		return nil, err
 	}
 	if err := p.Run(ctx); !errors.Is(err, errProbed) {
-		return nil, errors.Join(err, ctx.Err())
+		if err == nil { // as a Processor ends with its context
+			err = fmt.Errorf("processor: the names of the event hub were not read: %w", context.Cause(ctx))
+		}
+		return nil, err
 	}
 	c.mu.Lock()
 	c.names = names

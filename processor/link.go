@@ -159,9 +159,8 @@ func (l *link) await(ctx context.Context) ([]*azeventhubs.ReceivedEventData, err
 	return nil, r.err
 }
 
-// close detaches the link, and waits for that no longer than closeTimeout.
+// close detaches the link after the end of its context, and waits for that no longer than closeTimeout.
 func (l *link) close(hung *atomic.Int64) {
-	l.end(nil)
 	_, _ = bounded(context.Background(), closeTimeout, hung, func(ctx context.Context) (struct{}, error) {
 		err := l.receiver.Close(ctx)
 		l.calls.Wait()

@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func (p *Processor) storePosition(ctx context.Context, t *tenure, at position) e
 		p.noteStored(t, checkpoint)
 	case errors.Is(err, checkpointstore.ErrRewound):
 		t.end(ErrRewound)
-		return errors.Join(ErrRewound, err)
+		return fmt.Errorf("%w: %w", ErrRewound, err)
 	}
 	return err
 }

@@ -154,9 +154,9 @@ func (p *Processor) storeInitial(ctx context.Context, t *tenure) error {
 	if at == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.storeTimeout())
+	storing, cancel := context.WithTimeout(ctx, p.storeTimeout())
 	defer cancel()
-	err := p.storePosition(ctx, t, *at)
+	err := p.storePosition(storing, t, *at)
 	if err != nil && ctx.Err() == nil {
 		t.log.Warn("the initial position is not stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
 	}

@@ -149,8 +149,11 @@ func (p *Processor) Run(ctx context.Context) error {
 		})
 	}
 	var fatal *fatalError
-	if errors.As(context.Cause(running), &fatal) {
-		err = errors.Join(fatal.err, err)
+	switch failed := errors.As(context.Cause(running), &fatal); {
+	case failed && err != nil:
+		err = fmt.Errorf("%w; %w", fatal.err, err)
+	case failed:
+		err = fatal.err
 	}
 	p.log.Info("stopped")
 	return err

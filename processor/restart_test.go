@@ -347,3 +347,35 @@ func TestCheckpointAfterTheHandlerReturnedIsRefused(t *testing.T) {
 		require.Empty(t, f.checkpoints())
 	})
 }
+
+// An update that the handler left behind is over before the release, and does not
+// hold it up for long.
+func TestReleaseWaitsForUpdatesThatAreUnderWay(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(1, "0")
+		var running atomic.Int64
+		a := f.start("a", func(s *settings) {
+			s.owner.store.update = func(ctx context.Context) error {
+				running.Add(1)
+				defer running.Add(-1)
+				return hanging(ctx)
+			}
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				events, err := p.ReceiveEvents(ctx, 1, nil)
+				if err != nil {
+					return err
+				}
+				go func() { _ = p.UpdateCheckpoint(context.Background(), events[0], nil) }()
+				<-ctx.Done()
+				return nil
+			}
+		})
+		pass(opening)
+		require.EqualValues(t, 1, running.Load())
+		stopped := time.Now()
+		require.NoError(t, a.finish())
+		require.Zero(t, running.Load())
+		require.LessOrEqual(t, time.Since(stopped), 11*time.Second)
+		require.Empty(t, f.owners())
+	})
+}

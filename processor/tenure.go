@@ -50,7 +50,7 @@ func (p *Processor) serve(t *tenure) {
 		case <-p.returned: // the handler outlived Run
 		}
 	}()
-	failures, linkFailures := 0, 0
+	var failures streak
 	for t.ctx.Err() == nil {
 		o := p.serveOnce(t)
 		var fatal *fatalError
@@ -63,35 +63,44 @@ func (p *Processor) serve(t *tenure) {
 			t.logEnd(o.err)
 			return
 		}
-		if o.healthy {
-			failures, linkFailures = 0, 0
-		}
-		failures++
-		if o.err == nil {
-			failures = 1
-		}
+		failures.add(o)
 		if o.link {
-			linkFailures++
-			p.linkFailed(t, o.err)
+			p.linkFailed(t, o.err, failures.link)
 		}
-		if linkFailures >= maxLinkFailures {
-			t.log.Warn("partition released, because its link keeps failing", "failures", linkFailures, "error", o.err)
-			t.end(fmt.Errorf("%w: %w", ErrLinkFailed, o.err))
-			return
-		}
-		delay := p.backoff(failures)
-		p.noteFailure(t, o.err, failures)
-		if o.err == nil {
-			t.log.Info("the handler returned; it is called again", "in", delay)
-		} else {
-			t.log.Warn("the handler of a partition has ended; it is called again", "error", o.err, "in", delay)
-		}
-		if isStolen(o.err) {
-			p.awaitConfirmation(t)
-		}
-		sleep(t.ctx, delay)
+		p.pause(t, o.err, failures.any)
 	}
 	t.logEnd(nil)
+}
+
+// streak counts failures in a row.
+type streak struct{ any, link int }
+
+func (s *streak) add(o outcome) {
+	if o.healthy || o.err == nil {
+		*s = streak{}
+	}
+	s.any++
+	if o.link {
+		s.link++
+	}
+}
+
+// pause waits until the next handler may start.
+func (p *Processor) pause(t *tenure, err error, failures int) {
+	delay := p.backoff(failures)
+	switch {
+	case t.ctx.Err() != nil:
+		return
+	case err == nil:
+		t.log.Info("the handler returned; it is called again", "in", delay)
+	default:
+		t.log.Warn("the handler of a partition has ended; it is called again", "error", err, "in", delay)
+	}
+	p.noteFailure(t, err, failures)
+	if isStolen(err) {
+		p.awaitConfirmation(t)
+	}
+	sleep(t.ctx, delay)
 }
 
 // serveOnce opens the link and calls the handler.
@@ -120,8 +129,9 @@ func (p *Processor) serveOnce(t *tenure) outcome {
 	opened := time.Now()
 	p.noteReading(t, true)
 	err = call(ctx, p.handler, partition)
+	failure := context.Cause(ctx)
+	end(nil) // updates that are under way have checkpointGrace from here
 	partition.finish()
-	failure := context.Cause(ctx) // before close ends ctx
 	l.close(&p.hung)
 	p.noteReading(t, false)
 	o := outcome{err: err, healthy: l.received.Load() || time.Since(opened) > p.options.MaxBackoff}
@@ -177,12 +187,17 @@ func (t *tenure) logEnd(err error) {
 	}
 }
 
-// linkFailed takes in that a link failed: the hub is read again in the next round.
-func (p *Processor) linkFailed(t *tenure, err error) {
+// linkFailed takes in that a link failed so often in a row: the hub is read again in
+// the next round, and in the end the partition is released.
+func (p *Processor) linkFailed(t *tenure, err error, failures int) {
 	p.mu.Lock()
 	p.linkProblems++
 	p.mu.Unlock()
 	if p.options.StopOn != nil && p.options.StopOn(err) {
 		p.abort(&fatalError{fmt.Errorf("processor: partition %s: %w", t.id, err)})
+	}
+	if failures >= maxLinkFailures {
+		t.log.Warn("partition released, because its link keeps failing", "failures", failures, "error", err)
+		t.end(fmt.Errorf("%w: %w", ErrLinkFailed, err))
 	}
 }

@@ -33,6 +33,7 @@ type BlobCheckpointStore struct {
 	partitions partitions
 	spellings  spellingWatch
 	oddScopes  scopeSet // of which a warning was logged
+	foreign    foreignNames
 	now        func() time.Time
 }
 
@@ -207,7 +208,7 @@ func (s *BlobCheckpointStore) EnsureContainer(ctx context.Context, options *Ensu
 	const op = "EnsureContainer"
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	_, err := s.client.Create(ctx, nil)
+	_, err := observed(ctx, func(ctx context.Context) (container.CreateResponse, error) { return s.client.Create(ctx, nil) })
 	if err == nil || bloberror.HasCode(err, bloberror.ContainerAlreadyExists, bloberror.ResourceAlreadyExists) {
 		return nil
 	}
@@ -219,7 +220,7 @@ func (s *BlobCheckpointStore) deadline(ctx context.Context) (context.Context, co
 	if s.settings.Timeout < 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, s.settings.Timeout)
+	return context.WithTimeoutCause(ctx, s.settings.Timeout, timeoutEnded{})
 }
 
 // scope spells the caller's names as the store writes them. Every method that

@@ -58,40 +58,40 @@ func (c Checkpoint) scope() layout.Scope {
 type GetCheckpointOptions struct{}
 
 // ListCheckpoints returns the checkpoints of a scope, as [CheckpointStore] has
-// it. Blobs that are not direct children of the prefix and the directory stubs
-// of accounts with a hierarchical namespace are skipped.
+// it. It skips blobs that are no records, as [BlobCheckpointStore.ListOwnership]
+// does. A record without a readable position comes back with Offset and
+// SequenceNumber nil and is logged as a warning; it is not an error, so that a
+// processor refuses that one partition and not all.
 //
-// A blob without any readable position comes back with Offset and SequenceNumber
-// nil, and is logged as a warning with its name: a processor then refuses that
-// one partition. To skip it would restart the partition at the default position;
-// to fail would stop them all.
+// If the verbatim names differ from the store's spelling, as "$Default" does, it
+// reads both and returns the record of each partition that was modified last, by
+// the service's clock, and the store's own on a tie. If it finds none under the
+// verbatim names, it leaves them out for five minutes; [BlobNaming] can leave them
+// out for good.
 //
-// If the names as typed differ from the store's spelling, as "$Default" does
-// from "$default", what stands under them is read too, and for each partition
-// the record that was modified last is returned (by the service's clock; the
-// store's own on a tie). So a fleet that comes from the official Go, Java or
-// Rust store goes on where it was, and a deliberate rewind is not undone by an
-// old record. [BlobNamingLowerCaseOnly] switches it off.
-//
-// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
-// error of no kind for a list that goes round or on after 1000 pages or 2^20
-// records.
-// Requests: one List Blobs for each page of up to 5000 blobs, again for a page
-// that was cut or is written in a way that azblob alone understands, and as many
-// under the names as typed, at the same time.
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; others
+// are an [*Error] whose Kind is nil, also for a response that is not a list.
+// Requests: one List Blobs for each page of up to 5,000 blobs, always at the
+// primary, and again for a page that was cut off or that azblob has to decode; as
+// many under the verbatim names, at the same time. It may be called concurrently.
 func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListCheckpointsOptions) ([]Checkpoint, error) {
 	const op = "ListCheckpoints"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
 	if err := invalid("", verbatim.Check()); err != nil {
 		return nil, withOp(op, err)
 	}
-	ctx, cancel := s.deadline(withSecondaryReads(ctx))
+	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	found, err := s.newest(verbatim, func(prefix string) ([]blobState, error) {
-		at := target{blobName: prefix, action: listBlobs}
-		r, err := s.list(ctx, prefix)
+	_, differs := s.otherScope(verbatim)
+	began := s.now()
+	both := differs && s.spellings.mayHaveCheckpoints(verbatim, began)
+	found, err := s.newest(verbatim, both, func(scope layout.Scope) ([]blobState, error) {
+		r, err := s.list(ctx, scope, layout.Checkpoint)
 		if err != nil {
-			return nil, s.failure(op, at, err)
+			return nil, s.failure(op, target{blobName: scope.Prefix(layout.Checkpoint), action: listBlobs}, err)
+		}
+		if both && scope == verbatim {
+			s.spellings.listedCheckpoints(verbatim, began, len(r) == 0)
 		}
 		return r, nil
 	}, s.partitions.listed)
@@ -105,12 +105,17 @@ func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifie
 	return checkpoints, nil
 }
 
-// GetCheckpoint returns the checkpoint of one partition, by the same rules as
-// [BlobCheckpointStore.ListCheckpoints].
+// GetCheckpoint returns the checkpoint of one partition. It chooses between the
+// spellings as [BlobCheckpointStore.ListCheckpoints] does, but always reads both.
+//
+// With SecondaryHost, a retry after a failure of the primary goes to the
+// secondary. What it has may be older than the last write that returned; what it
+// does not have counts as the primary's failure, never as [ErrNotFound].
 //
 // Errors: [ErrNotFound] for a partition without a checkpoint,
-// [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]. It sends one
-// request, Get Blob Properties, and one for the name as typed where that differs.
+// [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
+// Requests: one Get Blob Properties, and one for the verbatim name where that
+// differs, at the same time. It may be called concurrently.
 func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetCheckpointOptions) (Checkpoint, error) {
 	const op = "GetCheckpoint"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
@@ -120,10 +125,12 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	ctx, cancel := s.deadline(withSecondaryReads(ctx))
 	defer cancel()
 	own := s.scope(verbatim)
+	_, both := s.otherScope(verbatim)
 	known := s.partitions.known(own, partitionID)
-	found, err := s.newest(verbatim, func(prefix string) ([]blobState, error) {
+	found, err := s.newest(verbatim, both, func(scope layout.Scope) ([]blobState, error) {
+		prefix := scope.Prefix(layout.Checkpoint)
 		var b *blockblob.Client
-		if known != nil && prefix == own.Prefix(layout.Checkpoint) {
+		if known != nil && scope == own {
 			b = known.client(s, own, layout.Checkpoint, partitionID)
 		} else {
 			b = s.blob(prefix + partitionID)

@@ -115,6 +115,62 @@ func TestAnotherOwnerOfTheSameStoreStartsFromWhatItFinds(t *testing.T) {
 	}
 }
 
+// A list that set out before this store rewound the partition, and returns after, shows the generation before.
+func TestAListFromBeforeTheRewindIsNoLook(t *testing.T) {
+	service, a, _ := fleet(t)
+	require.NoError(t, write(a, 500))
+	claimOne(t, a, claim(group, "a", "0", nil))
+	service.Inject(fake.RunAfter(func() { require.NoError(t, rewindTo(a, 10)) }).On(fake.OpIs(fake.ListBlobs)).Once())
+	list(a)
+	require.NoError(t, write(a, 11))
+	requireStored(t, service, 11)
+}
+
+// Without a fence, updates carry the generation that the store knows of.
+func TestWithoutAFenceTheGenerationIsCarriedOn(t *testing.T) {
+	service := fake.New()
+	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true})
+	require.NoError(t, rewindTo(store, 10))
+	require.NoError(t, write(store, 5))
+	blob, _ := service.Get(checkpointPrefix + "0")
+	require.Equal(t, map[string]string{"sequencenumber": "5", "offset": "320", "generation": "1"}, blob.Metadata)
+}
+
+// A checkpoint that is written after the partition was relinquished names the owner that it had.
+func TestTheWriterIsTheLastOwner(t *testing.T) {
+	service, a, _ := fleet(t)
+	won := claimOne(t, a, claim(group, "a", "0", nil))
+	list(a)
+	claimOne(t, a, claim(group, "", "0", won.ETag))
+	require.NoError(t, write(a, 5))
+	blob, _ := service.Get(checkpointPrefix + "0")
+	require.Equal(t, "a", blob.Metadata["clientidentifier"])
+}
+
+// What ended the call, or keeps it from being decided, is what it returns.
+func TestErrorsOfTheReadThatDecides(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault fake.Fault
+		want  error
+	}{
+		"forbidden": {fake.Forbidden(), checkpointstore.ErrNotAuthorized},
+		"cancelled": {fake.HangWithoutApplying(), context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service, a, _ := fleet(t)
+			require.NoError(t, write(a, 400))
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			service.Inject(fake.LoseResponse().On(fake.OpIs(fake.SetMetadata)))
+			if c.want == context.Canceled {
+				service.Inject(fake.RunBefore(cancel).On(fake.OpIs(fake.GetProperties)))
+			}
+			service.Inject(c.fault.On(fake.OpIs(fake.GetProperties)))
+			require.ErrorIs(t, a.UpdateCheckpoint(ctx, checkpoint(group, "0", 500), nil), c.want)
+		})
+	}
+}
+
 // Without claims, a read of the partition after the refusal accepts the rewind.
 func TestWithoutClaimsGetCheckpointAcceptsARewind(t *testing.T) {
 	service, reader, operator := fleet(t)

@@ -20,16 +20,14 @@ const maxSteps = 100
 // look at the ownership. Instead, each write is conditional on the ETag of the
 // record that it was compared with, whoever wrote that record.
 //
-// The position is stored if it is ahead of the stored one in the same
-// generation, and counts as stored if it is the same. What moves back is
-// [ErrStaleCheckpoint]. What belongs to an earlier generation is [ErrRewound]:
-// a tenure's updates belong to the generation that its first ListCheckpoints or
-// GetCheckpoint showed. [UpdateCheckpointOptions].Rewind stores any position
+// A position that moves back is [ErrStaleCheckpoint]; one of an earlier
+// generation is [ErrRewound]. [UpdateCheckpointOptions].Rewind stores any position
 // and begins the next generation. docs/design.md has the rules in full.
 //
-// Not errors: a checkpoint that does not exist or was deleted, which is created.
-// Errors: [ErrInvalidArgument], [ErrStaleCheckpoint], [ErrRewound],
-// [ErrContainerNotFound], [ErrNotAuthorized].
+// Not errors: the stored position itself, and a checkpoint that does not exist or
+// was deleted, which is created. Errors: [ErrInvalidArgument],
+// [ErrStaleCheckpoint], [ErrRewound], [ErrContainerNotFound], [ErrNotAuthorized],
+// [ErrCredential].
 //
 // Requests: one in the steady state, Set Blob Metadata with If-Match, or Put
 // Blob with If-None-Match: * for a first checkpoint. Get Blob Properties more
@@ -73,7 +71,7 @@ func (p *partition) lock(ctx context.Context) error {
 	case p.writing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return ended(ctx, nil)
 	}
 }
 
@@ -116,7 +114,7 @@ type checkpointUpdate struct {
 // run takes the steps that the fence asks for.
 func (u *checkpointUpdate) run(ctx context.Context) error {
 	step := u.begin()
-	var unsure error // of the last write, if it may have taken effect
+	var last writeResult
 	for range maxSteps {
 		switch step.Action {
 		case fence.Done:
@@ -125,37 +123,46 @@ func (u *checkpointUpdate) run(ctx context.Context) error {
 			}
 			return nil
 		case fence.Failed:
-			return unsure
+			return last.err
 		case fence.Stale, fence.Rewound:
 			return u.refused(step)
 		case fence.Read, fence.ReadAll:
-			record, err := u.read(ctx, step.Action == fence.ReadAll)
-			switch {
-			case ctx.Err() != nil && err != nil:
-				return &readError{ctx.Err()}
-			case err != nil:
-				return cmp.Or(unsure, error(&readError{err}))
+			record, err := u.read(ctx, last, step.Action == fence.ReadAll)
+			if err != nil {
+				return unread(ctx, last, err)
 			}
 			step = u.found(record)
 		default:
-			result := u.write(ctx, step)
-			unsure = nil
-			switch {
-			case result.outcome == failed, result.outcome == notFound && step.Action == fence.Create:
-				return result.err
-			case result.outcome == ambiguous && !result.sawConditionNotMet:
-				unsure = result.err
+			last = u.write(ctx, step)
+			if last.outcome == failed || last.outcome == notFound && step.Action == fence.Create {
+				return last.err
 			}
-			step = u.wrote(result)
+			step = u.wrote(last)
 		}
 	}
 	return fmt.Errorf("the checkpoint was not decided in %d requests: others write it all the time", maxSteps)
 }
 
+// unread is the error of an update whose read failed: that of its last write, if
+// the write may have taken effect, unless the read says what is wrong.
+func unread(ctx context.Context, last writeResult, err error) error {
+	var unsure error
+	if last.outcome == ambiguous && !last.sawConditionNotMet {
+		unsure = last.err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return &readError{ended(ctx, unsure)}
+	case unsure == nil, isRefused(err) && !isRefused(unsure):
+		return &readError{err}
+	}
+	return unsure
+}
+
 // read reads the blob that the store writes and, if all is set, the one under
-// the verbatim names where they differ.
-func (u *checkpointUpdate) read(ctx context.Context, all bool) (fence.Record, error) {
-	own, err := read(ctx, u.blob)
+// the verbatim names where they differ. last is the write that it may follow.
+func (u *checkpointUpdate) read(ctx context.Context, last writeResult, all bool) (fence.Record, error) {
+	own, err := readBack(ctx, u.blob, last, u.store.tryTimeout())
 	newest := own
 	verbatim, differs := u.store.otherScope(u.verbatim)
 	if err != nil || !all || !differs {

@@ -26,32 +26,14 @@
 // handled after the last checkpoint are handled again by whoever takes the
 // partition over. Handlers must tolerate duplicates.
 //
-// # Around it
-//
-// The module github.com/ea947076/checkpointstore/processor hands a store to
-// azeventhubs.NewProcessor. Package memstore keeps the contract in memory, and
-// package storetest is its conformance suite.
-package checkpointstore
-
-import (
-	"context"
-	"time"
-
-	"github.com/ea947076/checkpointstore/internal/layout"
-)
-
-// CheckpointStore is what the consumers of an event hub agree on. Every method
-// may be called from several goroutines at once, takes nil options as the zero
-// value, and neither keeps nor changes what it is given.
-//
-// # Scope
+// # Contract: scopes
 //
 // The fully qualified namespace ("mynamespace.servicebus.windows.net"), event
 // hub and consumer group name a scope, as Event Hubs does, ignoring the case of
 // the letters A to Z; the partition id is compared as it is. Scopes do not see
 // each other. Records come back with the caller's spelling of the scope.
 //
-// # Claiming
+// # Contract: claims
 //
 // A claim names the state that it replaces. Without an ETag it wins only if the
 // partition has no record; with an ETag it wins only if the record still has
@@ -61,9 +43,9 @@ import (
 //
 // A renewal is a claim by the owner on its last ETag. Relinquishing is a claim
 // with an empty owner id: the record stays, with a new ETag, and can be claimed
-// at once. A store never looks at the clock: when an ownership has expired is
-// for the caller to say, from LastModifiedTime, which is the store's time of the
-// last win and does not go back from one win to the next.
+// at once. A store never looks at the clock: the caller decides when an ownership has
+// expired, from LastModifiedTime, which is the store's time of the last win and
+// does not go back from one win to the next.
 //
 // A record does not go away by itself. If somebody deleted it, a claim on its
 // last ETag may lose, or may make it anew, for one claimant.
@@ -71,7 +53,7 @@ import (
 // A lost claim is an outcome, not an error: the partition is missing from what
 // ClaimOwnership returns.
 //
-// # Checkpoints
+// # Contract: checkpoints
 //
 // A checkpoint needs a sequence number, by which positions are compared; the
 // offset is opaque text. A position behind the stored one is refused with
@@ -87,22 +69,44 @@ import (
 // its own last win, or after it relinquished the partition: Raft's term, the
 // generation of a Kafka group. A store without claims has one tenure.
 //
-// # Errors
+// # Contract: errors
 //
 // What cannot be stored is refused before anything else, also if the context has
 // ended. A context that has ended is an error that [errors.Is] finds.
 //
-// # After a crash
+// # Contract: after a crash
 //
 // What a method returned without an error is stored. What it returned an error
 // for may or may not be: list again before building on it. An owner that died
 // keeps its record until somebody claims it with the record's ETag; its
 // partition goes on from the last checkpoint that was stored, at least once.
 //
-// # Order
+// # Contract: order
 //
 // Lists are in no particular order. A list that begins after a write
 // has returned shows that write or a later one.
+//
+// # Related packages
+//
+// The module github.com/ea947076/checkpointstore/processor is an event processor
+// on such a store, and an adapter for azeventhubs.NewProcessor. Package memstore keeps the contract in memory, and
+// package storetest is its conformance suite.
+package checkpointstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// CheckpointStore is what the consumers of an event hub agree on. Every method
+// may be called from several goroutines at once, takes nil options as the zero
+// value, and neither keeps nor changes what it is given.
+//
+// It has two lists and two conditional writes. The package comment states the
+// rules that all stores keep: scopes, claims, checkpoints, errors and order. A
+// store documents only what it adds. Package storetest checks them.
 type CheckpointStore interface {
 	// ListOwnership returns the ownership records of a scope, relinquished ones
 	// (OwnerID "") included, each with the ETag to claim it with. A scope that
@@ -117,7 +121,7 @@ type CheckpointStore interface {
 	// is not an error. No claims give no records and no error.
 	//
 	// Winners are returned whatever became of the others: if some partitions
-	// could not be decided, the error is a [PartitionErrors] with one entry for
+	// could not be decided, the error is a [*PartitionErrors] with one entry for
 	// each of them. A context that ends in the middle gives what was won until
 	// then, and the context's error for the others.
 	//

@@ -1,9 +1,7 @@
 package checkpointstore
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,7 +26,7 @@ func (s *settings) clientOptions() (container.ClientOptions, *http.Transport) {
 	setDefault(&options.Retry.MaxRetries, 3)
 	setDefault(&options.Retry.RetryDelay, 200*time.Millisecond)
 	setDefault(&options.Retry.MaxRetryDelay, timeout/2)
-	setDefault(&options.Retry.TryTimeout, timeout*7/30)
+	setDefault(&options.Retry.TryTimeout, defaultTryTimeout(timeout))
 
 	// Never append to the caller's slices, which other clients may share. The
 	// decoder comes first, so that the caller's policies see what the service sent.
@@ -72,52 +70,6 @@ func apiVersionPolicy(version string) policy.Policy {
 		map[string][]string(req.Raw().Header)["x-ms-version"] = []string{version}
 		return req.Next()
 	})
-}
-
-// secondaryReadsKey marks the context of calls whose retries may go to the
-// secondary.
-type secondaryReadsKey struct{}
-
-func withSecondaryReads(ctx context.Context) context.Context {
-	return context.WithValue(ctx, secondaryReadsKey{}, true)
-}
-
-// secondary sends every second try of a marked read to the secondary host.
-type secondary struct{ host string }
-
-// secondaryTries counts the tries of one request.
-type secondaryTries struct{ n int }
-
-// errNotReplicated is retried, at the primary.
-var errNotReplicated = errors.New("the secondary does not have it, which says nothing about the primary")
-
-// perCall begins the count of a marked request.
-func (s secondary) perCall(req *policy.Request) (*http.Response, error) {
-	if req.Raw().Context().Value(secondaryReadsKey{}) != nil {
-		req.SetOperationValue(&secondaryTries{})
-	}
-	return req.Next()
-}
-
-// perTry runs after signing: neither a shared key nor a SAS nor a token signs
-// the host.
-func (s secondary) perTry(req *policy.Request) (*http.Response, error) {
-	var tries *secondaryTries
-	if !req.OperationValue(&tries) {
-		return req.Next()
-	}
-	tries.n++
-	if tries.n%2 == 1 {
-		return req.Next()
-	}
-	req.Raw().URL.Host = s.host
-	req.Raw().Host = s.host
-	resp, err := req.Next()
-	if err == nil && resp.StatusCode == http.StatusNotFound {
-		_ = resp.Body.Close()
-		return nil, errNotReplicated
-	}
-	return resp, err
 }
 
 // maxIdleConnections bounds the idle connections to one host. A request that ends

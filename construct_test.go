@@ -132,7 +132,8 @@ func TestOptionsReachTheRequests(t *testing.T) {
 		o.ClientOptions.ClientOptions = azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond}}
 		store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(service.URL(), sharedKey(t), &o)
 		require.NoError(t, err)
-		_, err = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+		service.Put(checkpointPrefix+"0", at(500))
+		_, err = store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
 		require.NoError(t, err)
 		require.Equal(t, secondaryHost, transport.last.URL.Host)
 		require.Equal(t, secondaryHost, transport.last.Host, "the header")

@@ -21,9 +21,16 @@ var (
 	// only when asked to, see [BlobCheckpointStore.EnsureContainer].
 	ErrContainerNotFound = errors.New("container not found")
 
-	// ErrNotAuthorized: the service refused the credential (401, 403), or
-	// anonymous access to the container (409 PublicAccessNotPermitted).
+	// ErrNotAuthorized: the service refused the credential (401, 403), or a
+	// request without one. The text says which of its causes it is: the key, the
+	// SAS, the time, a missing permission, the firewall.
 	ErrNotAuthorized = errors.New("not authorized")
+
+	// ErrCredential: the token credential gave no token, so the request could not
+	// be sent. [errors.As] finds the credential's own error, such as
+	// *azidentity.AuthenticationFailedError. It may pass, as when the endpoint of
+	// a managed identity does not answer.
+	ErrCredential = errors.New("no token")
 
 	// ErrStaleCheckpoint: the position is behind the stored one and was not stored.
 	// Either the partition has another owner now, or updates of one owner arrived
@@ -119,43 +126,47 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// PartitionErrors are the partitions that one ClaimOwnership call could not
-// decide, in the order asked. It comes together with the records that were won.
+// PartitionErrors says which partitions one ClaimOwnership call could not decide.
+// It comes together with the records that were won, and always as a pointer, so
+// that it compares like any other error.
 //
 //	won, err := store.ClaimOwnership(ctx, claims, nil)
-//	var failed checkpointstore.PartitionErrors
+//	var failed *checkpointstore.PartitionErrors
 //	if errors.As(err, &failed) {
-//		for _, f := range failed {
+//		for _, f := range failed.Errors {
 //			log.Print(f.PartitionID, f)
 //		}
 //	}
-type PartitionErrors []*Error
+type PartitionErrors struct {
+	Errors []*Error // one for each partition, in the order asked
+}
 
 // Error returns one line: how many partitions failed, the first one's reason,
 // and which others there are.
-func (e PartitionErrors) Error() string {
-	if len(e) == 0 {
+func (e *PartitionErrors) Error() string {
+	if len(e.Errors) == 0 {
 		return "checkpointstore: no partition failed"
 	}
-	if len(e) == 1 {
-		return e[0].Error()
+	first, others := e.Errors[0].Error(), e.Errors[1:]
+	if len(others) == 0 {
+		return first
 	}
 	const max = 16
 	ids := make([]string, 0, max+1)
-	for i, f := range e[1:] {
+	for i, f := range others {
 		if i == max {
 			ids = append(ids, "…")
 			break
 		}
 		ids = append(ids, layout.Quote(f.PartitionID))
 	}
-	return fmt.Sprintf("%s (%d more failed: partition %s)", e[0].Error(), len(e)-1, strings.Join(ids, ", "))
+	return fmt.Sprintf("%s (%d more failed: partition %s)", first, len(others), strings.Join(ids, ", "))
 }
 
 // Unwrap gives every partition's error to [errors.Is] and [errors.As].
-func (e PartitionErrors) Unwrap() []error {
-	errs := make([]error, len(e))
-	for i, f := range e {
+func (e *PartitionErrors) Unwrap() []error {
+	errs := make([]error, len(e.Errors))
+	for i, f := range e.Errors {
 		errs[i] = f
 	}
 	return errs
@@ -177,8 +188,12 @@ func oneLine(s string) string {
 	const max = 600
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > max {
-		s = s[:max] + "…"
+		s = strings.ToValidUTF8(s[:max], "") + "…"
 	}
+	return printable(s)
+}
+
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return utf8.RuneError

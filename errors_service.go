@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -49,8 +50,7 @@ func locationOf(u *url.URL) location {
 	return location{account, container}
 }
 
-// failure is the one place where a service's answer becomes an [Error]. It keeps
-// an error that is one already.
+// failure is the one place where a failed request becomes an [Error].
 func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	var read *readError
 	if errors.As(err, &read) {
@@ -58,12 +58,26 @@ func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	}
 	secrets := s.secrets()
 	e := &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Err: secrets.Error(err)}
-	var resp *azcore.ResponseError
+	var end *endedError
+	errors.As(err, &end)
+	answer, told := answerIn(err), answerIn(e.Err) // the same, with its request and without secrets
 	switch {
-	case errors.As(e.Err, &resp):
-		e.Detail, e.Kind = s.explain(resp, at.action)
+	case isCredential(err):
+		e.Kind, e.Detail = ErrCredential, "the credential says: "+advice(e.Err)
+		if end != nil {
+			e.Detail = "the credential gave none " + s.until(end) + ": " + advice(e.Err)
+		}
+	case answer != nil && told != nil:
+		e.Detail, e.Kind = s.explain(told, s.authorizationOf(answer), at.action)
+		if end != nil {
+			e.Detail += s.then(end)
+		}
+	case end != nil && end.before != nil:
+		e.Detail = describe(secrets, end.before) + s.then(end) + ": " + cause(secrets, end.err)
+	case end != nil:
+		e.Detail = "no answer " + s.until(end) + ": " + cause(secrets, end.err)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Detail = "no answer before the deadline, the context's or the store's (Timeout): " + describe(secrets, err)
+		e.Detail = "no answer before a deadline: " + cause(secrets, err)
 	default:
 		e.Detail = describe(secrets, err)
 	}
@@ -81,13 +95,57 @@ func (s *BlobCheckpointStore) secrets() redact.Secrets {
 
 // describe is an error's text in one line of bounded length, without secrets.
 func describe(secrets redact.Secrets, err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return "no answer: " + cause(secrets, err)
+	}
+	return cause(secrets, err)
+}
+
+// cause is the same without the URL of a request, as the blob is named already.
+func cause(secrets redact.Secrets, err error) string {
 	err = secrets.Error(err)
 	var u *url.Error
 	if errors.As(err, &u) {
-		return "no answer: " + oneLine(u.Err.Error()) // the blob is named already
+		err = u.Err
 	}
 	return oneLine(err.Error())
 }
+
+// advice is what a credential says, in one line. Its text has several: which
+// credentials were tried, what Microsoft Entra ID answered, and where to read on.
+// Of a JSON answer, the description is kept.
+func advice(err error) string {
+	const max, tail = 4000, 1000
+	var b strings.Builder
+	for line := range strings.Lines(err.Error()) {
+		line = strings.Join(strings.Fields(line), " ")
+		if strings.Trim(line, "-{}[]0123456789, ") == "" {
+			continue // a rule, the braces or the numbers of a JSON text
+		}
+		if member := jsonMember.FindStringSubmatch(line); member != nil {
+			if !strings.HasPrefix(member[1], "error") || member[1] == "error_codes" || member[1] == "error_uri" {
+				continue
+			}
+			line = member[1] + ": " + strings.Trim(member[2], `",`)
+		}
+		if text := b.String(); text != "" && !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, ":") {
+			b.WriteString(";")
+		}
+		if b.Len() > 0 {
+			b.WriteString(" ")
+		}
+		b.WriteString(line)
+	}
+	text := b.String()
+	if len(text) > max {
+		text = strings.ToValidUTF8(text[:max-tail], "") + " … " + strings.ToValidUTF8(text[len(text)-tail:], "")
+	}
+	return printable(text)
+}
+
+// jsonMember is a line of an indented JSON text.
+var jsonMember = regexp.MustCompile(`^"([a-z_]+)": ?(.*)$`)
 
 // readError is the failure of a read that was to decide about a write.
 type readError struct{ err error }
@@ -96,7 +154,7 @@ func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
 // explain says what an answer means and what to do, and of what kind it is.
-func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string) (detail string, kind error) {
+func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authorization, action string) (detail string, kind error) {
 	answer, container, account := statusText(resp), s.location.container, s.location.account
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.ContainerNotFound:
@@ -108,11 +166,39 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, action string)
 	case publicAccessNotPermitted:
 		return fmt.Sprintf("account %q allows no anonymous access (%s): use a credential or a SAS", account, answer), ErrNotAuthorized
 	}
-	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		return fmt.Sprintf("account %q refused the credential for container %q (%s): the request needs %s, which the role Storage Blob Data Contributor has; "+
-			"otherwise check the account key, or the SAS and the time it is valid, this machine's clock, and the account's firewall", account, container, answer, action), ErrNotAuthorized
+	if isRefused(resp) || auth.by == anonymously && isHidden(resp) {
+		kind = ErrNotAuthorized
+	}
+	switch {
+	case !isFromService(resp):
+		return "the service answered " + answer + ", without the headers that it sends: something in between answered in its place, check the URL, the proxies and the firewalls", kind
+	case kind != nil:
+		return fmt.Sprintf("account %q refused access to container %q (%s): %s; the request needs %s, which the role Storage Blob Data Contributor has",
+			account, container, answer, s.reasonFor(resp, auth), action), kind
 	}
 	return "the service answered " + answer, nil
+}
+
+// isRefused reports whether the service refused the credential.
+func isRefused(err error) bool {
+	answer := answerIn(err)
+	return answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden)
+}
+
+// isHidden reports whether an answer is the one by which the service hides a
+// private container from a request without a credential.
+func isHidden(resp *azcore.ResponseError) bool {
+	return resp.StatusCode == http.StatusNotFound && bloberror.Code(resp.ErrorCode) == bloberror.ResourceNotFound
+}
+
+// isFromService reports whether it was the service that answered: it sends a code
+// with every refusal, and its version and a request ID with every answer.
+func isFromService(resp *azcore.ResponseError) bool {
+	if resp.ErrorCode != "" || resp.RawResponse == nil {
+		return true
+	}
+	header := resp.RawResponse.Header
+	return header.Get("x-ms-request-id") != "" || header.Get("x-ms-version") != ""
 }
 
 // statusText is a status with its code, if it has one.
@@ -136,13 +222,18 @@ func isLost(resp *azcore.ResponseError) bool {
 	return false
 }
 
-// isAbsent decides whether an answer says that there is no such blob.
+// isAbsent decides whether an answer says that there is no such blob. A 404
+// without a code is one of the service only if it has the service's headers; one of
+// a proxy does not tell about the blob. To a request without a credential, the
+// service says the same of a private container.
 func isAbsent(resp *azcore.ResponseError) bool {
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.BlobNotFound:
 		return true
-	case "", bloberror.ResourceNotFound:
-		return resp.StatusCode == http.StatusNotFound
+	case bloberror.ResourceNotFound:
+		return isHidden(resp) && !isAnonymous(resp)
+	case "":
+		return resp.StatusCode == http.StatusNotFound && isFromService(resp)
 	}
 	return false
 }

@@ -64,7 +64,7 @@ func TestCausesStayReachable(t *testing.T) {
 func TestTextsOfErrors(t *testing.T) {
 	one := &checkpointstore.Error{Op: "X", PartitionID: "0", BlobName: "b", Kind: checkpointstore.ErrNotFound, Detail: "d"}
 	cause := &checkpointstore.Error{Op: "X", Err: errors.New("two\nlines")}
-	many := make(checkpointstore.PartitionErrors, 20)
+	many := make([]*checkpointstore.Error, 20)
 	for i := range many {
 		many[i] = &checkpointstore.Error{Op: "X", PartitionID: fmt.Sprint(i), Detail: "d"}
 	}
@@ -73,12 +73,12 @@ func TestTextsOfErrors(t *testing.T) {
 		`checkpointstore: X: two lines`:                                            cause,
 		`checkpointstore: X: not found`:                                            &checkpointstore.Error{Op: "X", Kind: checkpointstore.ErrNotFound},
 		`checkpointstore: X: unknown failure`:                                      &checkpointstore.Error{Op: "X"},
-		`checkpointstore: no partition failed`:                                     checkpointstore.PartitionErrors{},
-		`checkpointstore: X: partition "0": d`:                                     many[:1],
-		`checkpointstore: X: partition "0": d (2 more failed: partition "1", "2")`: many[:3],
+		`checkpointstore: no partition failed`:                                     &checkpointstore.PartitionErrors{},
+		`checkpointstore: X: partition "0": d`:                                     &checkpointstore.PartitionErrors{Errors: many[:1]},
+		`checkpointstore: X: partition "0": d (2 more failed: partition "1", "2")`: &checkpointstore.PartitionErrors{Errors: many[:3]},
 		`checkpointstore: X: partition "` + strings.Repeat("a", 64) + `…": d`:      &checkpointstore.Error{Op: "X", PartitionID: strings.Repeat("a", 1000), Detail: "d"},
 	} {
 		require.Equal(t, want, err.Error())
 	}
-	require.Contains(t, many.Error(), `"16", …)`)
+	require.Contains(t, (&checkpointstore.PartitionErrors{Errors: many}).Error(), `"16", …)`)
 }

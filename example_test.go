@@ -127,9 +127,9 @@ func ExampleCheckpointStore_claimOwnership() {
 			FullyQualifiedNamespace: exampleNamespace, EventHubName: "myhub", ConsumerGroup: "$Default",
 			PartitionID: "0", OwnerID: owner,
 		}}, nil)
-		var failed checkpointstore.PartitionErrors
+		var failed *checkpointstore.PartitionErrors
 		if errors.As(err, &failed) {
-			for _, f := range failed { // these could not be decided; the others were
+			for _, f := range failed.Errors { // these could not be decided; the others were
 				log.Print(f)
 			}
 		}

@@ -76,9 +76,9 @@ func fuzzedCalls() map[string]func(context.Context, *checkpointstore.BlobCheckpo
 					return fmt.Errorf("a claim that is won has the record %+v", o)
 				}
 			}
-			var failed checkpointstore.PartitionErrors
+			var failed *checkpointstore.PartitionErrors
 			if err != nil && !errors.As(err, &failed) {
-				return fmt.Errorf("not a PartitionErrors: %w", err)
+				return fmt.Errorf("not a *PartitionErrors: %w", err)
 			}
 			return err
 		},

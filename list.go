@@ -9,6 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -18,12 +21,12 @@ import (
 	"github.com/ea947076/checkpointstore/internal/listing"
 )
 
-// Lists. azblob signs, sends, retries and pages them. Decoding them is most of
-// what they cost, so in a client that the store built [decodeLists] does that; a
-// client of the caller's keeps azblob's decoder.
+// Lists. azblob signs, sends, retries and pages them. Decoding is most of what a
+// list costs, so a client that the store built has the policy [decodeLists] for
+// it; a client that was handed in uses azblob's decoder.
 
-// What ends a list that a broken service never ends: five million blobs, or one
-// million records.
+// These limits end a list that a broken service never ends: five million blobs,
+// or one million records.
 const (
 	maxPages   = 1000
 	maxRecords = 1 << 20
@@ -31,62 +34,109 @@ const (
 
 // page is where the entries of one list go.
 type page struct {
+	scope   layout.Scope // as the names of the blobs spell it
 	prefix  string
 	records []blobState
-	kept    int // how many of them are from the pages before
+	kept    int // how many of them are from earlier pages
+
+	// foreign is the name of a blob that no store wrote and why, or nil.
+	foreign     []byte
+	foreignness error
 }
 
 // pageKey finds the page in the context of its request.
 type pageKey struct{}
 
-// list reads the direct children of a prefix: List Blobs, all pages. Directory
-// stubs are left out.
-func (s *BlobCheckpointStore) list(ctx context.Context, prefix string) ([]blobState, error) {
-	p := page{prefix: prefix}
+// list returns the records of a scope: List Blobs, all pages. It returns each
+// partition once, and nothing but records that the store's own operations could
+// have written: see [page.add] and [listing.Decode].
+func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind layout.Kind) ([]blobState, error) {
+	p := page{scope: scope, prefix: scope.Prefix(kind)}
 	pager := s.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
-		Prefix:  &prefix,
+		Prefix:  &p.prefix,
 		Include: container.ListBlobsInclude{Metadata: true},
 	})
 	var marker string
 	for n := 1; pager.More(); n++ {
-		answer, err := s.next(ctx, pager, &p)
+		next, err := s.nextPage(ctx, pager, &p)
 		if err != nil {
 			return nil, err
 		}
 		p.kept = len(p.records)
-		next := deref(answer.NextMarker)
 		if next != "" && (next == marker || n == maxPages || len(p.records) > maxRecords) {
-			return nil, fmt.Errorf("the service's list does not end: page %d goes on at %s", n, layout.Quote(next))
+			return nil, fmt.Errorf("the service's list does not end: page %d continues at %s", n, layout.Quote(next))
 		}
 		marker = next
 	}
-	return p.records, nil
+	if p.foreign != nil && s.foreign.first(p.prefix) {
+		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
+			"lists leave out a blob that no checkpoint store wrote, as no partition can have its name; others with this prefix are left out without a warning",
+			slog.String("blob", oneLine(string(p.foreign))), slog.String("reason", oneLine(p.foreignness.Error())))
+	}
+	return newestOfEach(p.records), nil
 }
 
-// next reads a page, by azblob's decoder if the store's does not understand it.
-func (s *BlobCheckpointStore) next(ctx context.Context, pager *runtime.Pager[container.ListBlobsFlatResponse], p *page) (container.ListBlobsFlatResponse, error) {
+// nextPage reads a page and returns the marker of the next one. It leaves the
+// page to azblob's decoder if the store's own does not understand it.
+func (s *BlobCheckpointStore) nextPage(ctx context.Context, pager *runtime.Pager[container.ListBlobsFlatResponse], p *page) (marker string, err error) {
 	if s.decodesLists {
-		answer, err := pager.NextPage(context.WithValue(ctx, pageKey{}, p))
+		response, err := observed(context.WithValue(ctx, pageKey{}, p), pager.NextPage)
 		if !errors.Is(err, listing.ErrUnknown) {
-			return answer, err
+			return deref(response.NextMarker), err
 		}
-		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the list is asked for once more, for azblob to decode",
+		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "requesting the list once more, for azblob to decode",
 			slog.String("prefix", p.prefix), slog.String("reason", describe(s.secrets(), err)))
 	}
-	answer, err := pager.NextPage(ctx)
-	if err != nil || answer.Segment == nil {
-		return answer, err
+	raw := &http.Response{}
+	response, err := observed(policy.WithCaptureResponse(ctx, &raw), pager.NextPage)
+	if err == nil {
+		err = checkRoot(raw)
+	}
+	if err != nil {
+		if raw.StatusCode == http.StatusOK && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			err = notAList(err)
+		}
+		return "", err
 	}
 	p.records = p.records[:p.kept]
-	for _, item := range answer.Segment.BlobItems {
-		if item != nil && item.Name != nil {
-			p.add(entryOf(item))
+	if response.Segment != nil {
+		for _, item := range response.Segment.BlobItems {
+			if item != nil && item.Name != nil && isCurrent(item) {
+				p.add(entryOf(item))
+			}
 		}
 	}
-	return answer, nil
+	return deref(response.NextMarker), nil
 }
 
-// entryOf is an entry as azblob decoded it.
+// checkRoot refuses what azblob takes for an empty list: an empty body, and XML
+// with any root element. The body is in memory, as azblob has decoded it.
+func checkRoot(raw *http.Response) error {
+	body, err := runtime.Payload(raw)
+	if err != nil {
+		return err
+	}
+	return listing.CheckRoot(body)
+}
+
+// notAList is the error of a response with status 200 that is not a list.
+func notAList(err error) error {
+	return fmt.Errorf("the response is not a complete list of blobs: check the container URL, and any proxy on the way to the service: %w", err)
+}
+
+// isCurrent reports whether an entry that azblob decoded is a blob as it is now,
+// by the rules of [listing.Decode].
+func isCurrent(item *container.BlobItem) bool {
+	switch {
+	case deref(item.Deleted), deref(item.HasVersionsOnly), deref(item.Snapshot) != "":
+		return false
+	case deref(item.VersionID) != "" && item.IsCurrentVersion != nil && !*item.IsCurrentVersion:
+		return false
+	}
+	return item.Properties == nil || !strings.EqualFold(deref(item.Properties.ResourceType), listing.Directory)
+}
+
+// entryOf converts an entry that azblob decoded.
 func entryOf(item *container.BlobItem) *listing.Blob {
 	b := &listing.Blob{Name: []byte(*item.Name), Values: layout.ValuesOf(item.Metadata)}
 	if item.Properties != nil && item.Properties.ETag != nil {
@@ -98,17 +148,24 @@ func entryOf(item *container.BlobItem) *listing.Blob {
 	return b
 }
 
-func deref(s *string) string {
-	if s == nil {
-		return ""
+func deref[T any](p *T) (value T) {
+	if p != nil {
+		value = *p
 	}
-	return *s
+	return value
 }
 
-// add keeps an entry that is a record.
+// add keeps an entry that is a record. It leaves out directory stubs, deeper
+// names, and names that no partition can have, which a claim would refuse.
 func (p *page) add(b *listing.Blob) {
 	id, child := layout.PartitionID(p.prefix, b.Name)
 	if !child || b.Values.IsDirectory() {
+		return
+	}
+	if err := p.scope.CheckPartition(id); err != nil {
+		if p.foreign == nil {
+			p.foreign, p.foreignness = slices.Clone(b.Name), err
+		}
 		return
 	}
 	p.records = append(p.records, blobState{
@@ -120,11 +177,43 @@ func (p *page) add(b *listing.Blob) {
 	})
 }
 
+// newestOfEach returns one record for each partition: the one that was modified
+// last, and of several with the same time the last in the slice, which it reuses.
+func newestOfEach(records []blobState) []blobState {
+	if isAscending(records) {
+		return records
+	}
+	at := make(map[string]int, len(records))
+	kept := records[:0]
+	for _, r := range records {
+		i, known := at[r.partitionID]
+		switch {
+		case !known:
+			at[r.partitionID] = len(kept)
+			kept = append(kept, r)
+		case !r.lastModified.Before(kept[i].lastModified):
+			kept[i] = r
+		}
+	}
+	return kept
+}
+
+// isAscending reports whether no partition can be there twice, as in nearly
+// every list: the service sorts by name.
+func isAscending(records []blobState) bool {
+	for i := 1; i < len(records); i++ {
+		if records[i-1].partitionID >= records[i].partitionID {
+			return false
+		}
+	}
+	return true
+}
+
 // decodeLists is a policy for every try of a request. It decodes the body of a
-// List Blobs answer into the request's page, if that has one, and hands on an
-// answer that is empty but for the marker, which is all that azblob needs to ask
-// for the next page. A body that ends too early is an error of the try, which is
-// then made again.
+// List Blobs response into the request's page, if that has one, and passes on a
+// response that is empty but for the marker, which is all that azblob needs to
+// request the next page. A body that ends too early is an error of the try, which
+// azcore repeats.
 func decodeLists(req *policy.Request) (*http.Response, error) {
 	p, ok := req.Raw().Context().Value(pageKey{}).(*page)
 	if !ok {
@@ -138,16 +227,15 @@ func decodeLists(req *policy.Request) (*http.Response, error) {
 	p.records = p.records[:p.kept]
 	marker, err := listing.Decode(resp.Body, p.add)
 	_ = resp.Body.Close()
-	if errors.Is(err, listing.ErrUnknown) {
+	switch {
+	case errors.Is(err, listing.ErrUnknown):
 		return nil, &notRetriable{err}
-	}
-	if err != nil {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, notAList(err)
+	case err != nil:
 		return nil, fmt.Errorf("reading the list: %w", err)
 	}
 	resp.Body, err = emptyList(marker)
-	if err == nil {
-		_, err = runtime.Payload(resp) // azcore keeps the try's deadline until the body is in memory
-	}
 	return resp, err
 }
 
@@ -161,4 +249,29 @@ func emptyList(marker string) (io.ReadCloser, error) {
 	err := xml.EscapeText(&b, []byte(marker))
 	b.WriteString("</NextMarker></EnumerationResults>")
 	return io.NopCloser(&b), err
+}
+
+// foreignNames remembers the prefixes for which a foreign blob was logged. The
+// zero value is empty.
+type foreignNames struct {
+	mu     sync.Mutex
+	logged map[string]bool
+}
+
+// maxForeignNames bounds that memory. Beyond it, all are forgotten, and logged
+// once more.
+const maxForeignNames = 1000
+
+// first reports whether it is called for the first time with a prefix.
+func (f *foreignNames) first(prefix string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.logged[prefix] {
+		return false
+	}
+	if f.logged == nil || len(f.logged) == maxForeignNames {
+		f.logged = make(map[string]bool)
+	}
+	f.logged[prefix] = true
+	return true
 }

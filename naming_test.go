@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -23,6 +25,16 @@ const (
 // listOf matches the lists of a group's blobs.
 func listOf(group string) fake.Matcher {
 	return func(req *http.Request) bool { return strings.Contains(req.URL.Query().Get("prefix"), "/"+group+"/") }
+}
+
+// letLooksEnd holds the lists under the store's spelling of $Default until no look
+// under the verbatim one is on its way, so that all looks are completed.
+func letLooksEnd(service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
+	service.Inject(fake.RunBefore(func() {
+		for store.Looking() {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}).On(listOf("$default")))
 }
 
 func TestTheRecordModifiedLastIsReturned(t *testing.T) {
@@ -60,7 +72,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 	alone := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
 	all, err = alone.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
 	require.NoError(t, err)
-	require.Len(t, all, 5, "without the one that is only under the names as typed")
+	require.Len(t, all, 5, "without the one that is only under the verbatim names")
 
 	typed := newFakeStore(t, service, &verbatim)
 	all, err = typed.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
@@ -75,7 +87,7 @@ func TestAFailedReadOfTheOtherSpellingFailsTheList(t *testing.T) {
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "a position may be there")
 }
 
-func TestVerbatimWritesNamesAsTyped(t *testing.T) {
+func TestVerbatimWritesNamesAsSpelled(t *testing.T) {
 	service := fake.New()
 	store := newFakeStore(t, service, &verbatim)
 	claimOne(t, store, claim("$Default", "a", "0", nil))
@@ -97,6 +109,7 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	var log bytes.Buffer
 	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	store.SetClock(func() time.Time { return now })
+	letLooksEnd(service, store)
 	warnings := func() int {
 		defer log.Reset()
 		_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
@@ -139,6 +152,7 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	now = now.Add(5 * time.Minute)
 	service.Inject(fake.Forbidden().On(listOf("$Default")))
 	require.Zero(t, warnings(), "that the look fails is not an error")
+	require.False(t, look(), "nor a reason to look sooner")
 
 	_, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
 	require.NoError(t, err)
@@ -147,6 +161,221 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	_, err = ignoring.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, service.Requests(), "switched off")
+}
+
+// A read of both spellings is a look at the store's own: the update after it
+// builds on that and reads nothing.
+func TestAReadOfBothSpellingsIsABaseline(t *testing.T) {
+	for name, read := range map[string]func(blobStore) error{
+		"ListCheckpoints": func(s blobStore) error {
+			_, err := s.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+			return err
+		},
+		"GetCheckpoint": func(s blobStore) error {
+			_, err := s.GetCheckpoint(context.Background(), namespace, hub, "$Default", "0", nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := fake.New()
+			service.Put(lowerPrefix+"0", at(500))
+			service.Put(typedPrefix+"1", at(600))
+			store := newFakeStore(t, service, nil)
+			claimOne(t, store, claim("$Default", "a", "0", nil))
+			require.NoError(t, read(store))
+			service.Reset()
+			require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
+			require.Equal(t, 1, service.Requests())
+			require.Equal(t, 1, service.Count(fake.SetMetadata))
+		})
+	}
+}
+
+// counting counts the requests that a transport works on.
+type counting struct {
+	service *fake.Service
+	now     atomic.Int32
+}
+
+func (c *counting) Do(req *http.Request) (*http.Response, error) {
+	c.now.Add(1)
+	defer c.now.Add(-1)
+	return c.service.Do(req)
+}
+
+// A look that takes its time delays nothing: it ends with the list, and takes
+// place again with the next one. (This test hangs if it does not.)
+func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
+	for name, hang := range map[string]fake.Fault{
+		"before it is sent": fake.HangWithoutApplying(),
+		"after it was sent": fake.HangAfterApplying(),
+		"in its retries":    fake.Busy(time.Hour),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for constructor, construct := range map[string]func(testing.TB, string, storeOptions) (blobStore, error){"built": constructors["no credential"], "handed in": handIn} {
+				t.Run(constructor, func(t *testing.T) {
+					service := fake.New()
+					transport := &counting{service: service}
+					var log bytes.Buffer
+					o := storeOptions{Timeout: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+					o.ClientOptions.Transport = transport
+					o.ClientOptions.Retry = policy.RetryOptions{TryTimeout: time.Hour, RetryDelay: time.Millisecond, MaxRetryDelay: 24 * time.Hour}
+					store, err := construct(t, service.URL(), o)
+					require.NoError(t, err)
+					service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
+					service.Put("ns.example/hub/$default/ownership/0", map[string]string{"ownerid": "ours"})
+
+					arrived := make(chan struct{}, 1)
+					hang.Before = func() { arrived <- struct{}{} }
+					stop := service.Inject(hang.On(listOf("$Default")))
+					hold := service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
+					for range 3 {
+						list, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+						require.NoError(t, err)
+						require.Len(t, list, 1)
+						require.Equal(t, "ours", list[0].OwnerID)
+						require.Zero(t, transport.now.Load(), "nothing outlives the call")
+						require.False(t, store.Looking())
+						require.Empty(t, log.String())
+					}
+					stop()
+					hold()
+
+					letLooksEnd(service, store)
+					for range 2 {
+						_, err = store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+						require.NoError(t, err)
+						require.Equal(t, 1, strings.Count(log.String(), "owner=official"), "it took place after all, once")
+					}
+				})
+			}
+		})
+	}
+}
+
+// A list that fails while a look takes place fails at once.
+func TestTheLookForLiveOwnersNeverDelaysAFailure(t *testing.T) {
+	service := fake.New()
+	arrived := make(chan struct{}, 1)
+	hang := fake.HangWithoutApplying()
+	hang.Before = func() { arrived <- struct{}{} }
+	service.Inject(hang.On(listOf("$Default")))
+	refuse := fake.Forbidden()
+	refuse.Before = func() { <-arrived }
+	service.Inject(refuse.On(listOf("$default")))
+	options := logged
+	options.Timeout = -1
+	options.ClientOptions.Retry.TryTimeout = time.Hour
+	options.ClientOptions.Retry.RetryDelay = time.Millisecond
+	_, err := newFakeStore(t, service, &options).ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
+}
+
+// Of calls at the same time, one looks.
+func TestOneLookForLiveOwnersAtATime(t *testing.T) {
+	service := fake.New()
+	store := newFakeStore(t, service, &logged)
+	arrived := make(chan struct{})
+	service.Inject(fake.RunBefore(func() {
+		close(arrived)
+		_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+		require.NoError(t, err)
+	}).On(listOf("$Default")).Once())
+	service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
+	_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(service.Transcript(), "$Default"))
+}
+
+// If there is no checkpoint under the verbatim names, ListCheckpoints leaves them
+// out for five minutes. GetCheckpoint does not.
+func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	service := fake.New()
+	service.SetClock(func() time.Time { return now })
+	store := newFakeStore(t, service, nil)
+	store.SetClock(func() time.Time { return now })
+	list := func(group string) (ids []string, requests int) {
+		service.Reset()
+		all, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+		require.NoError(t, err)
+		for _, c := range all {
+			ids = append(ids, c.PartitionID)
+		}
+		return ids, service.Count(fake.ListBlobs)
+	}
+	requireList := func(requests int, want ...string) {
+		t.Helper()
+		ids, n := list("$Default")
+		require.Equal(t, want, ids)
+		require.Equal(t, requests, n)
+	}
+	service.Put(lowerPrefix+"1", at(600))
+	service.Put(typedPrefix+"0/deeper", at(1)) // which is no checkpoint
+	requireList(2, "1")
+	requireList(1, "1")
+	_, n := list("$DEFAULT")
+	require.Equal(t, 2, n, "another spelling")
+
+	service.Put(typedPrefix+"0", at(500))
+	now = now.Add(5*time.Minute - time.Second)
+	requireList(1, "1")
+	one, err := store.GetCheckpoint(context.Background(), namespace, hub, "$Default", "0", nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 500, *one.SequenceNumber)
+	now = now.Add(time.Second)
+	requireList(2, "0", "1")
+	requireList(2, "0", "1")
+	now = now.Add(5 * time.Minute)
+	requireList(2, "0", "1")
+
+	service.Delete(typedPrefix + "0")
+	failing := service.Inject(fake.Forbidden().On(listOf("$Default")))
+	_, err = store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
+	failing()
+	requireList(2, "1") // a list that failed shows nothing
+	requireList(1, "1")
+}
+
+// That there is none under the store's own spelling says nothing about the
+// verbatim one, also if that is the list which comes back last.
+func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
+	service := fake.New()
+	store := newFakeStore(t, service, nil)
+	service.Put(typedPrefix+"0", at(500))
+	listed := make(chan struct{})
+	service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
+	service.Inject(fake.RunBefore(func() {
+		<-listed
+		time.Sleep(20 * time.Millisecond) // until that list is decoded
+	}).On(listOf("$default")).Once())
+	for range 2 {
+		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+	}
+}
+
+// Of two lists at the same time, the one that began last tells whether there are
+// checkpoints under the verbatim names.
+func TestAListThatBeganEarlierDoesNotHideCheckpoints(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	service := fake.New()
+	store := newFakeStore(t, service, nil)
+	store.SetClock(func() time.Time { return now })
+	service.Inject(fake.RunAfter(func() { // the first list has found nothing
+		service.Put(typedPrefix+"0", at(500))
+		now = now.Add(time.Second)
+		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+	}).On(listOf("$Default")).Once())
+	_, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	require.NoError(t, err)
+	all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
 }
 
 func TestACheckpointWithoutAPositionIsReturnedAndWarnedAbout(t *testing.T) {

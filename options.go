@@ -89,12 +89,12 @@ type BlobCheckpointStoreOptions struct {
 
 	// SecondaryHost is the host name of the read-only secondary of a
 	// read-access geo-redundant account: "myaccount-secondary.blob.core.windows.net".
-	// If set, ListCheckpoints and GetCheckpoint go there with every second try,
-	// after the primary failed. The secondary lags behind: an older checkpoint
-	// than the last one may come back, which means duplicates. "Not found" from
-	// there is no answer. Ownerships, writes, and the reads that decide about a
-	// write stay at the primary. Not allowed with [NewBlobCheckpointStore], nor
-	// without retries.
+	// If set, GetCheckpoint sends the retry after a failure of the primary there.
+	// The secondary lags behind: an older checkpoint than the last one may come
+	// back, which means duplicates. "Not found" from there counts as a failure.
+	// Everything else stays at the primary, lists too, as the secondary cannot
+	// prove that a partition has no checkpoint. Not allowed with
+	// [NewBlobCheckpointStore], nor without retries.
 	SecondaryHost string
 
 	// BlobNaming is how names are spelled. Empty is [BlobNamingLowerCase].

@@ -37,7 +37,7 @@ type Ownership struct {
 // control characters, a final dot or outer spaces; an owner id that is too long,
 // not printable ASCII, or has outer or repeated spaces; a name or an owner id that
 // holds a credential, such as a connection string; an ETag that is empty,
-// "*", or has spaces or characters other than printable ASCII.
+// "*" in any quotes, or has spaces or characters other than printable ASCII.
 func (o Ownership) Validate() error {
 	scope := o.scope()
 	err := checkPartition(scope, o.PartitionID)
@@ -57,26 +57,24 @@ func (o Ownership) scope() layout.Scope {
 // GetOwnershipOptions has no fields yet.
 type GetOwnershipOptions struct{}
 
-// ListOwnership returns the ownership records of a scope, as
-// [CheckpointStore] has it. Blobs that are not direct children of the prefix and
-// the directory stubs of accounts with a hierarchical namespace are skipped. A
-// blob with a missing or empty owner id is a relinquished partition, with its
-// ETag, so that it can be claimed.
+// ListOwnership returns the ownership records of a scope, as [CheckpointStore]
+// has it: every record can be claimed with its ETag. It skips blobs that are no
+// records: directories, snapshots and the like, deeper names, and names that no
+// partition can have, which it logs once for each prefix. A missing owner ID
+// means relinquished.
 //
-// If the names as typed differ from the store's spelling, the store looks under
-// them for a live owner, which is a consumer that writes verbatim names (the
-// official Go, Java and Rust stores) and reads the same partitions without
-// seeing this one. It logs a warning that names both spellings. What comes of
-// that look is not returned and its failure is not an error.
+// If the verbatim names differ from the store's spelling, as "$Default" does, it
+// also looks there for a live owner, which would read the same partitions without
+// seeing this store, and logs a warning. This look is not part of the result, its
+// failure is not an error, and it never delays the list: it ends with the list,
+// and takes place again in the next call if it was not completed.
 //
-// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; an
-// error of no kind for a list that goes round or on after 1000 pages or 2^20
-// records.
-// Requests: one List Blobs for each page of up to 5000 blobs, again for a page
-// that was cut or is written in a way that azblob alone understands; one more,
-// once per scope and then at most every five minutes, for the look under the
-// names as typed, unless they are the same, the store ignores them, or its logger
-// drops warnings.
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; others
+// are an [*Error] whose Kind is nil, also for a response that is not a list.
+// Requests: one List Blobs for each page of up to 5,000 blobs, always at the
+// primary, and again for a page that was cut off or that azblob has to decode; as
+// many for the look, at the same time, every five minutes. It may be called
+// concurrently.
 func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error) {
 	const op = "ListOwnership"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
@@ -85,25 +83,27 @@ func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedN
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	prefix := s.scope(verbatim).Prefix(layout.Ownership)
-	found, err := s.list(ctx, prefix)
+	own := s.scope(verbatim)
+	var found []blobState
+	var err error
+	s.besideLook(ctx, verbatim, func() { found, err = s.list(ctx, own, layout.Ownership) })
 	if err != nil {
-		return nil, s.failure(op, target{blobName: prefix, action: listBlobs}, err)
+		return nil, s.failure(op, target{blobName: own.Prefix(layout.Ownership), action: listBlobs}, err)
 	}
 	ownerships := make([]Ownership, 0, len(found))
 	for _, r := range found {
 		ownerships = append(ownerships, ownershipOf(verbatim, r.partitionID, r))
 	}
-	s.warnOfOtherSpelling(ctx, verbatim)
 	return ownerships, nil
 }
 
-// GetOwnership returns the ownership record of one partition, relinquished or
-// not.
+// GetOwnership returns the ownership record of one partition. A relinquished one
+// is not an error.
 //
 // Errors: [ErrNotFound] for a partition that was never claimed,
-// [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]. It sends one
-// request, Get Blob Properties.
+// [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
+// Requests: one Get Blob Properties, always at the primary. It may be called
+// concurrently.
 func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetOwnershipOptions) (Ownership, error) {
 	const op = "GetOwnership"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
@@ -123,7 +123,7 @@ func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNa
 	return ownershipOf(verbatim, partitionID, r), nil
 }
 
-// ownershipOf is the record of a blob, in the caller's spelling.
+// ownershipOf converts an ownership blob, in the caller's spelling.
 func ownershipOf(verbatim layout.Scope, partitionID string, r blobState) Ownership {
 	o := Ownership{
 		ConsumerGroup:           verbatim.ConsumerGroup,

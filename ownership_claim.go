@@ -12,31 +12,27 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ClaimOwnership claims partitions, as [CheckpointStore] has it, all at once up
-// to MaxConcurrency.
+// ClaimOwnership claims partitions, as [CheckpointStore] has it, up to
+// MaxConcurrency of them at the same time. A claim on a blob that was deleted
+// since creates it again.
 //
-// A claim whose blob somebody deleted is made anew, on condition that nobody
-// else did. (Azurite answers such a claim with "condition not met", so there it
-// is lost, and won after the next list.) A claim whose answer was lost on the
-// way, or whose "condition not met" answered a request that was sent more than
-// once, is decided by reading the blob: it was won if the owner is the one that
-// claimed and the ETag is not the one it was claimed with. So claims with one
-// owner id are one owner's: two of them on the same state may both be won, with
-// the same ETag. And to relinquish is won then if nobody owns the partition.
+// Lost claims are not errors: they are left out, and logged at debug level. If
+// the answer to a claim was lost on the way, the blob is read: the claim is won if
+// the blob can be what this claim wrote. Owner IDs must be unique per process: of
+// two concurrent claims under one ID, both may be reported won. A relinquish then
+// succeeds if the partition has no owner.
 //
-// Not errors: claims that were lost, which are left out and logged at debug
-// level. Errors: [ErrInvalidArgument] before the first request; otherwise a
-// [PartitionErrors], together with the winners: [ErrContainerNotFound],
-// [ErrNotAuthorized], a blob that somebody leased, or the context's error for
-// partitions that it cut off, which may or may not be claimed.
+// Errors: [ErrInvalidArgument] before the first request; otherwise
+// [*PartitionErrors], together with the winners: [ErrContainerNotFound],
+// [ErrNotAuthorized], [ErrCredential], a blob that somebody leased, or the
+// context's error for partitions that may or may not be claimed.
 //
-// Requests, for each partition: without an ETag, Put Blob with If-None-Match: *;
-// with one, Set Blob Metadata with If-Match; a Put Blob more if the blob was
-// deleted, a Get Blob Properties more if the answer is ambiguous. None for no
-// claims.
+// Requests, for each partition: Put Blob with If-None-Match: * without an ETag,
+// Set Blob Metadata with If-Match with one; then a Put Blob if the blob was deleted,
+// and a Get Blob Properties if it is not known whether the write was applied.
 func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []Ownership, options *ClaimOwnershipOptions) ([]Ownership, error) {
 	const op = "ClaimOwnership"
-	if err := ValidateClaims(ownerships); err != nil {
+	if err := validateClaims(ownerships, s.scope); err != nil {
 		return nil, withOp(op, err)
 	}
 	ctx, cancel := s.deadline(ctx)
@@ -56,7 +52,7 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 	})
 
 	won := make([]Ownership, 0, len(ownerships))
-	var failed PartitionErrors
+	var failed []*Error
 	for i, r := range results {
 		switch {
 		case r.err != nil:
@@ -67,7 +63,7 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 		}
 	}
 	if failed != nil {
-		return won, failed
+		return won, &PartitionErrors{failed}
 	}
 	return won, nil
 }
@@ -95,8 +91,8 @@ func (s *BlobCheckpointStore) ownershipBlob(o Ownership) string {
 // claim claims one partition. It returns the record if it was won, with its ETag
 // in etag, and an error if that could not be decided.
 func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layout.Scope, etag *azcore.ETag) (won Ownership, ok bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return Ownership{}, false, err
+	if ctx.Err() != nil {
+		return Ownership{}, false, ended(ctx, nil)
 	}
 	var on string
 	if o.ETag != nil {
@@ -104,7 +100,7 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layo
 	}
 	p := s.partitions.of(scope, o.PartitionID)
 	b := p.client(s, scope, layout.Ownership, o.PartitionID)
-	now, ok, err := resolveClaim(ctx, b, o.OwnerID, on, s.tryClaim(ctx, b, o, on))
+	now, ok, err := s.resolveClaim(ctx, b, o.OwnerID, on, s.tryClaim(ctx, b, o, on))
 	switch {
 	case err != nil:
 		return Ownership{}, false, err
@@ -123,38 +119,47 @@ func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layo
 func (s *BlobCheckpointStore) tryClaim(ctx context.Context, b *blockblob.Client, o Ownership, on string) writeResult {
 	m := layout.OwnershipMetadata(o.OwnerID)
 	if on != "" {
-		if a := replace(ctx, b, m, on); a.outcome != notFound {
-			return a
+		if w := replace(ctx, b, m, on); w.outcome != notFound {
+			return w
 		}
 		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", s.ownershipBlob(o)))
 	}
 	return create(ctx, b, m)
 }
 
-// resolveClaim tells whether a claim was won, from its answer and, if that may be
-// wrong, from the blob.
-func resolveClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, a writeResult) (now blobState, won bool, err error) {
-	switch a.outcome {
+// resolveClaim tells whether a claim was won: from the result of its write or, if
+// that does not settle it, from the blob. See docs/design.md, "The decision of a
+// claim whose answer was lost".
+func (s *BlobCheckpointStore) resolveClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, w writeResult) (now blobState, won bool, err error) {
+	switch w.outcome {
 	case applied:
-		return blobState{etag: a.etag, lastModified: a.lastModified}, true, nil
+		return blobState{etag: w.etag, lastModified: w.lastModified}, true, nil
 	case conditionNotMet:
 		return blobState{}, false, nil
 	case ambiguous:
-		if err := ctx.Err(); err != nil {
-			return blobState{}, false, err
-		}
-		r, err := read(ctx, b)
-		switch {
-		case ctx.Err() != nil && err != nil:
-			return blobState{}, false, ctx.Err()
-		case err != nil:
-		case r.etag != "" && r.etag != on && r.values.OwnerID() == ownerID:
-			return r, true, nil
-		case a.sawConditionNotMet:
-			return blobState{}, false, nil
-		}
+		return s.readClaim(ctx, b, ownerID, on, w)
 	}
-	return blobState{}, false, a.err
+	return blobState{}, false, w.err
+}
+
+// readClaim resolves an ambiguous claim by reading the blob. In doubt the claim is
+// lost, or undecided: to lose what was won costs one round of claims, to win what
+// somebody else won makes a second owner.
+func (s *BlobCheckpointStore) readClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, w writeResult) (now blobState, won bool, err error) {
+	now, err = readBack(ctx, b, w, s.tryTimeout())
+	switch {
+	case err != nil && ctx.Err() != nil && !w.sawConditionNotMet:
+		return blobState{}, false, ended(ctx, w.err)
+	case err != nil && (w.sawConditionNotMet || isRefused(err) && !isRefused(w.err)):
+		return blobState{}, false, &readError{err} // the write's own answer does not say what is wrong
+	case err != nil:
+		return blobState{}, false, w.err
+	case now.etag != "" && now.etag != on && now.values.OwnerID() == ownerID && now.canBe(w):
+		return now, true, nil
+	case w.sawConditionNotMet:
+		return blobState{}, false, nil
+	}
+	return blobState{}, false, w.err
 }
 
 // inParallel calls do for 0 to n-1, at most limit at once, and returns when all

@@ -77,14 +77,14 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	}
 	require.Equal(t, []string{"0", "1", "2", "4", "6"}, ids, "winners in the order asked, the lost one left out")
 
-	var failed checkpointstore.PartitionErrors
+	var failed *checkpointstore.PartitionErrors
 	require.ErrorAs(t, err, &failed)
-	require.Len(t, failed, 2)
-	require.Equal(t, "3", failed[0].PartitionID)
-	require.ErrorIs(t, failed[0], checkpointstore.ErrNotAuthorized)
-	require.Equal(t, "5", failed[1].PartitionID)
-	require.NotErrorIs(t, failed[1], checkpointstore.ErrNotAuthorized)
-	require.True(t, bloberror.HasCode(failed[1], bloberror.InvalidHeaderValue), "the service's answer stays reachable")
+	require.Len(t, failed.Errors, 2)
+	require.Equal(t, "3", failed.Errors[0].PartitionID)
+	require.ErrorIs(t, failed.Errors[0], checkpointstore.ErrNotAuthorized)
+	require.Equal(t, "5", failed.Errors[1].PartitionID)
+	require.NotErrorIs(t, failed.Errors[1], checkpointstore.ErrNotAuthorized)
+	require.True(t, bloberror.HasCode(failed.Errors[1], bloberror.InvalidHeaderValue), "the service's answer stays reachable")
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "each partition's kind is found in the whole")
 	var one *checkpointstore.Error
 	require.ErrorAs(t, err, &one)
@@ -100,9 +100,9 @@ func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 	won, err := store.ClaimOwnership(ctx, claims(group, "a", 5), nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Len(t, won, 2)
-	var failed checkpointstore.PartitionErrors
+	var failed *checkpointstore.PartitionErrors
 	require.ErrorAs(t, err, &failed)
-	require.Len(t, failed, 3)
+	require.Len(t, failed.Errors, 3)
 	require.Equal(t, 3, service.Requests(), "nothing is sent after the context ended")
 }
 
@@ -261,7 +261,7 @@ func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
 				}
 				var err error
 				won[i], err = stores[i].ClaimOwnership(context.Background(), asked, nil)
-				var failed checkpointstore.PartitionErrors
+				var failed *checkpointstore.PartitionErrors
 				if err != nil && !errors.As(err, &failed) {
 					t.Errorf("round %d: %v", round, err)
 				}

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http/httptrace"
-	"sync/atomic"
+	"net/http"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
@@ -30,97 +30,96 @@ const (
 	failed                         // it took no effect
 )
 
-// writeResult is the outcome of a write, with the record's new state if it was stored.
+// writeResult is the outcome of a write, with the blob's new state if the write
+// was applied.
 type writeResult struct {
 	outcome      outcome
 	etag         string // in the form of [layout.ETag]
 	lastModified time.Time
 
-	// err is why, unless it was stored. With unanswered, lost tells that the
-	// last answer was "condition not met", to a request that was sent more than
-	// once: it may have met its own earlier self.
-	err                error
+	// err is the reason, unless the write was applied.
+	err error
+
+	// sawConditionNotMet is set on an ambiguous write whose last answer was
+	// "condition not met" and that was sent more than once: an earlier try may
+	// have changed the blob.
 	sawConditionNotMet bool
+
+	// exhausted is set on an ambiguous write that used up the client's retries
+	// without an answer that settles it. See [readBack].
+	exhausted bool
+
+	started time.Time // when the write was first sent, by this machine's clock
 }
 
 // create writes a blob that does not exist: Put Blob, If-None-Match: *.
 func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) writeResult {
-	w := newWrite("")
+	w := newWrite(ctx, b, "")
 	none := azcore.ETagAny
 	w.modified.IfNoneMatch = &none
-	resp, err := b.Upload(w.trace(ctx), streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{Metadata: m, AccessConditions: &w.access})
+	resp, err := b.Upload(w.context(), streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{Metadata: m, AccessConditions: &w.access})
 	return w.classify(resp.ETag, resp.LastModified, err)
 }
 
 // replace writes the metadata of a blob that still has that ETag: Set Blob
 // Metadata, If-Match. Without an ETag, of any blob that exists.
 func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag string) writeResult {
-	w := newWrite(etag)
+	w := newWrite(ctx, b, etag)
 	if etag != "" {
 		w.modified.IfMatch = &w.etag
 	}
 	w.set.AccessConditions = &w.access
-	resp, err := b.SetMetadata(w.trace(ctx), m, &w.set)
+	resp, err := b.SetMetadata(w.context(), m, &w.set)
 	return w.classify(resp.ETag, resp.LastModified, err)
 }
 
 // conditionalWrite is all that one write needs, in one piece of memory: it is
 // the hot path of every checkpoint.
 type conditionalWrite struct {
-	attempts
+	requestContext
+	started  time.Time
 	etag     azcore.ETag
 	modified blob.ModifiedAccessConditions
 	access   blob.AccessConditions
 	set      blob.SetMetadataOptions
 }
 
-func newWrite(etag string) *conditionalWrite {
-	w := &conditionalWrite{etag: azcore.ETag(etag)}
+func newWrite(ctx context.Context, b *blockblob.Client, etag string) *conditionalWrite {
+	w := &conditionalWrite{started: time.Now(), etag: azcore.ETag(etag)}
+	w.requestContext.Context, w.host = ctx, hostOf(b.URL())
 	w.access.ModifiedAccessConditions = &w.modified
 	return w
 }
 
-// attempts counts how often a request may have reached the service. The client's
-// retries are not seen from outside, and the client may be the caller's: so the
-// transport is asked, through the context.
-type attempts struct {
-	asked atomic.Int32 // connections asked for: 0 means a transport that does not tell
-	had   atomic.Int32 // connections had, each for one attempt
-	hooks httptrace.ClientTrace
-}
+// context is the context to send the write with.
+func (w *conditionalWrite) context() context.Context { return w.traced() }
 
-func (a *attempts) trace(ctx context.Context) context.Context {
-	a.hooks.GetConn = func(string) { a.asked.Add(1) }
-	a.hooks.GotConn = func(httptrace.GotConnInfo) { a.had.Add(1) }
-	return httptrace.WithClientTrace(ctx, &a.hooks)
-}
-
-// classify classifies what came of a write.
-func (a *attempts) classify(etag *azcore.ETag, lastModified *time.Time, err error) writeResult {
+// classify tells what became of a write.
+func (w *conditionalWrite) classify(etag *azcore.ETag, lastModified *time.Time, err error) writeResult {
 	if err == nil {
 		r := newBlobState(nil, etag, lastModified)
 		if r.etag == "" || lastModified == nil {
-			return writeResult{outcome: ambiguous, err: errors.New("the service's answer has no ETag or no Last-Modified")}
+			return writeResult{outcome: ambiguous, started: w.started, err: errors.New("the service's answer has no ETag or no Last-Modified")}
 		}
-		return writeResult{outcome: applied, etag: r.etag, lastModified: r.lastModified}
+		return writeResult{outcome: applied, started: w.started, etag: r.etag, lastModified: r.lastModified}
 	}
-	silent := a.asked.Load() == 0
-	var resp *azcore.ResponseError
-	if !errors.As(err, &resp) {
-		if silent || a.had.Load() > 0 {
-			return writeResult{outcome: ambiguous, err: err}
-		}
-		return writeResult{outcome: failed, err: err}
+	err = w.explain(err)
+	result := writeResult{outcome: failed, started: w.started, err: err}
+	sent, known := w.sent()
+	answer := answerIn(err)
+	switch {
+	case answer == nil && sent == 0 && (known || isCredential(err)):
+	case answer == nil:
+		result.outcome, result.exhausted = ambiguous, true
+	case isAbsent(answer):
+		result.outcome = notFound
+	case sent > 1, answer.StatusCode >= 500:
+		result.outcome, result.sawConditionNotMet = ambiguous, isLost(answer)
+		result.exhausted = answer.StatusCode >= 500 || answer.StatusCode == http.StatusRequestTimeout || answer.StatusCode == http.StatusTooManyRequests
+	case isLost(answer):
+		result.outcome = conditionNotMet
 	}
-	switch repeated := silent || a.had.Load() > 1; {
-	case isAbsent(resp):
-		return writeResult{outcome: notFound, err: err}
-	case repeated, resp.StatusCode >= 500:
-		return writeResult{outcome: ambiguous, err: err, sawConditionNotMet: isLost(resp)}
-	case isLost(resp):
-		return writeResult{outcome: conditionNotMet, err: err}
-	}
-	return writeResult{outcome: failed, err: err}
+	return result
 }
 
 // blobState is a blob as it was read.
@@ -130,14 +129,16 @@ type blobState struct {
 	values       layout.Values
 	etag         string // in the form of [layout.ETag]; empty if there is no blob
 	lastModified time.Time
+	date         time.Time // the service's clock when it was read, of a blob that was asked for by name
 }
 
 // read reads one blob: Get Blob Properties. No blob is not an error.
 func read(ctx context.Context, b *blockblob.Client) (blobState, error) {
-	resp, err := b.GetProperties(ctx, nil)
+	request := &requestContext{Context: ctx}
+	resp, err := b.GetProperties(request, nil)
 	if err != nil {
-		var answer *azcore.ResponseError
-		if errors.As(err, &answer) && isAbsent(answer) {
+		err = request.explain(err)
+		if answer := answerIn(err); answer != nil && isAbsent(answer) {
 			return blobState{}, nil
 		}
 		return blobState{}, err
@@ -146,7 +147,34 @@ func read(ctx context.Context, b *blockblob.Client) (blobState, error) {
 	if r.etag == "" {
 		return blobState{}, errors.New("the service's answer has no ETag")
 	}
+	if resp.Date != nil {
+		r.date = *resp.Date
+	}
 	return r, nil
+}
+
+// readBack reads a blob to find out what became of an ambiguous write. A write
+// that used up the client's retries leaves this read a single try: a service
+// that is down or busy gets one request more than the retry options say, not
+// twice as many. tryTimeout bounds that try; see
+// [BlobCheckpointStore.tryTimeout].
+func readBack(ctx context.Context, b *blockblob.Client, w writeResult, tryTimeout time.Duration) (blobState, error) {
+	if w.exhausted {
+		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1, TryTimeout: tryTimeout})
+	}
+	return read(ctx, b)
+}
+
+// canBe reports whether a blob that was read just now can be in the state into
+// which a write brought it: it was modified no earlier than the write was first
+// sent. The service's clock alone decides; this machine's measures how long ago
+// the write was sent. Last-Modified has a resolution of one second.
+func (r blobState) canBe(w writeResult) bool {
+	if r.date.IsZero() || r.lastModified.IsZero() {
+		return false
+	}
+	sent := r.date.Add(-time.Since(w.started)).Truncate(time.Second)
+	return !r.lastModified.Before(sent)
 }
 
 func newBlobState(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time) blobState {

@@ -11,22 +11,28 @@ import (
 
 // ValidateClaims returns an error of the kind [ErrInvalidArgument] if a store
 // cannot take the records as the claims of one call: if one of them is not valid,
-// or if two of them claim the same partition.
+// or if two of them claim the same partition. Namespaces, event hubs and consumer
+// groups that differ by the case of A to Z alone are the same.
 func ValidateClaims(ownerships []Ownership) error {
+	return validateClaims(ownerships, layout.Scope.Lower)
+}
+
+// validateClaims is ValidateClaims for a store that spells scopes in its own way.
+func validateClaims(ownerships []Ownership, spell func(layout.Scope) layout.Scope) error {
 	type partition struct {
 		scope layout.Scope
 		id    string
 	}
 	asked := make(map[partition]bool, len(ownerships))
-	var verbatim, lower layout.Scope // of the claim before, and nearly always of all
+	var verbatim, spelled layout.Scope // of the claim before, and nearly always of all
 	for _, o := range ownerships {
 		if err := o.Validate(); err != nil {
 			return err
 		}
 		if scope := o.scope(); scope != verbatim {
-			verbatim, lower = scope, scope.Lower()
+			verbatim, spelled = scope, spell(scope)
 		}
-		p := partition{lower, o.PartitionID}
+		p := partition{spelled, o.PartitionID}
 		if asked[p] {
 			return invalid(o.PartitionID, errors.New("the partition is asked for twice in one call"))
 		}

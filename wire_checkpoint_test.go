@@ -52,7 +52,7 @@ func put(sequenceNumber int64) func(*fake.Service) {
 	return func(s *fake.Service) { s.Put(checkpointPrefix+"0", at(sequenceNumber)) }
 }
 
-// list looks where the partitions are.
+// list lets a store look at the checkpoints of the group. It panics if that fails.
 func list(store checkpointstore.CheckpointStore) {
 	if _, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil); err != nil {
 		panic(err)
@@ -197,12 +197,24 @@ var checkpointWires = []wire{
 	{name: "GetCheckpoint, $Default", sorted: true, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.Put("ns.example/hub/$Default/checkpoint/0", at(500))
 	}, call: gettingCheckpoint("$Default")},
-	{name: "ListCheckpoints, the secondary answers what the primary cannot", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+	{name: "ListCheckpoints, $Default, twice: an empty verbatim spelling is not read again so soon", sorted: true, call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
+		return listingCheckpoints("$Default")(ctx, store) + "\n=> " + listingCheckpoints("$Default")(ctx, store)
+	}},
+	{name: "ListCheckpoints never goes to the secondary", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
 		s.Put(checkpointPrefix+"0", at(500))
 		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
 	}, call: listingCheckpoints(group)},
-	{name: "GetCheckpoint, absent at the secondary is no answer", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+	{name: "GetCheckpoint, the secondary has what the primary cannot serve", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.ServeSecondary(secondaryHost)
+		s.Put(checkpointPrefix+"0", at(500))
+		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+	}, call: gettingCheckpoint(group)},
+	{name: "GetCheckpoint, the primary is busy and the secondary has none", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
+		s.ServeSecondary(secondaryHost)
+		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+	}, call: gettingCheckpoint(group)},
+	{name: "GetCheckpoint, absent at the secondary proves nothing", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
 		s.Put(checkpointPrefix+"0", at(500))
 		s.Inject(fake.Busy(0).Once())

@@ -52,7 +52,7 @@ func TestTheNewerSpellingIsReturned(t *testing.T) {
 			theirs, us := peer.sit(t, b, s), ours().sit(t, b, s)
 			theirs.update("0", 500)
 			require.Equal(t, []checkpointstore.Checkpoint{us.at("0", 500)}, us.checkpoints())
-			us.update("0", 20) // a rewind; on a tie of the seconds ours counts
+			us.rewind("0", 20) // on a tie of the seconds ours counts
 			require.Equal(t, []checkpointstore.Checkpoint{us.at("0", 20)}, us.checkpoints())
 
 			written := b.modified(t, lower(s).blob("checkpoint", "0"))

@@ -97,6 +97,7 @@ func twoOwners(t *testing.T, b box, owner, claimant seat) []string {
 	sees := "no"
 	require.Empty(t, claimant.owned())
 	if claimant.party.name == ours().name {
+		listUntilWarned(t, b, claimant)
 		require.Equal(t, 1, b.warnings(), b.log)
 		require.Contains(t, b.log.String(), owner.owner)
 		sees = "no, and warns"
@@ -105,6 +106,7 @@ func twoOwners(t *testing.T, b box, owner, claimant seat) []string {
 	require.Equal(t, claimant.owner, claimant.owners()["0"])
 	require.Equal(t, owner.owner, owner.owners()["0"])
 	if owner.party.name == ours().name {
+		listUntilWarned(t, b, owner)
 		require.Equal(t, 1, b.warnings(), "the owner is warned of it, once: %s", b.log)
 	}
 	return []string{sees, "wins: two owners", "-", "-", "-", "-", "-"}

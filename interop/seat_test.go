@@ -44,6 +44,12 @@ func (s seat) update(partition string, sequenceNumber int64) {
 	s.put(s.at(partition, sequenceNumber))
 }
 
+// rewind stores a position wherever the stored one is.
+func (s seat) rewind(partition string, sequenceNumber int64) {
+	s.t.Helper()
+	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), s.at(partition, sequenceNumber), &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
+}
+
 func (s seat) put(c checkpointstore.Checkpoint) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), c, nil))

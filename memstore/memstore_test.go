@@ -235,8 +235,8 @@ func TestClaimsUntilTheContextEnds(t *testing.T) {
 	s := memstore.New()
 	asked := []checkpointstore.Ownership{claim("0", "a", nil), claim("1", "a", nil), claim("2", "a", nil)}
 	won, err := s.ClaimOwnership(&endsAfter{t.Context(), 2}, asked, nil)
-	var failed checkpointstore.PartitionErrors
-	if !errors.Is(err, context.Canceled) || !errors.As(err, &failed) || len(failed) != 1 || failed[0].PartitionID != "2" {
+	var failed *checkpointstore.PartitionErrors
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &failed) || len(failed.Errors) != 1 || failed.Errors[0].PartitionID != "2" {
 		t.Fatalf("the error is %v, want the context's for partition 2", err)
 	}
 	if len(won) != 2 || won[0].PartitionID != "0" || won[1].PartitionID != "1" {

@@ -48,7 +48,7 @@ func (record ownership) as(namespace, eventHub, consumerGroup, partition string)
 // won, in the order asked. A lost partition is not an error. An ETag where there
 // is no record loses: nobody can have deleted one here. Errors:
 // [checkpointstore.ErrInvalidArgument], with nothing claimed;
-// [checkpointstore.PartitionErrors] with the context's error for each partition
+// [*checkpointstore.PartitionErrors] with the context's error for each partition
 // that it did not come to before the context ended, together with what it won.
 func (s *Store) ClaimOwnership(ctx context.Context, ownerships []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
 	const op = "ClaimOwnership"
@@ -56,7 +56,7 @@ func (s *Store) ClaimOwnership(ctx context.Context, ownerships []checkpointstore
 		return nil, withOp(op, err)
 	}
 	won := []checkpointstore.Ownership{}
-	var failed checkpointstore.PartitionErrors
+	var failed []*checkpointstore.Error
 	for _, claim := range ownerships {
 		if err := ended(ctx, op, claim.PartitionID); err != nil {
 			failed = append(failed, err)
@@ -65,7 +65,7 @@ func (s *Store) ClaimOwnership(ctx context.Context, ownerships []checkpointstore
 		}
 	}
 	if failed != nil {
-		return won, failed
+		return won, &checkpointstore.PartitionErrors{Errors: failed}
 	}
 	return won, nil
 }

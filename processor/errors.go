@@ -17,8 +17,9 @@ var (
 	// ErrStopping: Run is stopping.
 	ErrStopping error = &cause{text: "processor: stopping"}
 
-	// ErrPartitionLost: another owner won the partition, or another receiver took
-	// the link. The store may still accept a checkpoint.
+	// ErrPartitionLost: another owner won the partition, another receiver took the
+	// link, or the ownership record was deleted or written again by somebody else.
+	// The store may still accept a checkpoint.
 	ErrPartitionLost error = &cause{text: "processor: partition lost to another owner"}
 
 	// ErrRebalanced: this owner has more than its share of the partitions. It

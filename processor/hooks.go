@@ -127,9 +127,9 @@ func (p *Processor) hookClaims(claims, won []checkpointstore.Ownership, err erro
 		wins[w.PartitionID] = true
 	}
 	failures := make(map[string]error)
-	var each checkpointstore.PartitionErrors
+	var each *checkpointstore.PartitionErrors
 	if errors.As(err, &each) {
-		for _, e := range each {
+		for _, e := range each.Errors {
 			failures[e.PartitionID] = e
 		}
 	}

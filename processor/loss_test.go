@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -112,7 +115,9 @@ func TestNewTenureWaitsForTheHandlerOfTheLastOne(t *testing.T) {
 	})
 }
 
-func TestDeletedRecordsAreClaimedAgainAndHandlersGoOn(t *testing.T) {
+// To the store, a claim on a record that was deleted begins a new tenure: so it does
+// here.
+func TestDeletedRecordsAreClaimedAgainInNewTenures(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(1, ids(4)...)
 		a := f.start("a")
@@ -120,14 +125,111 @@ func TestDeletedRecordsAreClaimedAgainAndHandlersGoOn(t *testing.T) {
 		deleted := f.eye
 		f.forgetRecords(a)
 		require.NotSame(t, deleted, f.eye)
-		f.send(1, ids(4)...)
 		pass(roundTime)
+		require.Equal(t, ids(4), f.of("a"), "within a round, as all handlers returned at once")
+		f.send(1, ids(4)...)
+		pass(opening)
 		f.requireBalanced(4, "a")
 		for _, id := range ids(4) {
-			require.Equal(t, []int64{0, 1}, f.seen("a", id))
-			require.Equal(t, 1, f.hub.Links(id))
+			require.Contains(t, f.seen("a", id), int64(1))
+			require.Equal(t, 2, f.hub.Links(id))
 		}
+		require.Empty(t, a.log.at(slog.LevelWarn), "a loss is no failure")
 	})
+}
+
+// A rewind is not undone by a handler that began before it, though the partition's
+// record was deleted or written again in between.
+func TestHandlerDoesNotWriteInATenureThatAChangedRecordBegins(t *testing.T) {
+	for name, change := range map[string]func(f *fleet, d *deletable){
+		"deleted":       func(f *fleet, d *deletable) { d.delete("0") },
+		"written again": func(f *fleet, _ *deletable) { f.claimAs("a", "0") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 2, func(t *testing.T, f *fleet) {
+				f.send(10, "0")
+				late, again := make(chan struct{}), make(chan struct{})
+				var stored, cause error
+				first := true
+				d := &deletable{f: f, CheckpointStore: f.eye.Share(), gone: make(map[string]checkpointstore.Ownership)}
+				a := f.start("a", func(s *settings) {
+					s.owner.store.CheckpointStore = d
+					s.handler = func(ctx context.Context, p *processor.Partition) error {
+						switch {
+						case p.PartitionID() == "1":
+							select { // and its next handler lists the checkpoints
+							case <-again:
+							case <-ctx.Done():
+							}
+							return nil
+						case !first:
+							return s.owner.handle(ctx, p)
+						}
+						first = false
+						events, err := p.ReceiveEvents(ctx, 10, nil)
+						require.NoError(t, err)
+						require.Len(t, events, 10)
+						<-late
+						cause = context.Cause(ctx)
+						stored = p.UpdateCheckpoint(context.Background(), events[9], nil)
+						return stored
+					}
+				})
+				pass(opening)
+				change(f, d)
+				rewind(t, f, "0", 3)
+				pass(4 * roundTime)
+				again <- struct{}{}
+				pass(opening)
+				close(late)
+				pass(0)
+				require.ErrorIs(t, stored, checkpointstore.ErrRewound)
+				require.ErrorIs(t, cause, processor.ErrPartitionLost)
+				pass(2 * roundTime)
+				require.Equal(t, []int64{4, 5, 6, 7, 8, 9}, f.seen("a", "0"))
+				require.Equal(t, ids(2), f.of("a"))
+				require.NoError(t, a.finish())
+			})
+		})
+	}
+}
+
+// deletable is a store whose ownership records can be deleted: they are relinquished
+// by another store, and hidden.
+type deletable struct {
+	f *fleet
+	checkpointstore.CheckpointStore
+	mu   sync.Mutex
+	gone map[string]checkpointstore.Ownership
+}
+
+func (d *deletable) delete(id string) {
+	d.f.claimAs("", id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.gone[id] = d.f.records()[id]
+}
+
+func (d *deletable) ListOwnership(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	list, err := d.CheckpointStore.ListOwnership(ctx, namespace, hub, group, options)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(list, func(r checkpointstore.Ownership) bool {
+		gone, found := d.gone[r.PartitionID]
+		return found && *r.ETag == *gone.ETag
+	}), err
+}
+
+func (d *deletable) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	claims = slices.Clone(claims)
+	d.mu.Lock()
+	for i, c := range claims {
+		if gone, found := d.gone[c.PartitionID]; found && c.ETag == nil {
+			claims[i].ETag = gone.ETag
+		}
+	}
+	d.mu.Unlock()
+	return d.CheckpointStore.ClaimOwnership(ctx, claims, options)
 }
 
 // A newcomer steals one partition to be seen; the rest of its share is handed over in

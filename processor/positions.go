@@ -49,14 +49,19 @@ func (l *checkpointLists) since(ctx context.Context, list func(context.Context) 
 // or where this tenure knows to be, or at the initial position.
 func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPosition, error) {
 	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+	c, found := all[t.id]
 	p.mu.Lock()
-	if c, found := all[t.id]; found {
+	rewound := found && t.at != nil && c.SequenceNumber != nil && *c.SequenceNumber < *t.at
+	if found {
 		start := startAfter(c)
-		t.resume = &start
+		t.resume, t.at = &start, c.SequenceNumber
 	}
 	known := t.resume
 	p.mu.Unlock()
 	switch {
+	case rewound: // the store would refuse this tenure's updates
+		t.end(ErrRewound)
+		return azeventhubs.StartPosition{}, ErrRewound
 	case known != nil:
 		return *known, nil
 	case err != nil:

@@ -61,9 +61,9 @@ type Processor struct {
 }
 
 // New returns a Processor that reads client's event hub as the consumer group of
-// client, under its InstanceID. It sends no request. Client and store are not
-// closed by the Processor, and may serve several if each has an owner id of its
-// own.
+// client, under its InstanceID. It sends no request. The Processor closes neither
+// client nor store. Processors of one consumer group can share a store, but not a
+// client, because its InstanceID is the owner id.
 func New(client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore, handler Handler, options *Options) (*Processor, error) {
 	if client == nil {
 		return nil, errors.New("processor: the ConsumerClient is nil")
@@ -104,6 +104,7 @@ func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler H
 			sightings: balance.Sightings{UpdateInterval: o.UpdateInterval, Expiration: o.PartitionExpirationDuration, MaxOutage: o.MaxOutage},
 			cooling:   make(map[string]time.Time),
 			notInHub:  make(map[string]bool),
+			deleted:   make(map[string]bool),
 		},
 		tenures:   make(map[string]*tenure),
 		initial:   make(map[string]position),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,21 +54,23 @@ func randomHistory(t *testing.T, f *fleet, r *rand.Rand) {
 			}
 			return nil
 		}
-		switch r.IntN(14) {
+		switch r.IntN(15) {
 		case 0, 1:
 			if len(owners) < 5 {
 				start()
 			}
-		case 2:
-			if len(owners) > 1 {
-				_ = o.finish()
-				for i := range owners {
-					if owners[i] == o {
-						owners = append(owners[:i], owners[i+1:]...)
-						break
-					}
-				}
+		case 2, 13:
+			if len(owners) == 1 {
+				break
 			}
+			if r.IntN(2) == 0 { // it dies
+				o.client.Close()
+				o.store.set(func(s *faultyStore) {
+					s.list, s.claim, s.update, s.listCheckpoints = failing(errAway), failing(errAway), failing(errAway), failing(errAway)
+				})
+			}
+			_ = o.finish()
+			owners = slices.DeleteFunc(owners, func(other *owner) bool { return other == o })
 		case 3:
 			o.store.set(func(s *faultyStore) { s.list = fault })
 		case 4:
@@ -91,6 +94,10 @@ func randomHistory(t *testing.T, f *fleet, r *rand.Rand) {
 			}
 		case 12:
 			f.claimAs("thief", id)
+		case 14:
+			if at, stored := f.checkpoints()[id]; stored {
+				rewind(t, f, id, max(at-5, -1))
+			}
 		}
 		for _, id := range ids(partitions) {
 			n := r.IntN(3)
@@ -109,7 +116,12 @@ func randomHistory(t *testing.T, f *fleet, r *rand.Rand) {
 		o.store.set(func(s *faultyStore) { s.list, s.claim, s.update, s.listCheckpoints = nil, nil, nil, nil })
 		names = append(names, o.name)
 	}
-	pass(10 * time.Minute)
+	pass(5 * time.Minute)
+	for _, id := range ids(partitions) { // by which an owner learns of a rewind
+		f.send(1, id)
+		sent[id]++
+	}
+	pass(5 * time.Minute)
 	f.requireBalanced(partitions, names...)
 	for _, id := range ids(partitions) {
 		require.Equal(t, sent[id], f.distinct(id), "events of partition %s", id)

@@ -269,6 +269,59 @@ func TestRewoundPartitionIsReadFromTheStoredPositionInANewTenure(t *testing.T) {
 	})
 }
 
+// R15
+func TestRewindWhileTheHandlerRestartsIsNoticed(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(10, "0")
+		fails := make(chan struct{}, 1)
+		f.start("a", func(s *settings) {
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				for {
+					events, err := p.ReceiveEvents(ctx, 1, nil)
+					if err != nil {
+						return err
+					}
+					select {
+					case <-fails:
+						return errors.New("failed")
+					default:
+					}
+					f.note("a", "0", events...)
+					if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
+						return err
+					}
+				}
+			}
+		})
+		pass(opening)
+		require.EqualValues(t, 9, f.checkpoints()["0"])
+		fails <- struct{}{}
+		f.send(1, "0")
+		rewind(t, f, "0", 3)
+		pass(3 * roundTime)
+		require.Equal(t, []int64{4, 5, 6, 7, 8, 9, 10}, f.seen("a", "0")[10:])
+		require.EqualValues(t, 10, f.checkpoints()["0"])
+	})
+}
+
+// R15
+func TestRewoundPartitionWhoseReleaseFailedBeginsANewTenureAllTheSame(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(10, "0")
+		a := f.start("a")
+		pass(opening)
+		a.store.set(func(s *faultyStore) { s.claim = failing(errAway) })
+		rewind(t, f, "0", 3)
+		f.send(1, "0")
+		pass(0)
+		require.Equal(t, "a", f.owners()["0"], "not released")
+		a.store.set(func(s *faultyStore) { s.claim = nil })
+		pass(2 * roundTime)
+		require.Equal(t, []int64{10, 4, 5, 6, 7, 8, 9, 10}, f.seen("a", "0")[10:])
+		require.EqualValues(t, 10, f.checkpoints()["0"])
+	})
+}
+
 func rewind(t *testing.T, f *fleet, id string, n int64) {
 	t.Helper()
 	require.NoError(t, f.eye.UpdateCheckpoint(context.Background(), checkpointstore.Checkpoint{
@@ -377,5 +430,28 @@ func TestReleaseWaitsForUpdatesThatAreUnderWay(t *testing.T) {
 		require.Zero(t, running.Load())
 		require.LessOrEqual(t, time.Since(stopped), 11*time.Second)
 		require.Empty(t, f.owners())
+	})
+}
+
+// An update that never ends holds the next handler up for ten seconds.
+func TestHangingUpdateOfAHandlerThatReturnedIsEnded(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(1, "0")
+		var calls atomic.Int64
+		f.start("a", func(s *settings) {
+			s.owner.store.update = hanging
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				calls.Add(1)
+				events, err := p.ReceiveEvents(ctx, 1, nil)
+				if err != nil {
+					return err
+				}
+				go func() { _ = p.UpdateCheckpoint(context.Background(), events[0], nil) }()
+				time.Sleep(time.Second)
+				return nil
+			}
+		})
+		pass(20 * time.Second)
+		require.GreaterOrEqual(t, calls.Load(), int64(2))
 	})
 }

@@ -23,6 +23,7 @@ type round struct {
 	unsure       bool                 // a write since the last list has an unknown outcome
 	cooling      map[string]time.Time // released because of their links: not claimed until then
 	notInHub     map[string]bool      // ids of records that the hub did not have
+	deleted      map[string]bool      // owned when their records were deleted; to be claimed again
 
 	hubFailures int  // in a row
 	hubAge      int  // rounds since its properties were read
@@ -67,8 +68,11 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 	}
 	p.compare(begun, records)
 	view := p.view(records)
+	if orphans := p.orphans(records); len(orphans) > 0 && p.relinquish(ctx, orphans) {
+		return false, true // as they are free now
+	}
 	decision := view.Decide(p.random)
-	claims := p.renewals(decision, records)
+	claims := p.renewals(decision)
 	renewals := len(claims)
 	if p.hubFailures == 0 {
 		claims = append(claims, p.newClaims(decision, records)...)
@@ -89,8 +93,12 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 			p.start(handlers, record)
 		}
 	}
-	p.relinquish(ctx, releaseTimeout, unread)
-	p.giveUp(ctx, decision, records)
+	p.relinquish(ctx, unread)
+	for _, id := range decision.GiveUp {
+		if t := p.tenures[id]; t != nil {
+			t.end(ErrRebalanced)
+		}
+	}
 	return decision.Again && len(claims) > renewals && err == nil, lost
 }
 
@@ -130,23 +138,39 @@ func (p *Processor) list(ctx context.Context) (map[string]checkpointstore.Owners
 	return records, true
 }
 
-// compare brings the tenures in line with a list, which began after all writes.
+// compare brings the tenures in line with a list, which began after all writes. A
+// tenure goes on only while its record is that of its last win: to the store, a
+// claim on any other record begins a new tenure, in which the handler of this one
+// must not write.
 func (p *Processor) compare(begun time.Time, records map[string]checkpointstore.Ownership) {
 	for id := range records {
 		if !p.notInHub[id] && !slices.Contains(p.partitionIDs, id) {
 			p.notInHub[id], p.unknownID = true, true
 		}
 	}
+	for id := range p.deleted {
+		if _, found := records[id]; found { // somebody has it
+			delete(p.deleted, id)
+		}
+	}
 	for id, t := range p.tenures {
 		record, found := records[id]
 		switch {
 		case t.lost:
-		case !found: // deleted: claimed again without an ETag
-			t.record.ETag = nil
+		case !found: // a claim would begin a new tenure in the store
+			t.lost, t.deleted = true, true
+			t.log.Info("partition lost, because its ownership record was deleted")
+			t.end(fmt.Errorf("%w: its ownership record was deleted", ErrPartitionLost))
 		case record.OwnerID != p.hub.OwnerID():
 			t.lost = true
 			t.log.Info("partition lost", "owner", record.OwnerID)
 			t.end(ErrPartitionLost)
+		case t.foreign || !sameETag(record, t.record): // a renewal would begin one, too
+			if !t.foreign {
+				t.log.Info("partition lost, because its ownership record was written again")
+			}
+			t.record, t.foreign = record, true
+			t.end(fmt.Errorf("%w: its ownership record was written again", ErrPartitionLost))
 		default:
 			t.record = record
 			select {
@@ -158,7 +182,8 @@ func (p *Processor) compare(begun time.Time, records map[string]checkpointstore.
 	}
 }
 
-// view is what to decide about.
+// view is what to decide about. Partitions whose records were deleted still count
+// as this owner's, which claims them again.
 func (p *Processor) view(records map[string]checkpointstore.Ownership) balance.View {
 	now := time.Now()
 	var ids []string
@@ -170,51 +195,43 @@ func (p *Processor) view(records map[string]checkpointstore.Ownership) balance.V
 	}
 	v := p.sightings.View(now, p.hub.OwnerID(), ids)
 	for id, t := range p.tenures {
-		if t.lost {
-			continue
-		}
-		if t.ctx.Err() != nil {
-			v.Leaving = append(v.Leaving, id)
-		}
-		if _, found := records[id]; !found {
+		_, found := records[id]
+		if t.deleted && !found {
 			v.Records = append(v.Records, balance.Record{PartitionID: id, OwnerID: p.hub.OwnerID()})
 		}
+		if t.ctx.Err() != nil && (!t.lost || t.deleted && !found) {
+			v.Leaving = append(v.Leaving, id)
+		}
+	}
+	for id := range p.deleted {
+		v.Records = append(v.Records, balance.Record{PartitionID: id, OwnerID: p.hub.OwnerID()})
 	}
 	return v
 }
 
-// renewals are the claims of what this owner has: those that are due, those whose
-// record was deleted, and records in its name that it does not read, of an earlier
-// process or of a claim whose outcome was not known.
-func (p *Processor) renewals(d balance.Decision, records map[string]checkpointstore.Ownership) []checkpointstore.Ownership {
+// renewals are the claims that are due of what this owner has.
+func (p *Processor) renewals(d balance.Decision) []checkpointstore.Ownership {
 	var claims []checkpointstore.Ownership
-	for _, id := range p.partitionIDs {
-		t, record := p.tenures[id], records[id]
-		switch {
-		case t == nil && p.isOrphan(id, records) && !p.isCooling(id) && !slices.Contains(d.GiveUp, id):
-			claims = append(claims, record)
-		case t == nil || t.lost:
-		case t.record.ETag == nil || slices.Contains(d.Renew, id):
+	for _, id := range d.Renew {
+		if t := p.tenures[id]; t != nil && t.renewable() {
 			claims = append(claims, t.record)
 		}
 	}
 	return claims
 }
 
-// isOrphan reports whether a record is in this owner's name and nothing reads its
-// partition.
-func (p *Processor) isOrphan(id string, records map[string]checkpointstore.Ownership) bool {
-	return p.tenures[id] == nil && records[id].OwnerID == p.hub.OwnerID()
-}
-
-func (p *Processor) isCooling(id string) bool { return time.Now().Before(p.cooling[id]) }
-
 // newClaims are the claims of what this owner does not have. A partition whose
 // handler of an earlier tenure has not returned is left out: its late checkpoints
 // would pass for the new tenure's.
 func (p *Processor) newClaims(d balance.Decision, records map[string]checkpointstore.Ownership) []checkpointstore.Ownership {
+	var again []string
+	for _, id := range p.partitionIDs {
+		if p.deleted[id] {
+			again = append(again, id)
+		}
+	}
 	var claims []checkpointstore.Ownership
-	for _, id := range slices.Concat(d.Claim, d.Steal) {
+	for _, id := range slices.Concat(again, d.Claim, d.Steal) {
 		if p.tenures[id] != nil {
 			continue
 		}
@@ -233,21 +250,18 @@ func (p *Processor) newClaims(d balance.Decision, records map[string]checkpoints
 	return claims
 }
 
-// giveUp ends the tenures above the share, and releases what is owned, is not read
-// and shall not be.
-func (p *Processor) giveUp(ctx context.Context, d balance.Decision, records map[string]checkpointstore.Ownership) {
-	for _, id := range d.GiveUp {
-		if t := p.tenures[id]; t != nil {
-			t.end(ErrRebalanced)
-		}
-	}
+// orphans are records in this owner's name whose partitions it does not read: of an
+// earlier process, of a claim whose outcome was not known, or of a release that
+// failed. They are released before they are claimed, because to the store a claim
+// would go on with their tenure.
+func (p *Processor) orphans(records map[string]checkpointstore.Ownership) []checkpointstore.Ownership {
 	var orphans []checkpointstore.Ownership
 	for _, id := range p.partitionIDs {
-		if p.isOrphan(id, records) && (p.isCooling(id) || slices.Contains(d.GiveUp, id)) {
+		if records[id].OwnerID == p.hub.OwnerID() && p.tenures[id] == nil {
 			orphans = append(orphans, records[id])
 		}
 	}
-	p.relinquish(ctx, releaseTimeout, orphans)
+	return orphans
 }
 
 // start begins a tenure.

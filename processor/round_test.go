@@ -161,13 +161,19 @@ func TestUnansweredClaimIsFoundByTheNextList(t *testing.T) {
 		drop.Store(false)
 		pass(2 * roundTime)
 		f.requireBalanced(4, "a")
+		for _, id := range ids(4) {
+			require.Equal(t, 1, f.hub.Links(id))
+		}
 		drop.Store(true)
-		pass(2 * expiration) // renewals that are stored and not answered
+		pass(expiration / 2) // renewals that are stored and not answered
+		f.send(1, ids(4)...)
+		pass(2*expiration - expiration/2)
 		drop.Store(false)
 		pass(2 * roundTime)
 		f.requireBalanced(4, "a")
 		for _, id := range ids(4) {
-			require.Equal(t, 1, f.hub.Links(id), "handlers went on")
+			require.Equal(t, 2, f.hub.Links(id), "one more tenure, after the answers are back")
+			require.Equal(t, []int64{0}, f.seen("a", id))
 		}
 		require.NoError(t, a.finish())
 		require.Empty(t, f.owners())
@@ -224,8 +230,10 @@ func TestWrongClocksHaveNoEffect(t *testing.T) {
 func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 	advice := &checkpointstore.Error{Op: "ListOwnership", Kind: checkpointstore.ErrContainerNotFound, Detail: "create the container"}
 	for name, change := range map[string]func(*settings){
-		"list":        func(s *settings) { s.owner.store.list = failing(advice) },
-		"claim":       func(s *settings) { s.owner.store.claim = failing(checkpointstore.PartitionErrors{advice}) },
+		"list": func(s *settings) { s.owner.store.list = failing(advice) },
+		"claim": func(s *settings) {
+			s.owner.store.claim = failing(&checkpointstore.PartitionErrors{Errors: []*checkpointstore.Error{advice}})
+		},
 		"checkpoints": func(s *settings) { s.owner.store.listCheckpoints = failing(advice) },
 	} {
 		t.Run(name, func(t *testing.T) {

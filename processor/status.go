@@ -145,7 +145,8 @@ func (p *Processor) noteStored(t *tenure, c checkpointstore.Checkpoint) {
 	defer p.mu.Unlock()
 	t.initial = nil
 	t.status.CheckpointedAt = time.Now()
-	if last := t.status.CheckpointSequenceNumber; last == nil || *last < *c.SequenceNumber {
-		t.resume, t.status.CheckpointSequenceNumber = &start, c.SequenceNumber
+	if t.at == nil || *t.at < *c.SequenceNumber {
+		t.resume, t.at = &start, c.SequenceNumber
 	}
+	t.status.CheckpointSequenceNumber = t.at
 }

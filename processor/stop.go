@@ -55,7 +55,7 @@ func (p *Processor) renewAll(ctx context.Context) {
 	view.Stopping = true
 	var claims []checkpointstore.Ownership
 	for _, id := range view.Decide(p.random).Renew {
-		if t := p.tenures[id]; t != nil && !t.lost {
+		if t := p.tenures[id]; t != nil && t.renewable() {
 			claims = append(claims, t.record)
 		}
 	}
@@ -78,5 +78,5 @@ func (p *Processor) releaseRest(ctx context.Context) {
 	list = slices.DeleteFunc(list, func(r checkpointstore.Ownership) bool {
 		return r.OwnerID != p.hub.OwnerID() || p.tenures[r.PartitionID] != nil
 	})
-	p.relinquish(ctx, releaseTimeout, list)
+	p.relinquish(ctx, list)
 }

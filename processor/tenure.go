@@ -26,15 +26,21 @@ type tenure struct {
 	confirmed chan time.Time // when the last list was asked for that showed the partition as owned
 
 	// Owned by the goroutine of Run.
-	record checkpointstore.Ownership // with the ETag of the last win
-	lost   bool                      // another owner has it: not renewed, not released
+	record  checkpointstore.Ownership // with the ETag of the last win
+	lost    bool                      // this owner has no record: not renewed, not released
+	deleted bool                      // lost, because somebody deleted the record
+	foreign bool                      // record is not that of the last win: released, but not renewed
 
 	// Guarded by Processor.mu.
 	resume  *azeventhubs.StartPosition // as seen or stored in this tenure
+	at      *int64                     // the sequence number of resume, if it has one
 	initial *position                  // to be stored as the first checkpoint
 	status  PartitionStatus
 	batcher *batcher // of the handler that runs, if it is one of Batches
 }
+
+// renewable reports whether a renewal goes on with the tenure.
+func (t *tenure) renewable() bool { return !t.lost && !t.foreign }
 
 // outcome is how one handler ended.
 type outcome struct {

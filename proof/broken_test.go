@@ -1,9 +1,7 @@
 package proof
 
 import (
-	"context"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +27,7 @@ func (v variant) breaks(transport policy.Transporter) policy.Transporter {
 	case relabelling:
 		return &relabel{next: transport}
 	case unresolved:
-		return &oneTry{next: transport, seen: make(map[string]bool)}
+		return oneTry{transport}
 	}
 	return transport
 }
@@ -67,28 +65,19 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) Do(req *http.Request) (*http.Response, error) { return f(req) }
 
-// oneTry hides retries from the store: it sees a connection for the first try of a request only, so that it takes a
-// "condition not met" for the answer to the one request that it sent.
-type oneTry struct {
-	next policy.Transporter
-	mu   sync.Mutex
-	seen map[string]bool // x-ms-client-request-id, which the tries of a request share
-}
+// oneTry makes the retries below the store, which sees a single try of each request: so it takes a "condition not met"
+// for the answer to the one request that it sent.
+type oneTry struct{ next policy.Transporter }
 
-func (o *oneTry) Do(req *http.Request) (*http.Response, error) {
-	id := req.Header.Get("x-ms-client-request-id")
-	o.mu.Lock()
-	again := o.seen[id]
-	o.seen[id] = true
-	o.mu.Unlock()
-	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && !again {
-		trace.GetConn(req.URL.Host)
-		trace.GotConn(httptrace.GotConnInfo{})
+func (o oneTry) Do(req *http.Request) (resp *http.Response, err error) {
+	for range 4 {
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		resp, err = o.next.Do(req.Clone(req.Context()))
+		if req.Context().Err() != nil || err == nil && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
+			break
+		}
 	}
-	return o.next.Do(req.WithContext(untraced{req.Context()}))
+	return resp, err
 }
-
-// untraced is a context without values.
-type untraced struct{ context.Context }
-
-func (untraced) Value(any) any { return nil }

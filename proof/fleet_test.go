@@ -164,9 +164,9 @@ func (o *owner) claim(ctx context.Context) {
 		got[w.PartitionID] = w
 	}
 	failed := make(map[string]*checkpointstore.Error)
-	var errs checkpointstore.PartitionErrors
+	var errs *checkpointstore.PartitionErrors
 	if errors.As(err, &errs) {
-		for _, e := range errs {
+		for _, e := range errs.Errors {
 			failed[e.PartitionID] = e
 		}
 	} else if err != nil {

@@ -104,11 +104,11 @@ func (n *tenant) claim(ctx context.Context, asked []checkpointstore.Ownership) (
 	}
 	won, err := n.client.ClaimOwnership(ctx, asked, nil)
 	n.counts.won.Add(int64(len(won)))
-	var failed checkpointstore.PartitionErrors
+	failed := &checkpointstore.PartitionErrors{}
 	if errors.As(err, &failed) {
-		n.counts.unknown.Add(int64(len(failed)))
+		n.counts.unknown.Add(int64(len(failed.Errors)))
 	}
-	n.counts.lost.Add(int64(len(asked) - len(won) - len(failed)))
+	n.counts.lost.Add(int64(len(asked) - len(won) - len(failed.Errors)))
 	held := make(map[string]string)
 	for _, o := range won {
 		p := o.PartitionID

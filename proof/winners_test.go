@@ -71,11 +71,11 @@ func cutClaims(t *testing.T, atOnce int, m moment, n int, busy bool) (cut bool) 
 		require.Equal(t, "me", b.Metadata["ownerid"])
 		told[w.PartitionID] = true
 	}
-	var failed checkpointstore.PartitionErrors
+	failed := &checkpointstore.PartitionErrors{}
 	if err != nil {
 		require.ErrorAs(t, err, &failed)
 	}
-	for _, f := range failed {
+	for _, f := range failed.Errors {
 		require.False(t, told[f.PartitionID], "both won and failed: %s", what)
 		require.ErrorIs(t, f, context.Canceled, what)
 		told[f.PartitionID] = true
@@ -138,9 +138,9 @@ func TestCancelOnRealConnections(t *testing.T) {
 			cancel()
 			require.NoError(t, store.Close())
 			told := len(winners)
-			var failed checkpointstore.PartitionErrors
+			var failed *checkpointstore.PartitionErrors
 			if errors.As(err, &failed) {
-				told += len(failed)
+				told += len(failed.Errors)
 			}
 			require.Equal(t, len(asked), told, "each is won or an error")
 			if !cut {

@@ -40,6 +40,11 @@ func argumentCases() []testCase {
 		}},
 		{"a claim with an empty ETag is refused", func(e *env) { e.refusesETag("") }},
 		{"a claim with the ETag \"*\" is refused", func(e *env) { e.refusesETag("*") }},
+		{"a claim with the ETag \"*\" is refused in any quotes, marked as weak, and in a list", func(e *env) {
+			for _, etag := range []string{`"*"`, `""*""`, `W/"*"`, "W/*", `"*`, `*"`, "*,*", `"0x1","*"`, `"0x1",*`} {
+				e.refusesETagOfARecord(etag)
+			}
+		}},
 	}
 	for _, bad := range badNames() {
 		cases = append(cases,
@@ -140,7 +145,19 @@ func (e *env) refusesETag(text string) {
 	claim := claimOf("0", "bob", "")
 	setETag(&claim.ETag, text)
 	e.refusesClaims(claim)
-	record := e.win(claimOf("0", "alice", ""))
+	e.refusesETagOfARecord(text)
+}
+
+// refusesETagOfARecord checks that a claim on an ETag is refused if there is a
+// record, which stays.
+func (e *env) refusesETagOfARecord(text string) {
+	e.Helper()
+	record, found := e.ownerships()["0"]
+	if !found {
+		record = e.win(claimOf("0", "alice", ""))
+	}
+	claim := claimOf("0", "bob", "")
+	setETag(&claim.ETag, text)
 	e.refuses(e.tryClaims(claim))
 	e.sameRecord(e.listed("0"), record)
 }

@@ -32,6 +32,12 @@ func brokenClaims() []broken {
 			}
 			return c
 		})},
+		{name: "the ETag \"*\" in quotes wins over any record", found: []string{"a claim with the ETag \"*\" is refused in any quotes"}, wreck: claimedBy(func(ctx context.Context, s inner, c checkpointstore.Ownership) checkpointstore.Ownership {
+			if now := s.current(ctx, c); now != nil && c.ETag != nil && *c.ETag == `"*"` {
+				c.ETag = now.ETag
+			}
+			return c
+		})},
 		{name: "no ETag wins over a record", found: []string{"a claim without an ETag loses to a record", "a lost partition"}, wreck: claimedBy(func(ctx context.Context, s inner, c checkpointstore.Ownership) checkpointstore.Ownership {
 			if now := s.current(ctx, c); now != nil && c.ETag == nil {
 				c.ETag = now.ETag

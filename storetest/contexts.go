@@ -50,15 +50,15 @@ func contextCases() []testCase {
 				asked := claims("0", "1", "2", "3")
 				won, err := e.store.ClaimOwnership(ctx, asked, nil)
 				e.is(err, ended.want)
-				var failed checkpointstore.PartitionErrors
-				if !errors.As(err, &failed) || len(failed)+len(won) != len(asked) {
-					e.Fatalf("%d partitions were won and the error is %v, want PartitionErrors for all others", len(won), err)
+				var failed *checkpointstore.PartitionErrors
+				if !errors.As(err, &failed) || len(failed.Errors)+len(won) != len(asked) {
+					e.Fatalf("%d partitions were won and the error is %v, want *PartitionErrors for all others", len(won), err)
 				}
 				listed := e.ownerships()
 				for _, o := range won {
 					e.sameRecord(listed[o.PartitionID], o)
 				}
-				for _, f := range failed {
+				for _, f := range failed.Errors {
 					e.is(f, ended.want)
 					if f.PartitionID == "" {
 						e.Fatalf("the error %q does not say of which partition it is", f)

@@ -61,6 +61,12 @@ func rewindCases() []testCase {
 			e.checkpoints()
 			e.isRewound(at("0", 510, "5100"), at("0", 10, "100"))
 		}},
+		{"after a list, a position behind both is refused for the rewind", func(e *env) {
+			e.owns("0", "alice", 500)
+			e.another().rewind(at("0", 10, "100"))
+			e.checkpoints()
+			e.isRewound(at("0", 9, "90"), at("0", 10, "100"))
+		}},
 		{"a renewal does not let an update pass", func(e *env) {
 			record := e.owns("0", "alice", 500)
 			e.another().rewind(at("0", 10, "100"))

@@ -12,7 +12,10 @@ func Status(status int, code string) Fault { return Fault{Action: Answer, Status
 // StatusWithBody answers as something between client and service would, such as a proxy: a body of any type, no
 // error code. The request is not applied.
 func StatusWithBody(status int, contentType, body string) Fault {
-	return Fault{Action: Answer, Status: status, ContentType: contentType, Body: body}
+	return Fault{
+		Action: Answer, Status: status, ContentType: contentType, Body: body,
+		StripHeaders: []string{"X-Ms-Request-Id", "X-Ms-Version", "X-Ms-Client-Request-Id"},
+	}
 }
 
 // Busy answers 503 ServerBusy, with a Retry-After header if retryAfter is not zero. azcore gives up at once when it is

@@ -76,6 +76,9 @@ type Partition struct {
 	first    int64
 	anyLooks bool
 
+	// later is the latest generation that a look of the tenure has shown.
+	later int64
+
 	// rewound tells that an update was refused with [Rewound] since the last
 	// look by [Partition.Reread].
 	rewound bool
@@ -95,7 +98,7 @@ func (p *Partition) Won(on, now, owner string) bool {
 	}
 	p.tenure++
 	p.origin, p.baseline = none, Record{}
-	p.looked, p.rewound = false, false
+	p.looked, p.rewound, p.later = false, false, 0
 	return true
 }
 
@@ -103,6 +106,7 @@ func (p *Partition) Won(on, now, owner string) bool {
 // of a tenure counts. Later ones do not: a list on behalf of another partition
 // must not let a late update of this one pass for one of the new generation.
 func (p *Partition) Saw(r Record) {
+	p.later = max(p.later, r.Generation)
 	if p.looked {
 		return
 	}
@@ -206,12 +210,16 @@ func (p *Partition) beginSeen(u *Update) Step {
 	return u.write(p.baseline)
 }
 
-// beginWritten replaces what this store wrote, or is behind it.
+// beginWritten replaces what this store wrote, or is behind it. If a look has
+// shown a rewind since, a read tells which of the two errors it is.
 func (p *Partition) beginWritten(u *Update) Step {
-	if !u.rewind && p.baseline.isAheadOf(u.position.SequenceNumber) {
-		return Step{Action: Stale, Stored: p.baseline}
+	switch {
+	case u.rewind || !p.baseline.isAheadOf(u.position.SequenceNumber):
+		return u.write(p.baseline)
+	case p.later > u.generation:
+		return Step{Action: Read}
 	}
-	return u.write(p.baseline)
+	return Step{Action: Stale, Stored: p.baseline}
 }
 
 // Found is the outcome of [Read] and [ReadAll]. What an update reads is compared

@@ -57,7 +57,7 @@ func (w *world) begin(si, ai int) error {
 		a.free, a.basis = false, s.first
 	}
 	step := s.p.Begin(&a.u)
-	if o.kind == update && a.tenure == s.tenure && a.basis == s.basis && o.seq < s.lastOwn && step.Action != Stale && step.Action != Rewound {
+	if o.kind == update && a.tenure == s.tenure && a.basis == s.basis && o.seq < s.lastOwn && step.Action != Stale && step.Action != Rewound && s.later <= a.basis {
 		return fmt.Errorf("an update behind this store's own last write, %d, was not refused at once: %+v", s.lastOwn, step)
 	}
 	return w.follow(si, ai, step)
@@ -212,7 +212,7 @@ func (s *store) won(req request, now string) error {
 	s.win, s.owner = now, req.owner
 	if begins {
 		s.tenure++
-		s.looked, s.refused, s.lastOwn, s.maxOwn = false, false, nowhere, nowhere
+		s.looked, s.refused, s.later, s.lastOwn, s.maxOwn = false, false, 0, nowhere, nowhere
 	}
 	if got := s.p.Won(req.on, now, req.owner); got != begins {
 		return fmt.Errorf("a tenure begins: %v, the fence says %v", begins, got)

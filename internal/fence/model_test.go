@@ -105,6 +105,7 @@ type store struct {
 
 	looked  bool  // whether the tenure has had its first look
 	basis   int64 // the generation of that look, or of a rewind of this store since; until then, that of the tenure before
+	later   int64 // the latest generation that a look of the tenure has shown
 	first   int64 // the generation of the very first look
 	any     bool  // whether there was one
 	refused bool  // whether an update was refused for its generation
@@ -119,6 +120,7 @@ func (s *store) generation() (generation int64, free bool) {
 }
 
 func (s *store) look(generation int64) {
+	s.later = max(s.later, generation)
 	if !s.any {
 		s.any, s.first = true, generation
 	}

@@ -239,17 +239,43 @@ func checkValue(what, v string) error {
 }
 
 // CheckETag says what is wrong with the ETag of a claim, if anything. "*" would
-// take the partition from whoever has it.
+// take the partition from whoever has it, in quotes as well: Azurite takes the
+// quotes off before it compares. So would a list of ETags with "*" in it.
 func CheckETag(etag string) error {
+	opaque := opaqueTag(etag)
 	switch {
-	case strings.Trim(etag, `"`) == "":
+	case opaque == "":
 		return errors.New("the ETag is empty: nil claims a partition that has no record")
-	case etag == "*":
-		return errors.New("the ETag is \"*\", which would take the partition from any owner")
-	case strings.ContainsFunc(etag, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case isAnyState(opaque):
+		return fmt.Errorf("the ETag %s stands for any state, which would take the partition from any owner", Quote(etag))
+	case strings.ContainsFunc(opaque, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }):
 		return fmt.Errorf("the ETag %s has characters that no ETag has", Quote(etag))
 	}
 	return nil
+}
+
+// isAnyState reports whether an ETag, or one in a list of them, is "*".
+func isAnyState(etag string) bool {
+	for more := true; more; {
+		var element string
+		element, etag, more = strings.Cut(etag, ",")
+		if opaqueTag(element) == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// opaqueTag is an ETag without its quotes and its mark of weakness, however many
+// there are.
+func opaqueTag(etag string) string {
+	for {
+		bare := strings.TrimPrefix(strings.TrimPrefix(strings.Trim(etag, `"`), "W/"), "w/")
+		if bare == etag {
+			return bare
+		}
+		etag = bare
+	}
 }
 
 // ETag brings an ETag to the one form in which it is handed out: quoted, as in

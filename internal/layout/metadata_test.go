@@ -136,7 +136,12 @@ func TestCheckSequenceNumber(t *testing.T) {
 func TestCheckETag(t *testing.T) {
 	for etag, good := range map[string]bool{
 		`"0x8DC"`: true, "0x8DC": true, `W/"1"`: true,
-		"": false, `""`: false, `"`: false, "*": false, "a b": false, "a\nb": false, "é": false, "\x7f": false,
+		"*0x8DC": true, "0x8DC*": true, "W": true, "W/1": true,
+		"": false, `""`: false, `"`: false, "W/": false, `W/""`: false,
+		"*": false, `"*"`: false, `""*""`: false, `W/"*"`: false, `w/"*"`: false, "W/*": false, `"W/*"`: false, `W/W/"*"`: false, `*"`: false, `"*`: false,
+		"*,*": false, `"*,*"`: false, `"0x8DC","*"`: false, `"0x8DC",*`: false, `0x8DC,W/"*"`: false, `*,0x8DC`: false,
+		`"0x8DC","0x8DD"`: false, `0x"8DC`: false,
+		"a b": false, "a\nb": false, "é": false, "\x7f": false,
 	} {
 		if err := CheckETag(etag); (err == nil) != good {
 			t.Errorf("%q gives %v, want it good: %v", etag, err, good)
@@ -147,7 +152,7 @@ func TestCheckETag(t *testing.T) {
 func TestETag(t *testing.T) {
 	for in, want := range map[string]string{
 		"0x8DC": `"0x8DC"`, `"0x8DC"`: `"0x8DC"`, `W/"1"`: `W/"1"`, "": "",
-		"0 1": "", "*": "", `""`: "", "é": "", "a\r\nb": "",
+		"0 1": "", "*": "", `"*"`: "", `""`: "", "é": "", "a\r\nb": "",
 	} {
 		if got := ETag(in); got != want {
 			t.Errorf("ETag(%q) is %q, want %q", in, got, want)

@@ -21,10 +21,10 @@ import (
 	"github.com/ea947076/checkpointstore/internal/listing"
 )
 
-// answering is a transport that has one answer.
-type answering []byte
+// responding is a transport with one response.
+type responding []byte
 
-func (body answering) Do(req *http.Request) (*http.Response, error) {
+func (body responding) Do(req *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"Content-Type": {"application/xml"}}, Body: io.NopCloser(bytes.NewReader(body)), Request: req,
@@ -33,23 +33,23 @@ func (body answering) Do(req *http.Request) (*http.Response, error) {
 
 // byAzblob is what azblob makes of a body.
 func byAzblob(body []byte) (entries []entry, marker string, err error) {
-	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: answering(body), Retry: policy.RetryOptions{MaxRetries: -1}}}
+	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: responding(body), Retry: policy.RetryOptions{MaxRetries: -1}}}
 	client, err := container.NewClientWithNoCredential("https://account.example/c", options)
 	if err != nil {
 		return nil, "", err
 	}
-	answer, err := client.NewListBlobsFlatPager(nil).NextPage(context.Background())
+	response, err := client.NewListBlobsFlatPager(nil).NextPage(context.Background())
 	if err != nil {
 		return nil, "", err
 	}
-	if answer.NextMarker != nil {
-		marker = *answer.NextMarker
+	if response.NextMarker != nil {
+		marker = *response.NextMarker
 	}
-	if answer.Segment == nil {
+	if response.Segment == nil {
 		return nil, marker, nil
 	}
-	for _, item := range answer.Segment.BlobItems {
-		if item.Name == nil {
+	for _, item := range response.Segment.BlobItems {
+		if item.Name == nil || !isCurrent(item) {
 			continue
 		}
 		e := entry{name: *item.Name, values: layout.ValuesOf(item.Metadata)}
@@ -62,6 +62,15 @@ func byAzblob(body []byte) (entries []entry, marker string, err error) {
 		entries = append(entries, e)
 	}
 	return entries, marker, nil
+}
+
+// isCurrent tells whether an entry is a blob as it is now.
+func isCurrent(item *container.BlobItem) bool {
+	is := func(b *bool) bool { return b != nil && *b }
+	has := func(s *string) bool { return s != nil && *s != "" }
+	old := has(item.VersionID) && item.IsCurrentVersion != nil && !*item.IsCurrentVersion
+	directory := item.Properties != nil && item.Properties.ResourceType != nil && strings.EqualFold(*item.Properties.ResourceType, "directory")
+	return !is(item.Deleted) && !is(item.HasVersionsOnly) && !has(item.Snapshot) && !old && !directory
 }
 
 // compare holds Decode to what azblob makes of the same body. Decode may refuse
@@ -107,6 +116,8 @@ func FuzzDecode(f *testing.F) {
 		page(`<Blob><Name>n</Name><Properties><Content-Length>many</Content-Length></Properties></Blob>`),
 		page(`<Blob><Name>n</Name><Metadata Encrypted="true"/><Deleted>true</Deleted></Blob><BlobPrefix><Name>x</Name></BlobPrefix>`),
 		page(`<Blob><Name/><Tags><TagSet><Tag><Key>k</Key></Tag></TagSet></Tags></Blob>`),
+		page(`<Blob><Name>n</Name><Snapshot>2026-01-02T03:04:05.0000000Z</Snapshot></Blob><Blob><Name>n</Name><VersionId>2026</VersionId><IsCurrentVersion/></Blob>` +
+			`<Blob><Name>n</Name><HasVersionsOnly>1</HasVersionsOnly><Properties><ResourceType>Directory</ResourceType></Properties></Blob>`),
 		strings.Replace(page(`<Blob><Name>n</Name></Blob>`), "<NextMarker />", "<NextMarker> a&amp;b\n</NextMarker><MaxResults>x</MaxResults>", 1),
 	} {
 		f.Add([]byte(body))

@@ -94,6 +94,19 @@ func TestDecode(t *testing.T) {
 		"two blobs, two times": {page(`<Blob><Name>a</Name><Properties><Last-Modified>` + modified + `</Last-Modified></Properties></Blob>` +
 			`<Blob><Name>b</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:06 GMT</Last-Modified></Properties></Blob><Blob><Name>c</Name><Properties><Last-Modified/></Properties></Blob>`),
 			[]entry{{name: "a", modified: at}, {name: "b", modified: "2026-01-02T03:04:06Z"}, {name: "c"}}, ""},
+		"a snapshot":     {page(`<Blob><Name>a</Name><Snapshot>2026-01-02T03:04:05.1234567Z</Snapshot></Blob><Blob><Name>a</Name></Blob>`), []entry{{name: "a"}}, ""},
+		"no snapshot":    {page(`<Blob><Name>a</Name><Snapshot/></Blob>`), []entry{{name: "a"}}, ""},
+		"deleted":        {page(`<Blob><Name>a</Name><Deleted>true</Deleted></Blob><Blob><Name>b</Name></Blob>`), []entry{{name: "b"}}, ""},
+		"not deleted":    {page(`<Blob><Name>a</Name><Deleted>false</Deleted></Blob><Blob><Name>b</Name><Deleted/></Blob>`), []entry{{name: "a"}, {name: "b"}}, ""},
+		"versions only":  {page(`<Blob><Name>a</Name><VersionId>v1</VersionId><HasVersionsOnly>true</HasVersionsOnly></Blob><Blob><Name>b</Name></Blob>`), []entry{{name: "b"}}, ""},
+		"an old version": {page(`<Blob><Name>a</Name><VersionId>v1</VersionId><IsCurrentVersion>false</IsCurrentVersion></Blob><Blob><Name>b</Name></Blob>`), []entry{{name: "b"}}, ""},
+		"the version":    {page(`<Blob><Name>a</Name><VersionId>v1</VersionId><IsCurrentVersion>true</IsCurrentVersion></Blob>`), []entry{{name: "a"}}, ""},
+		"a version":      {page(`<Blob><Name>a</Name><VersionId>v1</VersionId></Blob>`), []entry{{name: "a"}}, ""},
+		"no version":     {page(`<Blob><Name>a</Name><VersionId/><IsCurrentVersion>false</IsCurrentVersion></Blob>`), []entry{{name: "a"}}, ""},
+		"a directory":    {page(`<Blob><Name>a</Name><Properties><ResourceType>directory</ResourceType></Properties></Blob><Blob><Name>b</Name></Blob>`), []entry{{name: "b"}}, ""},
+		"a Directory":    {page(`<Blob><Name>a</Name><Properties><ResourceType>Directory</ResourceType></Properties></Blob>`), nil, ""},
+		"a file":         {page(`<Blob><Name>a</Name><Properties><ResourceType>file</ResourceType></Properties></Blob>`), []entry{{name: "a"}}, ""},
+		"two reasons":    {page(`<Blob><Name>a</Name><Snapshot>s</Snapshot><Deleted>false</Deleted></Blob><Blob><Name>a</Name><Deleted>true</Deleted><HasVersionsOnly>false</HasVersionsOnly><Properties><ResourceType>file</ResourceType></Properties></Blob>`), nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for how, body := range map[string]io.Reader{
@@ -158,6 +171,13 @@ func TestDecodeRefuses(t *testing.T) {
 		"two times":             page(`<Blob><Properties><Last-Modified/><Last-Modified/></Properties></Blob>`),
 		"two Properties":        page(`<Blob><Properties/><Properties/></Blob>`),
 		"two Metadata":          page(`<Blob><Metadata/><Metadata/></Blob>`),
+		"two Snapshots":         page(`<Blob><Snapshot/><Snapshot/></Blob>`),
+		"two VersionIds":        page(`<Blob><VersionId/><VersionId/></Blob>`),
+		"two IsCurrentVersions": page(`<Blob><IsCurrentVersion/><IsCurrentVersion/></Blob>`),
+		"two Deleteds":          page(`<Blob><Deleted/><Deleted/></Blob>`),
+		"two HasVersionsOnlys":  page(`<Blob><HasVersionsOnly/><HasVersionsOnly/></Blob>`),
+		"two ResourceTypes":     page(`<Blob><Properties><ResourceType/><ResourceType/></Properties></Blob>`),
+		"a truth value":         page(`<Blob><Name>a</Name><Deleted>perhaps</Deleted></Blob>`),
 		"two Blobs":             `<EnumerationResults><Blobs/><Blobs/></EnumerationResults>`,
 		"two NextMarkers":       `<EnumerationResults><NextMarker/><NextMarker/></EnumerationResults>`,
 		"too deep":              page(strings.Repeat("<a>", 40) + strings.Repeat("</a>", 40)),
@@ -168,6 +188,35 @@ func TestDecodeRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := decode(strings.NewReader(body))
 			require.ErrorIs(t, err, listing.ErrUnknown)
+			require.Less(t, len(err.Error()), 200, "a text of bounded length")
+		})
+	}
+}
+
+func TestCheckRoot(t *testing.T) {
+	for name, c := range map[string]struct {
+		body string
+		want error
+	}{
+		"as Azure sends it":   {azure, nil},
+		"as Azurite sends it": {azurite, nil},
+		"with a comment":      {"<!-- x --> " + `<EnumerationResults/>`, nil},
+		"nothing":             {"", io.ErrUnexpectedEOF},
+		"no element":          {`<?xml version="1.0"?> `, io.ErrUnexpectedEOF},
+		"HTML":                {"<!DOCTYPE html><html><body/></html>", listing.ErrUnknown},
+		"an error":            {`<?xml version="1.0"?><Error><Code>x</Code></Error>`, listing.ErrUnknown},
+		"text":                {"busy", listing.ErrUnknown},
+		"text before":         {"busy <EnumerationResults/>", listing.ErrUnknown},
+		"not XML":             {"<<", listing.ErrUnknown},
+		"a long root":         {"<" + strings.Repeat("a", 1000) + "/>", listing.ErrUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := listing.CheckRoot([]byte(c.body))
+			if c.want == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, c.want)
 			require.Less(t, len(err.Error()), 200, "a text of bounded length")
 		})
 	}

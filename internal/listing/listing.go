@@ -1,6 +1,6 @@
-// Package listing decodes the answers of List Blobs, as far as a checkpoint store
-// needs them: name, ETag, time and metadata of each blob, and where the next page
-// begins. It reads a body as it arrives and keeps nothing of it.
+// Package listing decodes the responses to List Blobs, as far as a checkpoint
+// store needs them: name, ETag, time and metadata of each blob, and where the next
+// page begins. It reads a body as it arrives and keeps nothing of it.
 //
 // The format is that of "List Blobs" in the REST reference of Blob Storage. The
 // decoder reads less than all XML, and nothing differently than azblob does: it
@@ -10,11 +10,14 @@ package listing
 
 import (
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
@@ -24,8 +27,15 @@ import (
 // It may still be a list.
 var ErrUnknown = errors.New("not the XML of a blob list as it is known")
 
-// Blob is one entry of a list. Its slices are valid until the function returns
-// that it was given to.
+// rootElement is the root of a blob list.
+const rootElement = "EnumerationResults"
+
+// Directory is the ResourceType of a directory, in any case, on accounts with a
+// hierarchical namespace.
+const Directory = "directory"
+
+// Blob is one entry of a list. Its slices are valid only until the function that
+// it is passed to returns.
 type Blob struct {
 	Name         []byte
 	ETag         []byte        // without quotes; empty if there is none
@@ -36,9 +46,13 @@ type Blob struct {
 // Decode reads a page to its end, calls add for each blob in the order of the
 // page, and returns the marker of the next page, or "" after the last one.
 //
-// Entries without a name are left out. Errors: [io.ErrUnexpectedEOF] for a body
-// that ends before the list does, [ErrUnknown], and those of body. The blobs that
-// were added before an error are not a page.
+// It leaves out entries without a name, and those that are not a blob as it is
+// now: snapshots, deleted blobs, blobs of which only versions are left, versions
+// that are marked as not current, and directories that ResourceType marks.
+//
+// Errors: [io.ErrUnexpectedEOF] for a body that ends before the list does,
+// [ErrUnknown], and those of body. The blobs that were added before an error are
+// not a page.
 //
 // It allocates a buffer of 16 KiB, which grows up to 128 KiB for a text that
 // long; a longer one is [ErrUnknown].
@@ -51,7 +65,7 @@ func Decode(body io.Reader, add func(*Blob)) (nextMarker string, err error) {
 	switch {
 	case err != nil:
 		return "", err
-	case string(root.name) != "EnumerationResults":
+	case string(root.name) != rootElement:
 		return "", unknown("the root element %.40q", root.name)
 	}
 	if err := d.each((*decoder).inResults); err != nil {
@@ -60,12 +74,38 @@ func Decode(body io.Reader, add func(*Blob)) (nextMarker string, err error) {
 	return d.nextMarker, d.epilog()
 }
 
+// CheckRoot returns an error for a body that is not a blob list by its root
+// element: [io.ErrUnexpectedEOF] if it has none, [ErrUnknown] if it has another or
+// is not XML. It looks no further; other decoders take any root element.
+func CheckRoot(body []byte) error {
+	for d := xml.NewDecoder(bytes.NewReader(body)); ; {
+		token, err := d.Token()
+		switch {
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return unknown("%v", err)
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			if t.Name.Local != rootElement {
+				return unknown("the root element %.40q", t.Name.Local)
+			}
+			return nil
+		case xml.CharData:
+			if len(bytes.TrimLeft(bytes.TrimPrefix(t, []byte("\uFEFF")), space)) > 0 {
+				return unknown("text before the list")
+			}
+		}
+	}
+}
+
 func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrUnknown}, args...)...)
 }
 
-// decoder knows the elements. A method named in… takes one child of that element,
-// whose start has been read.
+// decoder knows the elements. A method named in… reads one child of that element,
+// after its start.
 type decoder struct {
 	lexer
 	add        func(*Blob)
@@ -76,6 +116,11 @@ type decoder struct {
 	name, etag []byte // where the blob's slices are, from one blob to the next; never nil for a name
 	modified   []byte // the text of the last time that was parsed, and
 	modifiedAt time.Time
+
+	// What the blob is instead of a blob as it is now, if not only a version: a
+	// snapshot, a deleted one, a directory. A version is left out if it is marked
+	// as not current.
+	leftOut, version, notCurrent bool
 }
 
 // An element that may not come again in the same parent: which one counts would
@@ -90,8 +135,14 @@ const (
 	metadataElement
 	etagElement
 	lastModifiedElement
+	resourceTypeElement
+	snapshotElement
+	deletedElement
+	versionIDElement
+	isCurrentVersionElement
+	hasVersionsOnlyElement
 
-	ofBlob = nameElement | propertiesElement | metadataElement | etagElement | lastModifiedElement
+	ofResults = blobsElement | nextMarkerElement // all others are of a blob
 )
 
 func (d *decoder) once(e element) error {
@@ -123,10 +174,7 @@ func (d *decoder) inResults(t tag) error {
 		}
 		return d.each((*decoder).inBlobs)
 	case "NextMarker":
-		if err := d.once(nextMarkerElement); err != nil {
-			return err
-		}
-		text, err := d.leaf()
+		text, err := d.leafOnce(nextMarkerElement)
 		d.nextMarker = string(text)
 		return err
 	}
@@ -138,11 +186,12 @@ func (d *decoder) inBlobs(t tag) error {
 		return d.skip(t)
 	}
 	d.blob = Blob{}
-	d.seen &^= ofBlob
+	d.leftOut, d.version, d.notCurrent = false, false, false
+	d.seen &= ofResults
 	if err := d.each((*decoder).inBlob); err != nil {
 		return err
 	}
-	if d.blob.Name != nil {
+	if d.blob.Name != nil && !d.leftOut && !(d.version && d.notCurrent) {
 		d.add(&d.blob)
 	}
 	return nil
@@ -165,8 +214,49 @@ func (d *decoder) inBlob(t tag) error {
 			return err
 		}
 		return d.each((*decoder).inMetadata)
+	case "Snapshot":
+		text, err := d.leafOnce(snapshotElement)
+		d.leftOut = d.leftOut || len(text) > 0
+		return err
+	case "VersionId":
+		text, err := d.leafOnce(versionIDElement)
+		d.version = len(text) > 0
+		return err
+	case "IsCurrentVersion":
+		current, err := d.readBool(isCurrentVersionElement)
+		d.notCurrent = !current
+		return err
+	case "Deleted":
+		deleted, err := d.readBool(deletedElement)
+		d.leftOut = d.leftOut || deleted
+		return err
+	case "HasVersionsOnly":
+		versionsOnly, err := d.readBool(hasVersionsOnlyElement)
+		d.leftOut = d.leftOut || versionsOnly
+		return err
 	}
 	return d.skip(t)
+}
+
+// leafOnce reads the text of an element that may not come again.
+func (d *decoder) leafOnce(e element) ([]byte, error) {
+	if err := d.once(e); err != nil {
+		return nil, err
+	}
+	return d.leaf()
+}
+
+// readBool reads a truth value as azblob does, for which no text is false.
+func (d *decoder) readBool(e element) (bool, error) {
+	text, err := d.leafOnce(e)
+	if err != nil || len(text) == 0 {
+		return false, err
+	}
+	value, err := strconv.ParseBool(strings.TrimSpace(string(text)))
+	if err != nil {
+		return false, unknown("a truth value: %.40q", text)
+	}
+	return value, nil
 }
 
 // readName reads <Name>, which has the attribute Encoded where a name has
@@ -199,22 +289,20 @@ func (d *decoder) readName(t tag) error {
 func (d *decoder) inProperties(t tag) error {
 	switch string(t.name) {
 	case "Etag":
-		if err := d.once(etagElement); err != nil {
-			return err
-		}
-		text, err := d.leaf()
+		text, err := d.leafOnce(etagElement)
 		d.etag = append(d.etag[:0], text...)
 		d.blob.ETag = d.etag
 		return err
 	case "Last-Modified":
-		if err := d.once(lastModifiedElement); err != nil {
-			return err
-		}
-		text, err := d.leaf()
+		text, err := d.leafOnce(lastModifiedElement)
 		if err != nil {
 			return err
 		}
 		return d.readTime(text)
+	case "ResourceType":
+		text, err := d.leafOnce(resourceTypeElement)
+		d.leftOut = d.leftOut || strings.EqualFold(string(text), Directory)
+		return err
 	}
 	return d.skip(t)
 }

@@ -34,15 +34,87 @@ func (r Secrets) clean(err error) (error, bool) {
 	causes, replaced := r.causes(err)
 	text := err.Error()
 	told := r.Text(text)
-	if told == text && !replaced {
-		return err, false
+	if !replaced {
+		if clean, ok := r.withoutResponse(err); ok {
+			return clean, true
+		}
+		if told == text {
+			return err, false
+		}
 	}
 	return &redacted{
 		text:   told,
 		causes: causes,
 		is:     func(target error) bool { return errors.Is(err, target) },
-		as:     func(target any) bool { return told == text && itself(err, target) },
+		as: func(target any) bool {
+			if told == text {
+				return itself(err, target)
+			}
+			clean, ok := r.shell(err)
+			return ok && itself(clean, target)
+		},
 	}, true
+}
+
+// azidentity is where the types are declared whose text is written for those who
+// operate a credential, and which callers tell apart.
+const azidentity = "github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+// responseField is the field of an error in which it holds an answer, with the
+// request, as the errors of azidentity do.
+const responseField = "RawResponse"
+
+// withoutResponse is a copy of an error of azidentity's, which has an answer that
+// holds on to the request and its body, with a copy of the answer. There is none
+// if the error's own text holds a secret.
+func (r Secrets) withoutResponse(err error) (error, bool) {
+	v, ok := structOf(err)
+	if !ok || v.Type().PkgPath() != azidentity {
+		return nil, false
+	}
+	answer := answerOf(v)
+	if answer == nil {
+		return nil, false
+	}
+	clean := reflect.New(v.Type())
+	clean.Elem().Set(v)
+	clean.Elem().FieldByName(responseField).Set(reflect.ValueOf(r.response(answer)))
+	e := clean.Interface().(error)
+	text := e.Error()
+	return e, r.Text(text) == text
+}
+
+// shell is an error of azidentity's with the type and the answer of another, whose
+// text holds a secret, and without that text.
+func (r Secrets) shell(err error) (error, bool) {
+	v, ok := structOf(err)
+	if !ok || v.Type().PkgPath() != azidentity {
+		return nil, false
+	}
+	clean := reflect.New(v.Type())
+	if answer := answerOf(v); answer != nil {
+		clean.Elem().FieldByName(responseField).Set(reflect.ValueOf(r.response(answer)))
+	}
+	return clean.Interface().(error), true
+}
+
+// structOf is the struct that an error points to.
+func structOf(err error) (reflect.Value, bool) {
+	v := reflect.ValueOf(err)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return reflect.Value{}, false
+	}
+	return v.Elem(), true
+}
+
+// answerOf is the answer that an error holds, nil if there is none.
+func answerOf(v reflect.Value) *http.Response {
+	field, found := v.Type().FieldByName(responseField)
+	if !found || len(field.Index) > 1 {
+		return nil
+	}
+	answer, _ := v.FieldByIndex(field.Index).Interface().(*http.Response)
+	return answer
 }
 
 // causes are the errors that one wraps, without secrets.
@@ -85,17 +157,23 @@ func (r Secrets) urlError(e *url.Error) (error, bool) {
 // responseError is a copy of a service's answer without secrets: its body may
 // repeat what was sent, and it holds on to the request.
 func (r Secrets) responseError(e *azcore.ResponseError) *azcore.ResponseError {
-	raw := *e.RawResponse
-	r = append(r[:len(r):len(r)], Of(raw.Request)...)
-	raw.Header = r.header(raw.Header)
-	raw.Request = r.request(raw.Request)
-	if raw.Body != nil {
-		body, _ := runtime.Payload(e.RawResponse) // it has been read
-		raw.Body = io.NopCloser(strings.NewReader(r.Text(string(body))))
-	}
-	clean := &azcore.ResponseError{ErrorCode: r.Text(e.ErrorCode), StatusCode: e.StatusCode, RawResponse: &raw}
+	r = append(r[:len(r):len(r)], Of(e.RawResponse.Request)...)
+	clean := &azcore.ResponseError{ErrorCode: r.Text(e.ErrorCode), StatusCode: e.StatusCode, RawResponse: r.response(e.RawResponse)}
 	_ = clean.Error() // makes the text, which is not safe for concurrent use the first time
 	return clean
+}
+
+// response is a copy of an answer without secrets.
+func (r Secrets) response(answer *http.Response) *http.Response {
+	r = append(r[:len(r):len(r)], Of(answer.Request)...)
+	clean := *answer
+	clean.Header = r.header(answer.Header)
+	clean.Request = r.request(answer.Request)
+	if answer.Body != nil {
+		body, _ := runtime.Payload(answer) // it has been read
+		clean.Body = io.NopCloser(strings.NewReader(r.Text(string(body))))
+	}
+	return &clean
 }
 
 // request is what was asked for, without what authenticated it.

@@ -28,7 +28,7 @@ func (t Transport) Do(req *http.Request) (*http.Response, error) {
 		resp.Header.Set(code, secrets.Text(told))
 	}
 	if resp.Body != nil && resp.Body != http.NoBody {
-		body, err := io.ReadAll(resp.Body)
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxText+1)) // one more, so that Text sees that it was cut
 		_ = resp.Body.Close()
 		if err != nil {
 			return nil, secrets.Error(err)
@@ -38,10 +38,22 @@ func (t Transport) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Credential is a credential that tells no secrets in its errors.
+// Credential is a credential that tells no secrets in its errors, which are all
+// of type [*CredentialError].
 type Credential struct{ azcore.TokenCredential }
 
 func (c Credential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	token, err := c.TokenCredential.GetToken(ctx, options)
-	return token, Secrets(nil).Error(err)
+	if err != nil {
+		return token, &CredentialError{Secrets(nil).Error(err)}
+	}
+	return token, nil
 }
+
+// CredentialError is the failure of a [Credential], without secrets. azcore does
+// not retry it: a credential retries by itself what can be retried.
+type CredentialError struct{ err error }
+
+func (e *CredentialError) Error() string { return e.err.Error() }
+func (e *CredentialError) Unwrap() error { return e.err }
+func (e *CredentialError) NonRetriable() {}

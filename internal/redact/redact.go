@@ -81,8 +81,14 @@ var secretForms = [...]struct {
 	{[]string{"eyj"}, regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*`), "REDACTED"},
 }
 
-// Text is a text without secrets.
+// maxText bounds what is looked at of a text. A refusal of the service has a few
+// hundred bytes; a page of a proxy may have any number, of which the expressions
+// would take some milliseconds for each 100 KB.
+const maxText = 64 << 10
+
+// Text is a text without secrets. A text of more than 64 KiB is cut.
 func (r Secrets) Text(s string) string {
+	s, cut := r.cut(s)
 	for _, secret := range r {
 		s = strings.ReplaceAll(s, secret, "REDACTED")
 	}
@@ -92,5 +98,28 @@ func (r Secrets) Text(s string) string {
 			s = form.find.ReplaceAllString(s, form.replace)
 		}
 	}
+	if cut {
+		s += "…"
+	}
 	return s
+}
+
+// cut bounds a text, and reports whether it had to. The end of what is left may be
+// the beginning of a secret, which nothing would recognize: so it is left out, to
+// the last character that no secret has, and to the beginning of one that is known.
+func (r Secrets) cut(s string) (string, bool) {
+	if len(s) <= maxText {
+		return s, false
+	}
+	s = s[:maxText]
+	s = s[:1+strings.LastIndexAny(s, " \t\r\n<>")]
+	for _, secret := range r {
+		for n := min(len(secret)-1, len(s)); n > 0; n-- {
+			if strings.HasSuffix(s, secret[:n]) {
+				s = s[:len(s)-n]
+				break
+			}
+		}
+	}
+	return s, true
 }

@@ -1,6 +1,7 @@
 package redact_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/internal/redact"
@@ -125,4 +127,153 @@ func TestResponseError(t *testing.T) {
 	require.Empty(t, got.RawResponse.Request.URL.RawQuery)
 	require.Empty(t, got.RawResponse.Request.Header)
 	require.Equal(t, "REDACTED", got.RawResponse.Header.Get("X-Echo"))
+}
+
+// A long text is cut, and what the cut leaves of a secret does not show. Filler
+// without a space, as in minified JSON, leaves no place for a clean cut.
+func TestLongTexts(t *testing.T) {
+	const bound = 64 << 10
+	known, err := url.Parse("https://a.example/c?sig=known%2Fsecret%2Bword%3D&sig=leaked+word+of+mine%3D")
+	require.NoError(t, err)
+	for _, filler := range []string{"a page ", "nospacesatall"} {
+		for secret, parts := range map[string][]string{
+			"known/secret+word=":                                                    {"/secret+"},
+			"leaked word of mine=":                                                  {"leaked w"},
+			"known%2Fsecret%2Bword%3D":                                              {"%2Fsecret%2B"},
+			"Bearer abcdefghijklmnopqrstuvwxyz":                                     {"abcdefgh"},
+			"AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0":                                   {"c2VjcmV0"},
+			"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJub3QtcmVhbCJ9.c2lnbmF0dXJlLW5vdA":      {"eyJzdWIi", "c2lnbmF0"},
+			`{"client_secret":"Zt8Q~kX93hfJ2mQpLw.7Vb_ySgT40RcN1dEuA","other":"x"}`: {"Zt8Q~kX9"},
+		} {
+			for at := bound - 65; at <= bound; at += 5 {
+				text := strings.Repeat(filler, bound/len(filler)+1)[:at] + "&" + secret + strings.Repeat(" and more", 100)
+				got := redact.InURL(known).Text(text)
+				require.LessOrEqual(t, len(got), bound+len("REDACTED…")*1000, "%q at %d", secret, at)
+				for _, part := range parts {
+					require.NotContains(t, strings.ReplaceAll(got, filler, ""), part, "%q at %d, in %q", secret, at, filler)
+				}
+			}
+		}
+	}
+	short := strings.Repeat("x ", bound/2)
+	require.Equal(t, short, redact.Secrets(nil).Text(short), "no longer than the bound")
+}
+
+// counted is a body that counts what is read of it.
+type counted struct{ read int }
+
+func (c *counted) Read(p []byte) (int, error) {
+	const size = 30 << 20
+	n := min(len(p), size-c.read)
+	if n == 0 {
+		return 0, io.EOF
+	}
+	copy(p[:n], strings.Repeat("<a href='https://proxy.example/?key=abcdefgh'>sig token </a>\n", n/60+1))
+	c.read += n
+	return n, nil
+}
+
+func (c *counted) Close() error { return nil }
+
+// Of a refusal, only so much is read as is looked at; of what was asked for, all.
+func TestLongRefusals(t *testing.T) {
+	for status, most := range map[int]int{200: 30 << 20, 302: 128 << 10, 403: 128 << 10, 503: 128 << 10} {
+		body := &counted{}
+		guarded := redact.Transport{Transporter: transport(func(req *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: body, Request: req}, nil
+		})}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.example/c", nil)
+		require.NoError(t, err)
+		resp, err := guarded.Do(req)
+		require.NoError(t, err)
+		n, err := io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.LessOrEqual(t, int(n), most)
+		require.LessOrEqual(t, body.read, most)
+		require.Equal(t, status == 200, n == 30<<20)
+	}
+
+	// Of a client that the store did not build, the body has been read.
+	answer := &azcore.ResponseError{StatusCode: 403, RawResponse: &http.Response{
+		StatusCode: 403, Body: io.NopCloser(strings.NewReader(strings.Repeat("<a href='https://proxy.example/?key=abcdefgh'>sig token </a>\n", 1<<16))),
+	}}
+	err := redact.Secrets(nil).Error(fmt.Errorf("list: %w", answer))
+	require.LessOrEqual(t, len(err.Error()), 128<<10)
+	var clean *azcore.ResponseError
+	require.ErrorAs(t, err, &clean)
+	require.LessOrEqual(t, len(clean.Error()), 128<<10)
+	got, err := io.ReadAll(clean.RawResponse.Body)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(got), 128<<10)
+}
+
+// refusing is a credential that fails.
+type refusing struct{ err error }
+
+func (r refusing) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{}, r.err
+}
+
+// The types of azidentity's errors are what callers tell them by, so they are
+// reachable, with the answer, and without what was sent.
+func TestCredentialErrors(t *testing.T) {
+	const secret = "Zt8Q~kX93hfJ2mQpLw"
+	answered := func(body string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://login.example/t/token?client_secret="+secret, strings.NewReader("client_secret="+secret))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Basic "+secret)
+		return &http.Response{StatusCode: 401, Status: "401", Header: http.Header{}, Request: req, Body: io.NopCloser(strings.NewReader(body))}
+	}
+	for name, c := range map[string]struct {
+		err  error
+		says string
+	}{
+		"an answer":                      {&azidentity.AuthenticationFailedError{RawResponse: answered(`{"error":"invalid_client"}`)}, "invalid_client"},
+		"an answer that tells a secret":  {&azidentity.AuthenticationFailedError{RawResponse: answered(`{"error":"invalid_client","client_secret":"` + secret + `"}`)}, "invalid_client"},
+		"an answer that tells of a link": {&azidentity.AuthenticationFailedError{RawResponse: answered(`{"error":"invalid_client","error_uri":"https://login.example/error?code=7"}`)}, "invalid_client"},
+		"wrapped":                        {fmt.Errorf("mine, client_secret=%s: %w", secret, &azidentity.AuthenticationFailedError{RawResponse: answered(`{}`)}), "mine, client_secret=REDACTED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := redact.Credential{TokenCredential: refusing{c.err}}.GetToken(t.Context(), policy.TokenRequestOptions{})
+			var marked *redact.CredentialError
+			require.ErrorAs(t, err, &marked)
+			require.ErrorContains(t, err, c.says)
+			require.NotContains(t, err.Error(), secret)
+			var failed *azidentity.AuthenticationFailedError
+			require.ErrorAs(t, err, &failed)
+			require.NotContains(t, failed.Error(), secret)
+			require.Equal(t, 401, failed.RawResponse.StatusCode)
+			require.Nil(t, failed.RawResponse.Request.Body)
+			require.Empty(t, failed.RawResponse.Request.URL.RawQuery)
+			require.Empty(t, failed.RawResponse.Request.Header)
+			body, err := io.ReadAll(failed.RawResponse.Body)
+			require.NoError(t, err)
+			require.NotContains(t, string(body), secret)
+		})
+	}
+
+	required := &azidentity.AuthenticationRequiredError{TokenRequestOptions: policy.TokenRequestOptions{Scopes: []string{"s"}}}
+	err := redact.Secrets(nil).Error(fmt.Errorf("client_secret=%s: %w", secret, required))
+	var got *azidentity.AuthenticationRequiredError
+	require.ErrorAs(t, err, &got)
+	require.Equal(t, []string{"s"}, got.TokenRequestOptions.Scopes)
+}
+
+// A text that azidentity was given to say may hold a secret: the type is reachable
+// all the same.
+func TestCredentialErrorsThatTellASecret(t *testing.T) {
+	const secret = "Zt8Q~kX93hfJ2mQpLw"
+	for what, answer := range map[string]*http.Response{"no answer": nil, "an answer": {StatusCode: 401, Body: http.NoBody}} {
+		chain, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{
+			refusing{azidentity.NewCredentialUnavailableError("vault: client_secret=" + secret)},
+			refusing{&azidentity.AuthenticationFailedError{RawResponse: answer}},
+		}, nil)
+		require.NoError(t, err)
+		_, err = redact.Credential{TokenCredential: chain}.GetToken(t.Context(), policy.TokenRequestOptions{})
+		require.ErrorContains(t, err, "vault: client_secret=REDACTED", what)
+		var failed *azidentity.AuthenticationFailedError
+		require.ErrorAs(t, err, &failed, what)
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", failed, *failed, *failed), secret, what)
+		require.Equal(t, answer == nil, failed.RawResponse == nil, what)
+	}
 }

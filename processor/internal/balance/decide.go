@@ -7,7 +7,8 @@ import (
 )
 
 // Passes is how often, at most, a loop lists and decides in one round. It goes on
-// to the next pass if [Decision].Again says so or if it lost a claim or a steal.
+// to the next pass if it lost a claim or a steal, at once, or if [Decision].Again
+// says so, after a tenth of the interval between rounds.
 const Passes = 8
 
 // Record is the ownership record of a partition, as the last list had it.
@@ -64,7 +65,9 @@ type Decision struct {
 	// Steal are partitions of other owners.
 	Steal []string
 
-	// Again asks for another list and decision at once, in the same round.
+	// Again asks for another list and decision in the same round: this owner has
+	// just become visible. The short pause before it lets owners that start at
+	// the same time see each other before they claim their shares.
 	Again bool
 }
 

@@ -39,6 +39,7 @@ type Sightings struct {
 	sight, outage time.Duration
 	listed        bool
 	lastList      time.Duration // local time at which the last good list was answered
+	listTook      time.Duration // and how long it took
 	failing       bool
 	failed        time.Duration // local time at which the first list after it that failed was asked for
 
@@ -88,10 +89,11 @@ func (s *Sightings) Listed(asked, answered time.Time, records []checkpointstore.
 	}
 }
 
-// elapse counts the time up to a good list and returns how much of it was
-// outage. Sight is the time between a list that was answered and the next one
-// that is asked for, or fails. A pause that is longer than rounds are apart is
-// outage too: whatever held this process up may have held up the others.
+// elapse counts the time up to a good list and returns how much of the time since
+// the list before was asked for was outage. Sight is the time between a list that was answered and the next one
+// that is asked for, or fails. Of a pause that is longer than rounds are apart,
+// only half an interval is sight: whatever held this process up may have held up
+// the others.
 func (s *Sightings) elapse(from, to time.Duration) (outage time.Duration) {
 	start, end := s.lastList, from
 	if s.failing {
@@ -100,11 +102,15 @@ func (s *Sightings) elapse(from, to time.Duration) (outage time.Duration) {
 	if !s.listed {
 		start = end
 	}
-	sight := min(max(end-start, 0), s.UpdateInterval*3/2)
+	sight := max(end-start, 0)
+	if sight > s.UpdateInterval*3/2 {
+		sight = s.UpdateInterval / 2
+	}
 	outage = max(to-start-sight, 0)
 	s.sight += sight
 	s.outage += outage
 	s.listed, s.lastList, s.failing = true, max(to, s.lastList), false
+	outage, s.listTook = outage+s.listTook, max(to-from, 0)
 	return outage
 }
 

@@ -62,7 +62,6 @@ func (s *Sightings) watch(v *View) {
 		switch {
 		case m.room() == 0 || renewed[m.id] > s.Expiration/2:
 			w.below, w.leavesFree = false, false
-		case w.leavesFree:
 		case !w.below || len(m.partitions) >= w.goal:
 			w.below, w.belowSince, w.goal = true, s.sight, m.share
 		case leftFree && s.sight-w.belowSince >= tooLong:

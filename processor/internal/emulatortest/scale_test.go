@@ -78,6 +78,9 @@ func TestSeveralAtOnce(t *testing.T) {
 		requireEvents(t, newReader(t, newConsumer(t, all[2], "$Default"), "2", plain), "2", 0, 3)
 		require.Equal(t, int64(0), all[0].Last("0"), "it still takes commands")
 	})
+	if testing.Short() {
+		t.Skip("needs Node: left out by -short")
+	}
 	for _, e := range all {
 		require.Nil(t, e.Stats(), "it ended with its test")
 	}

@@ -1,0 +1,320 @@
+package checkpointstore_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+)
+
+// geoRedundant is an account with two hosts that differ. It records where the
+// requests go.
+type geoRedundant struct {
+	primary, secondary *fake.Service
+	tryTimeout         time.Duration
+
+	mu    sync.Mutex
+	hosts string // P or S for each request
+}
+
+func newGeoRedundant() *geoRedundant {
+	g := &geoRedundant{primary: fake.New(), secondary: fake.New()}
+	g.secondary.ServeSecondary(secondaryHost)
+	return g
+}
+
+func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
+	host, service := "P", g.primary
+	if req.URL.Host == secondaryHost {
+		host, service = "S", g.secondary
+	}
+	g.mu.Lock()
+	g.hosts += host
+	g.mu.Unlock()
+	return service.Do(req)
+}
+
+// open makes a store with a token credential.
+func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
+	t.Helper()
+	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+	o.ClientOptions.Transport = g
+	o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: g.tryTimeout}
+	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
+	require.NoError(t, err)
+	return store
+}
+
+// get reads the checkpoint of partition 0.
+func (g *geoRedundant) get(t *testing.T) (checkpointstore.Checkpoint, error) {
+	t.Helper()
+	return g.open(t).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+}
+
+// requireBusy requires the error of a primary that is busy.
+func requireBusy(t *testing.T, err error) {
+	t.Helper()
+	var resp *azcore.ResponseError
+	require.ErrorAs(t, err, &resp)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.ErrorContains(t, err, "503 ServerBusy")
+	require.NotErrorIs(t, err, checkpointstore.ErrNotFound)
+}
+
+// Lists stay at the primary: what a list lacks is "no checkpoint", and the
+// secondary may lack what exists.
+func TestListsNeverGoToTheSecondary(t *testing.T) {
+	for name, call := range listCalls {
+		t.Run(name, func(t *testing.T) {
+			g := newGeoRedundant()
+			g.primary.Put(checkpointPrefix+"0", at(900))
+			g.primary.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
+			g.primary.Inject(fake.Busy(0).Once())
+			n, err := call(t.Context(), g.open(t))
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			require.Equal(t, "PP", g.hosts)
+
+			g.hosts = ""
+			g.primary.Inject(fake.Busy(0))
+			_, err = call(t.Context(), g.open(t))
+			requireBusy(t, err)
+			require.Equal(t, "PPPP", g.hosts)
+		})
+	}
+}
+
+// So a marker never reaches the host that did not give it out.
+func TestLaterPagesStayAtThePrimary(t *testing.T) {
+	g := newGeoRedundant()
+	for _, id := range []string{"0", "1", "2"} {
+		g.primary.Put(checkpointPrefix+id, at(900))
+	}
+	g.primary.SetPageSize(1)
+	g.primary.Inject(fake.Busy(0).On(fake.Nth(2, nil)).Once())
+	list, err := g.open(t).ListCheckpoints(t.Context(), namespace, hub, group, nil)
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+	require.Equal(t, "PPPP", g.hosts)
+}
+
+// After a failure of the primary, and only then, the next try goes to the
+// secondary; the one after that to the primary.
+func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault fake.Fault
+		hosts string
+	}{
+		"408":               {fake.Status(408, ""), "PS"},
+		"429":               {fake.Status(429, "TooManyRequests"), "PS"},
+		"500":               {fake.Status(500, "InternalError"), "PS"},
+		"502":               {fake.Status(502, ""), "PS"},
+		"503":               {fake.Busy(0), "PS"},
+		"504":               {fake.Status(504, ""), "PS"},
+		"no connection":     {fake.RefuseConnection(), "PS"},
+		"a lost connection": {fake.ResetConnection(), "PS"},
+		"a lost response":   {fake.LoseResponse(), "PS"},
+		"a try that hangs":  {fake.HangWithoutApplying(), "PS"},
+		"none":              {fake.Fault{}, "P"},
+		"404":               {fake.Status(404, "BlobNotFound"), "P"},
+		"403":               {fake.Forbidden(), "P"},
+		"401":               {fake.Status(401, "NoAuthenticationInformation"), "P"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGeoRedundant()
+			g.primary.Put(checkpointPrefix+"0", at(900))
+			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Inject(c.fault)
+			if c.fault.Action == fake.HangBefore {
+				g.tryTimeout = 500 * time.Millisecond
+			}
+			got, err := g.get(t)
+			require.Equal(t, c.hosts, g.hosts)
+			switch {
+			case c.hosts == "PS":
+				require.NoError(t, err)
+				require.EqualValues(t, 800, *got.SequenceNumber, "which is behind")
+			case name == "none":
+				require.NoError(t, err)
+				require.EqualValues(t, 900, *got.SequenceNumber)
+			default:
+				require.Error(t, err)
+			}
+		})
+	}
+}
+
+// Whatever the secondary responds but a record, the primary is tried again; and if
+// it stays down, the error is the primary's.
+func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
+	for name, fault := range map[string]fake.Fault{
+		"has no such record": {},
+		"404":                fake.Status(404, ""),
+		"403":                fake.Forbidden(),
+		"400":                fake.Status(400, "InvalidUri"),
+		"301":                fake.Status(301, ""),
+		"500":                fake.Status(500, "InternalError"),
+		"no connection":      fake.RefuseConnection(),
+		"a lost response":    fake.LoseResponse(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGeoRedundant()
+			g.primary.Put(checkpointPrefix+"0", at(900))
+			g.primary.Inject(fake.Busy(0).Once())
+			g.secondary.Inject(fault)
+			got, err := g.get(t)
+			require.NoError(t, err)
+			require.EqualValues(t, 900, *got.SequenceNumber)
+			require.Equal(t, "PSP", g.hosts)
+
+			g.hosts = ""
+			g.primary.Inject(fake.Busy(0))
+			_, err = g.get(t)
+			requireBusy(t, err)
+			require.Equal(t, "PSPS", g.hosts)
+		})
+	}
+}
+
+// The error is that of the primary's last failure, whatever that was.
+func TestTheErrorIsThePrimarysLast(t *testing.T) {
+	g := newGeoRedundant()
+	g.primary.Inject(fake.Busy(0).Once())
+	g.primary.Inject(fake.ResetConnection())
+	_, err := g.get(t)
+	require.ErrorContains(t, err, "connection reset")
+	require.Equal(t, "PSPS", g.hosts)
+}
+
+// What the primary does not have does not exist, whatever it said before.
+func TestAbsenceAtThePrimaryCounts(t *testing.T) {
+	g := newGeoRedundant()
+	g.primary.Inject(fake.Busy(0).Once())
+	_, err := g.get(t)
+	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
+	require.Equal(t, "PSP", g.hosts)
+}
+
+// A context that ends while the secondary is read is that context's error.
+func TestAContextThatEndsAtTheSecondary(t *testing.T) {
+	g := newGeoRedundant()
+	g.primary.Inject(fake.Busy(0))
+	ctx, cancel := context.WithCancel(t.Context())
+	g.secondary.Inject(fake.RunBefore(cancel))
+	_, err := g.open(t).GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, "PS", g.hosts)
+}
+
+// challenge asks for a token of a tenant, once.
+func challenge(next policy.Transporter, host string) policy.Transporter {
+	var once sync.Once
+	return transportFunc(func(req *http.Request) (resp *http.Response, err error) {
+		if req.URL.Host == host {
+			once.Do(func() {
+				resp = &http.Response{
+					StatusCode: http.StatusUnauthorized, Request: req, Body: io.NopCloser(strings.NewReader("")),
+					Header: http.Header{"Www-Authenticate": {`Bearer authorization_uri="https://login.microsoftonline.com/t/oauth2/authorize" resource_id="https://storage.azure.com"`}},
+				}
+			})
+		}
+		if resp != nil {
+			return resp, nil
+		}
+		return next.Do(req)
+	})
+}
+
+// A challenge is not a failure: the request that answers it stays where it is.
+func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
+	open := func(t *testing.T, g *geoRedundant, host string) *checkpointstore.BlobCheckpointStore {
+		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+		o.ClientOptions.Transport = challenge(g, host)
+		o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}
+		store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
+		require.NoError(t, err)
+		return store
+	}
+	for name, c := range map[string]struct {
+		challenged string
+		busy       int
+		hosts      string // without the request that is challenged
+		want       int
+	}{
+		"the primary, which is up":      {primaryHost, 0, "P", 900},
+		"the primary, which then fails": {primaryHost, 1, "PS", 800},
+		"the secondary":                 {secondaryHost, 1, "PS", 800},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGeoRedundant()
+			g.primary.Put(checkpointPrefix+"0", at(900))
+			g.secondary.Put(checkpointPrefix+"0", at(800))
+			if c.busy > 0 {
+				g.primary.Inject(fake.Busy(0).Limit(c.busy))
+			}
+			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+			require.NoError(t, err)
+			require.EqualValues(t, c.want, *got.SequenceNumber)
+			require.Equal(t, c.hosts, g.hosts)
+		})
+	}
+	t.Run("the secondary, which then has no such record", func(t *testing.T) {
+		g := newGeoRedundant()
+		g.primary.Put(checkpointPrefix+"0", at(900))
+		g.primary.Inject(fake.Busy(0).Once())
+		got, err := open(t, g, secondaryHost).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 900, *got.SequenceNumber)
+		require.Equal(t, "PSP", g.hosts)
+	})
+	t.Run("a list", func(t *testing.T) {
+		g := newGeoRedundant()
+		_, err := open(t, g, primaryHost).ListCheckpoints(t.Context(), namespace, hub, group, nil)
+		require.NoError(t, err)
+		require.Equal(t, "P", g.hosts)
+	})
+}
+
+// A secondary that refuses the credential for good is no reason to report that,
+// and not why the primary failed.
+func TestASecondaryThatRefusesTheCredential(t *testing.T) {
+	g := newGeoRedundant()
+	g.primary.Inject(fake.Busy(0))
+	g.secondary.Inject(fake.Status(401, "NoAuthenticationInformation"))
+	_, err := g.get(t)
+	requireBusy(t, err)
+}
+
+// Only reads of a checkpoint for the caller go to the secondary.
+func TestWritesAndTheirReadsStayAtThePrimary(t *testing.T) {
+	for name, call := range map[string]func(*checkpointstore.BlobCheckpointStore) error{
+		"UpdateCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
+			return s.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
+		},
+		"ClaimOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
+			_, err := s.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			return err
+		},
+		"GetOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
+			_, err := s.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGeoRedundant()
+			g.primary.Inject(fake.Busy(0))
+			require.Error(t, call(g.open(t)))
+			require.NotContains(t, g.hosts, "S")
+		})
+	}
+}

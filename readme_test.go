@@ -24,7 +24,7 @@ func TestREADMEShowsWhatCompiles(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	var examples string
-	for _, name := range []string{"example_test.go", filepath.Join("processor", "example_test.go")} {
+	for _, name := range []string{"example_test.go", filepath.Join("processor", "examples", "batches", "main.go")} {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		examples += trimmed(string(text))

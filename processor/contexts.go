@@ -92,11 +92,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // backoff returns the delay after that many failures in a row.
 func (p *Processor) backoff(failures int) time.Duration {
-	d := p.options.MinBackoff
-	for i := 1; i < failures && d < p.options.MaxBackoff; i++ {
+	return p.backoffWithin(p.options.MinBackoff, p.options.MaxBackoff, failures)
+}
+
+func (p *Processor) backoffWithin(d, most time.Duration, failures int) time.Duration {
+	for i := 1; i < failures && d < most; i++ {
 		d *= 2
 	}
-	d = min(d, p.options.MaxBackoff)
+	d = min(d, most)
 	return d - time.Duration(p.random.Int64N(int64(d/2)+1))
 }
 

@@ -35,6 +35,10 @@ var (
 	// the reason.
 	ErrLinkFailed error = &cause{text: "processor: link to Event Hubs failed"}
 
+	// ErrRelinquished: the handler returned [Relinquish]; the error also wraps its
+	// reason.
+	ErrRelinquished error = &cause{text: "processor: partition relinquished by its handler"}
+
 	// ErrOutage: the store could not be listed for Options.MaxOutage.
 	ErrOutage error = &cause{text: "processor: store out of reach for too long"}
 )
@@ -62,6 +66,21 @@ type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
+
+// Relinquish wraps an error so that the partition is released for another owner to
+// try when a handler returns it. This owner claims it again after Options.MaxBackoff
+// at the earliest. Relinquish(nil) is nil.
+func Relinquish(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &relinquishError{err}
+}
+
+type relinquishError struct{ err error }
+
+func (e *relinquishError) Error() string { return e.err.Error() }
+func (e *relinquishError) Unwrap() error { return e.err }
 
 // IsPermanent reports whether an error of a store or of Event Hubs will be the
 // same at the next try. Of a store: not authorized, no container, an invalid

@@ -63,6 +63,13 @@ type Options struct {
 	// only. For silence, pass one with slog.DiscardHandler.
 	Logger *slog.Logger
 
+	// Hooks are told what happens. Nil is nobody.
+	Hooks *Hooks
+
+	// MaxPendingAge is for how long an event may be handled by [Batches] before
+	// Healthy no longer takes the process for live. Zero is for ever.
+	MaxPendingAge time.Duration
+
 	// Rand is the source of jitter and of choices among equals, for tests that
 	// repeat a run. Nil seeds one.
 	Rand rand.Source
@@ -85,6 +92,7 @@ func (o *Options) withDefaults() (Options, error) {
 		{"ShutdownTimeout", &d.ShutdownTimeout, 20 * time.Second},
 		{"MinBackoff", &d.MinBackoff, time.Second},
 		{"MaxBackoff", &d.MaxBackoff, time.Minute},
+		{"MaxPendingAge", &d.MaxPendingAge, 0},
 	} {
 		if *f.value < 0 {
 			return Options{}, fmt.Errorf("processor: Options.%s is negative: %v", f.name, *f.value)

@@ -27,6 +27,7 @@ func (p *Processor) write(ctx context.Context, timeout time.Duration, claims []c
 	won, err = p.store.ClaimOwnership(writing, claims, nil)
 	p.sightings.Won(time.Now(), won...)
 	p.report(claiming, err)
+	p.hookClaims(claims, won, err)
 	p.unsure = p.unsure || err != nil
 	unknown := 0
 	var each *checkpointstore.PartitionErrors
@@ -65,7 +66,7 @@ func (p *Processor) release(ctx context.Context, ended []*tenure) {
 		p.mu.Lock()
 		delete(p.tenures, t.id)
 		p.mu.Unlock()
-		if errors.Is(context.Cause(t.ctx), ErrLinkFailed) {
+		if cause := context.Cause(t.ctx); errors.Is(cause, ErrLinkFailed) || errors.Is(cause, ErrRelinquished) {
 			p.cooling[t.id] = time.Now().Add(max(2*p.options.UpdateInterval, p.options.MaxBackoff))
 		}
 		if !t.lost {

@@ -69,6 +69,14 @@ func (p *Partition) UpdateCheckpoint(ctx context.Context, event *azeventhubs.Rec
 	if event == nil {
 		return errors.New("processor: UpdateCheckpoint needs an event")
 	}
+	begun := time.Now()
+	err := p.store(ctx, position{event.SequenceNumber, event.Offset, event.EnqueuedTime})
+	p.processor.hookCheckpoint(p.tenure, event.SequenceNumber, 0, time.Since(begun), err)
+	return err
+}
+
+// store stores a position, as UpdateCheckpoint does.
+func (p *Partition) store(ctx context.Context, at position) error {
 	if !p.begin() {
 		return errors.New("processor: UpdateCheckpoint after the handler has returned")
 	}
@@ -78,7 +86,7 @@ func (p *Partition) UpdateCheckpoint(ctx context.Context, event *azeventhubs.Rec
 	}
 	ctx, cancel := outlive(ctx, p.ctx, checkpointGrace)
 	defer cancel()
-	return p.processor.storePosition(ctx, p.tenure, position{event.SequenceNumber, event.Offset, event.EnqueuedTime})
+	return p.processor.storePosition(ctx, p.tenure, at)
 }
 
 // checkpointGrace is how long a checkpoint may take after its handler's context

@@ -55,7 +55,9 @@ type Processor struct {
 	succeeded      map[operation]bool
 	partitionCount int
 	listedAt       time.Time
-	linkProblems   int // links that failed since the hub was read
+	linkProblems   int                     // links that failed since the hub was read
+	outages        map[operation]time.Time // when they began
+	roundAt        time.Time               // when the last round began, or a pass of it
 }
 
 // New returns a Processor that reads client's event hub as the consumer group of
@@ -109,6 +111,7 @@ func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler H
 		added:     make(map[string]bool),
 		errors:    make(map[operation]error),
 		succeeded: make(map[operation]bool),
+		outages:   make(map[operation]time.Time),
 	}, nil
 }
 
@@ -177,6 +180,7 @@ func (p *Processor) work(ctx, handlers context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		p.noteRound()
 		p.runRound(ctx, handlers)
 		timer.Reset(p.interval())
 	}
@@ -207,13 +211,19 @@ func (p *Processor) report(op operation, err error) {
 	before, ever := p.errors[op], p.succeeded[op]
 	p.errors[op] = err
 	p.succeeded[op] = ever || err == nil
+	if err != nil && before == nil {
+		p.outages[op] = time.Now()
+	}
+	began := p.outages[op]
 	p.mu.Unlock()
 	switch {
 	case err == nil && before != nil:
 		p.log.Info(string(op) + " works again")
+		p.hookOutage(op, began, nil)
 	case err == nil:
 	case before == nil:
 		p.log.Warn(string(op)+" failed", "error", err)
+		p.hookOutage(op, began, err)
 	default:
 		p.log.Debug(string(op)+" failed again", "error", err)
 	}

@@ -67,6 +67,7 @@ func (p *Processor) runRound(ctx, handlers context.Context) {
 // a lost claim.
 func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 	begun := time.Now()
+	p.noteRound()
 	records, ok := p.list(ctx)
 	if !ok {
 		return false, false

@@ -36,8 +36,10 @@ type PartitionStatus struct {
 	PartitionID string
 	OwnedSince  time.Time
 
-	// Reading is whether a handler is running on a link that has not failed.
-	Reading bool
+	// Reading is whether a handler is running on a link that has not failed, and
+	// ReadingSince when it was called, zero if none is running.
+	Reading      bool
+	ReadingSince time.Time
 
 	// Ending is why the partition's handler is told to return, nil if it is not.
 	Ending error
@@ -46,6 +48,21 @@ type PartitionStatus struct {
 	// CheckpointSequenceNumber that of the last checkpoint stored, both by this
 	// owner since it won the partition.
 	LastSequenceNumber, CheckpointSequenceNumber *int64
+
+	// CheckpointedAt is when this owner last stored a checkpoint. Zero is not since
+	// it won the partition. CheckpointError is why [Batches] could not store the last
+	// one, nil if it could.
+	CheckpointedAt  time.Time
+	CheckpointError error
+
+	// Pending is how many events [Batches] has received that are not done, or are
+	// after one that is not. OldestSequenceNumber is the first of them, nil if there
+	// is none, and OldestPending for how long it has been pending. Unwritten is how
+	// many are done and not checkpointed. A handler of another kind has zeros.
+	Pending              int
+	OldestSequenceNumber *int64
+	OldestPending        time.Duration
+	Unwritten            int
 
 	// LastError is why the handler or its link ended last, and Failures how often
 	// that happened in a row.
@@ -74,6 +91,9 @@ func (p *Processor) Status() Status {
 		status := t.status
 		status.Ending = context.Cause(t.ctx)
 		status.Reading = status.Reading && status.Ending == nil
+		if t.batcher != nil {
+			t.batcher.describe(&status)
+		}
 		s.Partitions = append(s.Partitions, status)
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int {
@@ -85,7 +105,24 @@ func (p *Processor) Status() Status {
 func (p *Processor) noteReading(t *tenure, reading bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.status.Reading = reading
+	t.status.Reading, t.status.ReadingSince = reading, time.Time{}
+	if reading {
+		t.status.ReadingSince = time.Now()
+	}
+}
+
+// noteBatcher sets what handles the partition in batches, nil for nothing.
+func (p *Processor) noteBatcher(t *tenure, b *batcher) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.batcher = b
+}
+
+// noteRound takes in that a round, or a pass of it, begins.
+func (p *Processor) noteRound() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roundAt = time.Now()
 }
 
 func (p *Processor) noteReceived(t *tenure, sequenceNumber int64) {
@@ -107,6 +144,7 @@ func (p *Processor) noteStored(t *tenure, c checkpointstore.Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t.initial = nil
+	t.status.CheckpointedAt = time.Now()
 	if t.at == nil || *t.at < *c.SequenceNumber {
 		t.resume, t.at = &start, c.SequenceNumber
 	}

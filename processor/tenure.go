@@ -36,6 +36,7 @@ type tenure struct {
 	at      *int64                     // the sequence number of resume, if it has one
 	initial *position                  // to be stored as the first checkpoint
 	status  PartitionStatus
+	batcher *batcher // of the handler that runs, if it is one of Batches
 }
 
 // renewable reports whether a renewal goes on with the tenure.
@@ -51,6 +52,7 @@ type outcome struct {
 // serve runs handlers for a partition, one after the other, until the tenure ends.
 func (p *Processor) serve(t *tenure) {
 	defer func() {
+		p.hookTenureEnd(t)
 		select {
 		case p.ended <- t:
 		case <-p.returned: // the handler outlived Run
@@ -64,6 +66,11 @@ func (p *Processor) serve(t *tenure) {
 			t.log.Error("the handler ended the processor", "error", fatal.err)
 			p.abort(fatal)
 			t.end(ErrStopping)
+		}
+		var relinquish *relinquishError
+		if errors.As(o.err, &relinquish) {
+			t.log.Warn("the handler relinquished the partition", "error", relinquish.err)
+			t.end(fmt.Errorf("%w: %w", ErrRelinquished, relinquish.err))
 		}
 		if t.ctx.Err() != nil {
 			t.logEnd(o.err)
@@ -109,6 +116,8 @@ func (p *Processor) pause(t *tenure, err error, failures int) {
 	default:
 		t.log.Warn("the handler of a partition has ended; it is called again", "error", err, "in", delay)
 	}
+	p.noteFailure(t, err, failures)
+	p.hookRestart(t, err, failures, delay)
 	sleep(t.ctx, delay)
 }
 
@@ -137,8 +146,10 @@ func (p *Processor) serveOnce(t *tenure) outcome {
 	partition := &Partition{processor: p, tenure: t, ctx: ctx, link: l, start: start}
 	opened := time.Now()
 	p.noteReading(t, true)
+	p.hookHandlerStart(t)
 	err = call(ctx, p.handler, partition)
 	failure := context.Cause(ctx)
+	p.hookHandlerEnd(t, time.Since(opened), failure, err)
 	end(nil) // updates that are under way have checkpointGrace from here
 	partition.finish()
 	l.close(&p.hung)
@@ -151,19 +162,24 @@ func (p *Processor) serveOnce(t *tenure) outcome {
 	return o
 }
 
-// call calls the handler in a goroutine of its own, which it may end.
-func call(ctx context.Context, handler Handler, partition *Partition) (err error) {
+// call calls the handler.
+func call(ctx context.Context, handler Handler, partition *Partition) error {
+	return protect(partition.tenure.log, "the handler", func() error { return handler(ctx, partition) })
+}
+
+// protect calls f in a goroutine of its own, which f may end.
+func protect(log *slog.Logger, what string, f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err = errors.New("processor: the handler ended its goroutine")
+		err = errors.New("processor: " + what + " ended its goroutine")
 		defer func() {
 			if v := recover(); v != nil {
-				err = fmt.Errorf("processor: the handler panicked: %v", v)
-				partition.tenure.log.Error("the handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				err = fmt.Errorf("processor: %s panicked: %v", what, v)
+				log.Error(what+" panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			}
 		}()
-		err = handler(ctx, partition)
+		err = f()
 	}()
 	<-done
 	return err

@@ -112,7 +112,9 @@ func (c *consumer) claim(ctx context.Context, etag, as string) {
 	if !c.overlaps {
 		c.endHandlers()
 	}
-	if from, ok := c.look(ctx); ok {
+	if from, ok := c.look(ctx); ok && c.coalesced {
+		c.beginCoalesced(from)
+	} else if ok {
 		c.begin(from)
 	}
 }
@@ -152,12 +154,28 @@ func (c *consumer) look(ctx context.Context) (from checkpointstore.Checkpoint, o
 	return from, true
 }
 
-// begin starts a handler behind a position.
-func (c *consumer) begin(from checkpointstore.Checkpoint) {
+// register names the handler that begins behind a position.
+func (c *consumer) register(from checkpointstore.Checkpoint) (id string) {
 	c.begun++
 	c.rewound.Store(false)
-	id := fmt.Sprint(c.name, ".", c.begun)
+	id = fmt.Sprint(c.name, ".", c.begun)
 	c.watch.began(id, from)
+	return id
+}
+
+// update stores a handler's position, and takes note if the partition was rewound.
+func (c *consumer) update(handler string, position int64) error {
+	err := c.client.UpdateCheckpoint(context.Background(), checkpointBy(handler, position), nil)
+	if errors.Is(err, checkpointstore.ErrRewound) {
+		c.rewound.Store(true)
+	}
+	c.watch.updated(handler, position, err)
+	return err
+}
+
+// begin starts a handler behind a position.
+func (c *consumer) begin(from checkpointstore.Checkpoint) {
+	id := c.register(from)
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &handler{end: cancel, done: make(chan struct{})}
 	c.handlers = append(c.handlers, h)
@@ -177,11 +195,7 @@ func (c *consumer) begin(from checkpointstore.Checkpoint) {
 				at, behind := position, time.Duration(random.Int64N(int64(c.pace)))
 				updates.Go(func() {
 					time.Sleep(behind)
-					err := c.client.UpdateCheckpoint(context.Background(), checkpointBy(id, at), nil)
-					if errors.Is(err, checkpointstore.ErrRewound) {
-						c.rewound.Store(true)
-					}
-					c.watch.updated(id, at, err)
+					_ = c.update(id, at)
 				})
 			}
 		}

@@ -26,8 +26,9 @@ type config struct {
 	strict   bool // the check knows nothing of owners with one id, see [rules]
 
 	// Of checkpoints.
-	rewinds  int  // how often somebody rewinds
-	overlaps bool // handlers of one tenure go on in the next one of their store
+	rewinds   int  // how often somebody rewinds
+	overlaps  bool // handlers of one tenure go on in the next one of their store
+	coalesced bool // package progress writes, see coalesced_test.go
 }
 
 // variant is a store as it is, or one that is broken on purpose.
@@ -50,6 +51,7 @@ func (c *config) numbers() map[string]*int {
 func (c *config) switches() map[string]*bool {
 	return map[string]*bool{
 		"deletes": &c.deletes, "twins": &c.twins, "careless": &c.careless, "strict": &c.strict, "overlaps": &c.overlaps,
+		"coalesced": &c.coalesced,
 	}
 }
 

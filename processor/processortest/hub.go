@@ -85,6 +85,18 @@ func (h *Hub) Send(partitionID string, bodies ...string) {
 // SendEvent appends an event to a partition. Sequence numbers count from 0,
 // offsets are 100 times as large. It panics if there is no such partition.
 func (h *Hub) SendEvent(partitionID string, event azeventhubs.EventData) {
+	h.send(partitionID, nil, event)
+}
+
+// SendKeyed appends events with these bodies and a partition key to a partition,
+// whichever the key belongs to.
+func (h *Hub) SendKeyed(partitionID, partitionKey string, bodies ...string) {
+	for _, body := range bodies {
+		h.send(partitionID, &partitionKey, azeventhubs.EventData{Body: []byte(body)})
+	}
+}
+
+func (h *Hub) send(partitionID string, partitionKey *string, event azeventhubs.EventData) {
 	h.change(func() {
 		p := h.get(partitionID)
 		if p == nil {
@@ -92,7 +104,7 @@ func (h *Hub) SendEvent(partitionID string, event azeventhubs.EventData) {
 		}
 		n, now := int64(len(p.events)), time.Now().UTC()
 		p.events = append(p.events, &azeventhubs.ReceivedEventData{
-			EventData: event, SequenceNumber: n, Offset: offset(n), EnqueuedTime: &now,
+			EventData: event, PartitionKey: partitionKey, SequenceNumber: n, Offset: offset(n), EnqueuedTime: &now,
 		})
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	fleets = flag.Int("balance.fleets", 100, "number of simulated fleets in each test; a tenth of it with -short")
+	fleets = flag.Int("balance.fleets", 100, "number of simulated fleets in each test; a tenth of it with -short or the race detector")
 	seed   = flag.Uint64("balance.seed", 0, "seed of the only fleet to simulate, which tells its story; 0 for all")
 )
 
@@ -19,7 +19,7 @@ var (
 func eachFleet(t *testing.T, simulate func(seed uint64, story bool) (w *world, wrong string)) {
 	t.Helper()
 	count := *fleets
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		count = max(count/10, 1)
 	}
 	for s := uint64(1); s <= uint64(count); s++ {

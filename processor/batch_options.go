@@ -1,0 +1,110 @@
+package processor
+
+import (
+	"context"
+	"time"
+
+	"github.com/ea947076/checkpointstore/progress"
+)
+
+// Defaults of [BatchOptions].
+const (
+	DefaultBatchEvents        = 100
+	DefaultBatchBytes         = 1 << 20
+	DefaultBatchWait          = time.Second
+	DefaultMaxAttempts        = 5
+	DefaultCheckpointEvents   = 20_000
+	DefaultCheckpointInterval = 10 * time.Second
+)
+
+// BatchOptions are the options of [Batches]. Nil is the same as the zero value;
+// what is zero has the default of its name.
+type BatchOptions struct {
+	// MaxEvents, MaxBytes and MaxWait bound a batch, whichever comes first: its
+	// events, the sum of their bodies, and the time since its first event was
+	// received. An event that is larger than MaxBytes is a batch by itself. A batch
+	// that is due while the handler is busy goes on growing until it is full. A
+	// negative MaxWait waits for nothing: a batch is what is there.
+	MaxEvents int
+	MaxBytes  int
+	MaxWait   time.Duration
+
+	// Concurrency is how many batches of one partition are handled at once. Zero is
+	// one, which keeps the order of the partition. With more, events with the same
+	// partition key keep their order, and events without a key have none.
+	Concurrency int
+
+	// MaxAttempts is how often events are given to the handler before OnExhausted
+	// gets them. Negative is without end.
+	MaxAttempts int
+
+	// MinBackoff and MaxBackoff bound the time between two attempts. It doubles with
+	// each, minus up to 50 % jitter. Zero is 1 second and 1 minute. The following
+	// batches wait for it, unless they are handled at the same time.
+	MinBackoff, MaxBackoff time.Duration
+
+	// OnExhausted decides about events whose attempts are used up, with the error
+	// of the last one. If it returns nil, they count as done, and the checkpoint
+	// passes them: that is a function which stores them elsewhere (a dead-letter
+	// queue), or [Skip]. If it returns [Relinquish] or [Fatal], they are not done,
+	// and the partition is given up or Run ends. After any other error it is called
+	// again, with back-off. Nil relinquishes the partition.
+	OnExhausted func(ctx context.Context, failed *Batch, err error) error
+
+	// Checkpoints says when positions are stored. Events is 20,000 and Interval 10
+	// seconds if they are zero, FlushTimeout never above a quarter of
+	// Options.ShutdownTimeout.
+	Checkpoints progress.CheckpointerOptions
+
+	// MaxInFlight and MaxInFlightBytes bound what was received and is not done:
+	// beyond it nothing more is received. Zero is 4096 events and 64 MiB; they are
+	// never below two batches for each that is handled at once. Negative is no
+	// bound.
+	MaxInFlight      int
+	MaxInFlightBytes int64
+}
+
+func (o *BatchOptions) withDefaults() BatchOptions {
+	var d BatchOptions
+	if o != nil {
+		d = *o
+	}
+	positive(&d.MaxEvents, DefaultBatchEvents)
+	positive(&d.MaxBytes, DefaultBatchBytes)
+	positive(&d.Concurrency, 1)
+	positive(&d.MinBackoff, time.Second)
+	positive(&d.MaxBackoff, time.Minute)
+	positive(&d.Checkpoints.Events, DefaultCheckpointEvents)
+	positive(&d.Checkpoints.Interval, DefaultCheckpointInterval)
+	positive(&d.Checkpoints.FlushTimeout, progress.DefaultFlushTimeout)
+	d.MaxBackoff = max(d.MaxBackoff, d.MinBackoff)
+	if d.MaxWait == 0 {
+		d.MaxWait = DefaultBatchWait
+	}
+	if d.MaxAttempts == 0 {
+		d.MaxAttempts = DefaultMaxAttempts
+	}
+	if d.OnExhausted == nil {
+		d.OnExhausted = func(_ context.Context, _ *Batch, err error) error { return Relinquish(err) }
+	}
+	if d.MaxInFlight == 0 {
+		d.MaxInFlight = progress.DefaultMaxEvents
+	}
+	if d.MaxInFlightBytes == 0 {
+		d.MaxInFlightBytes = progress.DefaultMaxBytes
+	}
+	if d.MaxInFlight > 0 {
+		d.MaxInFlight = max(d.MaxInFlight, 2*d.Concurrency*d.MaxEvents)
+	}
+	if d.MaxInFlightBytes > 0 {
+		d.MaxInFlightBytes = max(d.MaxInFlightBytes, 2*int64(d.Concurrency)*int64(d.MaxBytes))
+	}
+	return d
+}
+
+// positive sets what is not above zero to its default.
+func positive[T int | time.Duration](option *T, value T) {
+	if *option <= 0 {
+		*option = value
+	}
+}

@@ -1,0 +1,169 @@
+package processor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/processor"
+	"github.com/ea947076/checkpointstore/processor/processortest"
+)
+
+// calls notes what hooks are told.
+type calls struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (c *calls) note(format string, arguments ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, fmt.Sprintf(format, arguments...))
+}
+
+// take returns the calls since the last take.
+func (c *calls) take() []string {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.list
+	c.list = nil
+	return list
+}
+
+func (c *calls) hooks() *processor.Hooks {
+	kind := func(err error) string {
+		for name, kind := range map[string]error{"stopping": processor.ErrStopping, "lost": processor.ErrPartitionLost, "rewound": checkpointstore.ErrRewound, "link": processor.ErrLinkFailed} {
+			if errors.Is(err, kind) {
+				return name
+			}
+		}
+		if err != nil {
+			return "failed"
+		}
+		return "none"
+	}
+	return &processor.Hooks{
+		Claim: func(i processor.ClaimInfo) {
+			if i.Outcome != processor.ClaimRenewed {
+				c.note("claim %s", i.Outcome)
+			}
+		},
+		TenureEnd: func(i processor.TenureEndInfo) { c.note("tenure ends: %s", kind(i.Cause)) },
+		Checkpoint: func(i processor.CheckpointInfo) {
+			c.note("checkpoint %d for %d: %s", i.SequenceNumber, i.Coalesced+1, kind(i.Err))
+		},
+		HandlerStart: func(processor.HandlerStartInfo) { c.note("handler starts") },
+		HandlerEnd:   func(i processor.HandlerEndInfo) { c.note("handler ends: %s", kind(i.Cause)) },
+		BatchEnd: func(i processor.BatchEndInfo) {
+			c.note("batch of %d, attempt %d: %s", i.Events, i.Attempt, kind(i.Err))
+		},
+		Restart: func(i processor.RestartInfo) { c.note("restart %d: %s", i.Failures, kind(i.Err)) },
+		Outage:  func(i processor.OutageInfo) { c.note("outage of %s: %s", i.Operation, kind(i.Err)) },
+	}
+}
+
+func TestHooksTellWhatHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &calls{}
+		fail := true
+		handle := func(context.Context, *processor.Batch) error {
+			if fail {
+				fail = false
+				return errHandling
+			}
+			return nil
+		}
+		p := processortest.Start(t, processor.Batches(handle, nil), &processor.Options{UpdateInterval: time.Second, Hooks: c.hooks()})
+		p.AwaitReading()
+		require.Equal(t, []string{"claim won", "handler starts"}, c.take())
+
+		p.Send("one", "two", "three")
+		p.FailCheckpoints(errors.New("throttled"))
+		pass(14 * time.Second)
+		require.Equal(t, []string{"batch of 3, attempt 1: failed", "batch of 3, attempt 2: none", "checkpoint 2 for 3: failed"}, slices.Compact(c.take()))
+		p.FailCheckpoints(nil)
+		p.AwaitCheckpoint(2)
+		list := c.take()
+		require.Equal(t, "checkpoint 2 for 3: none", list[len(list)-1])
+
+		p.Hub.Deny("0", errors.New("detached"))
+		p.Hub.Deny("0", nil)
+		pass(time.Second)
+		require.Equal(t, []string{"handler ends: link", "restart 1: link", "handler starts"}, c.take())
+
+		p.Rewind(0)
+		p.Send("four")
+		pass(20 * time.Second)
+		require.Equal(t, []string{"batch of 1, attempt 1: none", "checkpoint 3 for 1: rewound", "handler ends: rewound", "tenure ends: rewound", "claim released", "claim won", "handler starts", "batch of 3, attempt 1: none"}, c.take())
+
+		p.AwaitCheckpoint(3)
+		c.take()
+		p.Lose()
+		require.Equal(t, []string{"handler ends: lost", "tenure ends: lost"}, c.take())
+		p.GiveBack()
+		require.Equal(t, []string{"claim won", "handler starts"}, c.take())
+		require.NoError(t, p.Stop())
+		require.Equal(t, []string{"handler ends: stopping", "tenure ends: stopping", "claim released"}, c.take())
+	})
+}
+
+func TestHooksTellOfOutagesAndOfClaimsThatFail(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		c := &calls{}
+		a := f.start("a", func(s *settings) { s.options.Hooks = c.hooks() })
+		pass(opening)
+		c.take()
+		down := errors.New("down")
+		a.store.set(func(s *faultyStore) { s.list = failing(down) })
+		pass(3 * roundTime)
+		require.Equal(t, []string{"outage of listing ownerships: failed"}, c.take(), "once")
+		a.store.set(func(s *faultyStore) { s.list, s.claim = nil, failing(down) })
+		pass(3 * roundTime)
+		list := c.take()
+		require.Equal(t, "outage of listing ownerships: none", list[0])
+		require.Contains(t, list, "outage of claiming: failed")
+		require.Contains(t, list, "claim failed")
+		a.store.set(func(s *faultyStore) { s.claim = nil })
+		pass(2 * roundTime)
+		require.Equal(t, []string{"outage of claiming: none"}, c.take())
+	})
+}
+
+func TestHooksTellOfClaimsThatAreLost(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		c := &calls{}
+		once := false
+		f.start("a", func(s *settings) {
+			s.options.Hooks = c.hooks()
+			s.owner.store.claim = func(context.Context) error {
+				if !once {
+					once = true
+					f.claimAs("b", "0")
+				}
+				return nil
+			}
+		})
+		pass(opening)
+		require.Equal(t, []string{"claim lost"}, c.take())
+	})
+}
+
+func TestHooksTellOfCheckpointsOfAHandlerOfOnesOwn(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		c := &calls{}
+		f.send(2, "0")
+		f.start("a", func(s *settings) { s.options.Hooks = c.hooks() })
+		pass(opening)
+		list := c.take()
+		require.Equal(t, []string{"checkpoint 0 for 1: none", "checkpoint 1 for 1: none"}, slices.DeleteFunc(list, func(s string) bool { return s[:5] != "check" }))
+	})
+}

@@ -37,6 +37,16 @@ func (c config) as(v variant) config {
 // compare runs the official store beside ours where the outcome differs.
 func compare() bool { return os.Getenv("E2E_COMPARE") != "" }
 
+// both runs a test for Run and for Adapt, beside each other.
+func both(t *testing.T, test func(t *testing.T, v variant)) {
+	for _, v := range []variant{{"Run", run, false}, {"Adapt", adapted, true}} {
+		t.Run(v.name, func(t *testing.T) {
+			parallel(t)
+			test(t, v)
+		})
+	}
+}
+
 // eachLoop runs a test for Run, for Adapt and, to compare, for the official store.
 func eachLoop(t *testing.T, test func(t *testing.T, v variant)) {
 	for _, v := range []variant{{"Run", run, false}, {"Adapt", adapted, true}, {"official store", official, true}} {

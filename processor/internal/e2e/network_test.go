@@ -25,15 +25,19 @@ func testBadNetwork(t *testing.T, figures *report) {
 				seconds(bad.balance/runs), bad.balanceRounds/runs, seconds(good.balance/runs), good.balanceRounds/runs, bad.balance.Seconds()/good.balance.Seconds(),
 				seconds(bad.takeOver/runs), bad.takeOverRounds/runs, seconds(good.takeOver/runs), good.takeOverRounds/runs, bad.takeOver.Seconds()/good.takeOver.Seconds()))
 	})
+	t.Run("with faults, Adapt", func(t *testing.T) {
+		parallel(t)
+		balanceAndTakeOver(t, badNetwork(), variant{"", adapted, false})
+	})
 	for _, name := range []string{"without faults", "with faults"} {
 		for i := range runs {
 			t.Run(fmt.Sprintf("%s %d", name, i), func(t *testing.T) {
 				parallel(t)
 				f := newFaults()
 				if name == "with faults" {
-					f.latency, f.jitter, f.drop, f.reset, f.busy = 5*time.Millisecond, 10*time.Millisecond, 0.05, 0.03, 0.03
+					f = badNetwork()
 				}
-				m := balanceAndTakeOver(t, f)
+				m := balanceAndTakeOver(t, f, variants[0])
 				mu.Lock()
 				defer mu.Unlock()
 				if totals[name] == nil {
@@ -58,13 +62,19 @@ func (t *times) add(m times) {
 	t.takeOverRounds += m.takeOverRounds
 }
 
-func balanceAndTakeOver(t *testing.T, f *faults) (m times) {
+func badNetwork() *faults {
+	f := newFaults()
+	f.latency, f.jitter, f.drop, f.reset, f.busy = 5*time.Millisecond, 10*time.Millisecond, 0.05, 0.03, 0.03
+	return f
+}
+
+func balanceAndTakeOver(t *testing.T, f *faults, v variant) (m times) {
 	w := newWorld(t, 32, 20)
 	var owners []*owner
 	var names []string
 	for i := range 4 {
-		c := w.config(i)
-		c.Greedy, c.Interval, c.Expiry = false, time.Second, 20*time.Second
+		c := w.config(i).as(v)
+		c.Interval, c.Expiry = time.Second, 20*time.Second
 		o := w.start(c, f)
 		owners, names = append(owners, o), append(names, o.Name)
 	}
@@ -81,6 +91,9 @@ func balanceAndTakeOver(t *testing.T, f *faults) (m times) {
 	w.hub.appendAll(5)
 	w.complete()
 	for _, o := range owners {
+		if v.loop == adapted {
+			continue // a failed list of checkpoints ends a Processor
+		}
 		require.EqualValues(t, 1, o.Processors.Load(), "no Processor ended")
 	}
 	return m

@@ -16,8 +16,12 @@ import (
 // what they were at, the Processor with winning back its share. No checkpoint
 // goes back, and the last one equals the last event.
 func testPausedOwner(t *testing.T, figures *report) {
+	both(t, func(t *testing.T, v variant) { pausedOwner(t, figures, v) })
+}
+
+func pausedOwner(t *testing.T, figures *report, v variant) {
 	w := newWorld(t, 8, 20)
-	a, b := w.config(0), w.config(1)
+	a, b := w.config(0).as(v), w.config(1).as(v)
 	a.Work = 2 * time.Second // between an event and its checkpoint, where it is stopped most likely
 	first := w.spawn(a)
 	w.settled(a.Name)
@@ -48,6 +52,6 @@ func testPausedOwner(t *testing.T, figures *report) {
 	_, back := seen.result()
 	require.Empty(t, back, "no checkpoint goes back")
 	_, duplicates, stale := w.ledger.count()
-	figures.add("paused owner", fmt.Sprintf("8 partitions, expiry %v, idle when it goes on", a.Expiry),
+	figures.add("paused owner", fmt.Sprintf("%s, 8 partitions, expiry %v, idle when it goes on", v.name, a.Expiry),
 		fmt.Sprintf("all taken over after %s, %d late checkpoints refused, none went back, %d duplicates", seconds(took), stale, duplicates))
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -177,18 +178,24 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 	require.ErrorIs(t, causes[0], checkpointstore.ErrRewound)
 }
 
-// testRewoundIdle: the same of a stream that stays idle.
+// testRewoundIdle: the same of a stream that stays idle, for which Run looks in each
+// sixth round.
 func testRewoundIdle(t *testing.T, _ *report) {
 	w := newWorld(t, 2, 20)
 	a := w.config(0)
+	a.Interval = time.Second // so that rounds can be counted
 	f := newFaults()
-	w.start(a, f)
+	o := w.start(a, f)
 	w.complete()
 	to := w.hub.before["0"] + 5
 	w.rewind("0", to)
-	lists := f.lists.Load()
-	eventually(t, "two rounds", func() bool { return f.lists.Load() >= lists+3 })
+	rounds := f.round()
 	eventually(t, "the events after the rewind, again", func() bool { return w.ledger.times("0", to+1) == 2 })
+	require.LessOrEqual(t, f.round(), rounds+6+2, "the sixth, and the two in which it is given up and claimed again")
+	w.complete()
+	require.Equal(t, 1, w.ledger.times("0", to))
+	require.Equal(t, 1, w.ledger.times("1", to+1), "the other partition is read on")
+	require.EqualValues(t, 1, o.Processors.Load())
 }
 
 // rewind is what an operator does.

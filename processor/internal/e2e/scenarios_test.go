@@ -121,8 +121,12 @@ func testBalance(t *testing.T, figures *report) {
 // expiry, no event is lost, and duplicates are at most those after the last
 // checkpoint.
 func testGracefulStop(t *testing.T, figures *report) {
+	both(t, func(t *testing.T, v variant) { gracefulStop(t, figures, v) })
+}
+
+func gracefulStop(t *testing.T, figures *report, v variant) {
 	w := newWorld(t, 8, 20)
-	a, b := w.config(0), w.config(1)
+	a, b := w.config(0).as(v), w.config(1).as(v)
 	a.Every, b.Every = 30, 30 // so that the last ones are stored in the shutdown
 	first, second := w.start(a, newFaults()), w.start(b, newFaults())
 	w.settled(a.Name, b.Name)
@@ -143,7 +147,7 @@ func testGracefulStop(t *testing.T, figures *report) {
 	second.finish(t) // which stores the checkpoints that are open
 	w.complete()
 	_, duplicates, stale := w.ledger.count()
-	figures.add("graceful stop", fmt.Sprintf("one of two, %d of %d partitions, expiry %v", len(moving), len(w.hub.partitions), a.Expiry),
+	figures.add("graceful stop", fmt.Sprintf("%s, one of two, %d of %d partitions, expiry %v", v.name, len(moving), len(w.hub.partitions), a.Expiry),
 		fmt.Sprintf("stopped after %s, all read by the other after %s, %d duplicates, %d stale checkpoints", seconds(ended), seconds(took), duplicates-before, stale))
 }
 
@@ -194,8 +198,12 @@ func (w *world) resumed(from, to string, since time.Time, partitions []string) {
 // testKilledOwner: its partitions are taken over after the expiry, and go on from
 // its checkpoints.
 func testKilledOwner(t *testing.T, figures *report) {
+	both(t, func(t *testing.T, v variant) { killedOwner(t, figures, v) })
+}
+
+func killedOwner(t *testing.T, figures *report, v variant) {
 	w := newWorld(t, 8, 20)
-	a, b := w.config(0), w.config(1)
+	a, b := w.config(0).as(v), w.config(1).as(v)
 	a.Every = 7
 	first := w.spawn(a)
 	w.start(b, newFaults())
@@ -211,13 +219,17 @@ func testKilledOwner(t *testing.T, figures *report) {
 	w.hub.rate(0)
 	w.complete()
 	_, duplicates, _ := w.ledger.count()
-	figures.add("killed owner", fmt.Sprintf("one of two, %d of %d partitions, expiry %v", len(moving), len(w.hub.partitions), a.Expiry),
+	figures.add("killed owner", fmt.Sprintf("%s, one of two, %d of %d partitions, expiry %v", v.name, len(moving), len(w.hub.partitions), a.Expiry),
 		fmt.Sprintf("all read by the other after %s, %d duplicates (a checkpoint every 7 events)", seconds(took), duplicates-before))
 }
 
 // testMovedOver: a consumer group "$Default" of the official store, in the same
 // container.
 func testMovedOver(t *testing.T, figures *report) {
+	both(t, func(t *testing.T, v variant) { movedOver(t, figures, v) })
+}
+
+func movedOver(t *testing.T, figures *report, v variant) {
 	w := newWorld(t, 8, 100)
 	old := w.config(0)
 	old.Loop, old.Every = official, 40
@@ -229,7 +241,7 @@ func testMovedOver(t *testing.T, figures *report) {
 
 	moved := time.Now()
 	w.hub.appendAll(10)
-	next := w.config(1)
+	next := w.config(1).as(v)
 	w.start(next, newFaults())
 	w.complete()
 	w.resumed(old.Name, next.Name, moved, w.hub.partitions)
@@ -237,5 +249,5 @@ func testMovedOver(t *testing.T, figures *report) {
 		require.Equal(t, was[id]+1, e.sequence)
 	}
 	_, duplicates, _ := w.ledger.count()
-	figures.add("moved over", "$Default, 8 partitions, official store to this one", fmt.Sprintf("resumed after each checkpoint, %d duplicates", duplicates))
+	figures.add("moved over", v.name+", $Default, 8 partitions, official store to this one", fmt.Sprintf("resumed after each checkpoint, %d duplicates", duplicates))
 }

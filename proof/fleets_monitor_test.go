@@ -95,6 +95,7 @@ type checkpointWrite struct {
 type rewindDone struct {
 	at       time.Time
 	position int64
+	behind   bool // what was stored
 }
 
 // handledEvent is what became of an event.
@@ -391,7 +392,12 @@ func (m *monitor) sent(partition string, n int) {
 }
 
 // unhandled is the first event that was not handled, or not again after a rewind; empty if there is none.
-func (m *monitor) unhandled() string {
+func (m *monitor) unhandled() string { return m.firstUnhandled(false) }
+
+// unseen is the same without rewinds to what was stored, which nobody sees before there are new events.
+func (m *monitor) unseen() string { return m.firstUnhandled(true) }
+
+func (m *monitor) firstUnhandled(behind bool) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, partition := range sortedKeys(m.events) {
@@ -404,7 +410,7 @@ func (m *monitor) unhandled() string {
 				return fmt.Sprintf("event %d of partition %s was never handled", n, partition)
 			}
 			for _, r := range m.rewinds[partition] {
-				if n > r.position && e.by.Before(r.at) {
+				if n > r.position && e.by.Before(r.at) && (r.behind || !behind) {
 					return fmt.Sprintf("event %d of partition %s was not handled again after the rewind to %d", n, partition, r.position)
 				}
 			}

@@ -49,6 +49,10 @@ import (
 // dead, whose records then expire; a hub that has grown is looked at every six rounds.
 const fleetSettles = fleetMaxOutage + fleetExpiration + 6*fleetRound
 
+// fleetLooks is how long it takes until a rewind is seen of a partition without events, and all was handled again: six
+// rounds to the next look, two to give the partition up and to claim it again.
+const fleetLooks = 8*fleetRound + time.Minute
+
 // fleetReaders is for how long two processes may read one partition: if one of them cannot see the storage, until it stops
 // to read for that reason, in a round that takes as long as its requests may.
 const fleetReaders = fleetMaxOutage + fleetRound + fleetExpiration/4 + 10*time.Second
@@ -368,6 +372,7 @@ func (f *fleetRun) rewind(partition string, draw uint64) {
 		return // nothing is stored, or the storage is away
 	}
 	position := int64(draw % uint64(*c.SequenceNumber+1))
+	behind := position < *c.SequenceNumber
 	c.SequenceNumber, c.Offset = &position, to.Ptr(strconv.FormatInt(100*position, 10))
 	at := time.Now()
 	if err := f.operator.UpdateCheckpoint(context.Background(), c, &checkpointstore.UpdateCheckpointOptions{Rewind: true}); err != nil {
@@ -379,7 +384,7 @@ func (f *fleetRun) rewind(partition string, draw uint64) {
 	defer m.mu.Unlock()
 	m.telling("operator", "rewinds partition %s to %d", partition, position)
 	m.results["rewinds"]++
-	m.rewinds[partition] = append(m.rewinds[partition], rewindDone{at, position})
+	m.rewinds[partition] = append(m.rewinds[partition], rewindDone{at, position, behind})
 }
 
 // usurp takes an ownership as another program does that comes and goes.
@@ -409,7 +414,8 @@ func (f *fleetRun) settle() {
 	}
 	f.monitor.tell("", "all is well from here on")
 	f.await(fleetSettles, "after the last incident", f.unsettled)
-	for range f.partitions { // what makes handlers see that somebody rewound
+	f.await(fleetLooks, "without new events", f.monitor.unseen)
+	for range f.partitions {
 		for id := range f.partitions {
 			f.send(strconv.Itoa(id), 1)
 		}

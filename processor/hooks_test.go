@@ -88,7 +88,7 @@ func TestHooksTellWhatHappens(t *testing.T) {
 
 		p.Send("one", "two", "three")
 		p.FailCheckpoints(errors.New("throttled"))
-		pass(14 * time.Second)
+		pass(19 * time.Second)
 		require.Equal(t, []string{"batch of 3, attempt 1: failed", "batch of 3, attempt 2: none", "checkpoint 2 for 3: failed"}, slices.Compact(c.take()))
 		p.FailCheckpoints(nil)
 		p.AwaitCheckpoint(2)

@@ -14,7 +14,7 @@ const (
 	DefaultBatchWait          = time.Second
 	DefaultMaxAttempts        = 5
 	DefaultCheckpointEvents   = 20_000
-	DefaultCheckpointInterval = 10 * time.Second
+	DefaultCheckpointInterval = 15 * time.Second
 )
 
 // BatchOptions are the options of [Batches]. Nil is the same as the zero value;
@@ -51,7 +51,7 @@ type BatchOptions struct {
 	// again, with back-off. Nil relinquishes the partition.
 	OnExhausted func(ctx context.Context, failed *Batch, err error) error
 
-	// Checkpoints says when positions are stored. Events is 20,000 and Interval 10
+	// Checkpoints says when positions are stored. Events is 20,000 and Interval 15
 	// seconds if they are zero, FlushTimeout never above a quarter of
 	// Options.ShutdownTimeout.
 	Checkpoints progress.CheckpointerOptions

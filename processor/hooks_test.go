@@ -88,7 +88,7 @@ func TestHooksTellWhatHappens(t *testing.T) {
 
 		p.Send("one", "two", "three")
 		p.FailCheckpoints(errors.New("throttled"))
-		pass(14 * time.Second)
+		pass(19 * time.Second)
 		require.Equal(t, []string{"batch of 3, attempt 1: failed", "batch of 3, attempt 2: none", "checkpoint 2 for 3: failed"}, slices.Compact(c.take()))
 		p.FailCheckpoints(nil)
 		p.AwaitCheckpoint(2)
@@ -103,7 +103,7 @@ func TestHooksTellWhatHappens(t *testing.T) {
 		p.Rewind(0)
 		p.Send("four")
 		pass(20 * time.Second)
-		require.Equal(t, []string{"batch of 1, attempt 1: none", "checkpoint 3 for 1: rewound", "handler ends: rewound", "tenure ends: rewound", "claim released", "claim won", "handler starts", "batch of 3, attempt 1: none"}, c.take())
+		require.ElementsMatch(t, []string{"batch of 1, attempt 1: none", "checkpoint 3 for 1: rewound", "handler ends: rewound", "tenure ends: rewound", "claim released", "claim won", "handler starts", "batch of 3, attempt 1: none"}, c.take())
 
 		p.AwaitCheckpoint(3)
 		c.take()

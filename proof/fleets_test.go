@@ -372,7 +372,7 @@ func (f *fleetRun) rewind(partition string, draw uint64) {
 		return // nothing is stored, or the storage is away
 	}
 	position := int64(draw % uint64(*c.SequenceNumber+1))
-	behind := position < *c.SequenceNumber
+	behind := f.monitor.isBehind(partition, position)
 	c.SequenceNumber, c.Offset = &position, to.Ptr(strconv.FormatInt(100*position, 10))
 	at := time.Now()
 	if err := f.operator.UpdateCheckpoint(context.Background(), c, &checkpointstore.UpdateCheckpointOptions{Rewind: true}); err != nil {
@@ -414,7 +414,9 @@ func (f *fleetRun) settle() {
 	}
 	f.monitor.tell("", "all is well from here on")
 	f.await(fleetSettles, "after the last incident", f.unsettled)
-	f.await(fleetLooks, "without new events", f.monitor.unseen)
+	f.await(fleetLooks, "after the last incident, without new events", f.monitor.unseen)
+	f.rewind(strconv.Itoa(int(f.plan.seed)%f.partitions), f.plan.seed)
+	f.await(fleetLooks, "after a rewind, without new events", f.monitor.unseen)
 	for range f.partitions {
 		for id := range f.partitions {
 			f.send(strconv.Itoa(id), 1)

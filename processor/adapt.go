@@ -40,8 +40,8 @@ type AdaptOptions struct {
 
 // Adapt makes a store into what azeventhubs.NewProcessor takes, for one Processor
 // or several in succession with the same owner id (the ConsumerClient's InstanceID).
-// A claim under a second owner id is an error, for each Processor at a time needs
-// an adapter of its own.
+// Each Processor at a time needs an adapter of its own: a claim under a second owner
+// id is an error, which ends that Processor and leaves the first one alone.
 //
 // Claims that were won are returned whatever became of the others; passing errors
 // are logged and not returned. While the store cannot be listed, the last list is
@@ -74,7 +74,8 @@ func Adapt(store checkpointstore.CheckpointStore, options *AdaptOptions) azevent
 
 // adapter is what it knows of its Processor. A Processor calls ListOwnership and
 // ClaimOwnership from one goroutine: a claim after each good list and, in the end,
-// one without a list before it, which is the release.
+// one that is the release. That names what the last finished round won, without an
+// owner, or nothing.
 type adapter struct {
 	store   checkpointstore.CheckpointStore
 	options AdaptOptions
@@ -86,7 +87,8 @@ type adapter struct {
 	list      []checkpointstore.Ownership
 	listedAt  time.Time                            // of list; zero if there is none
 	failing   bool                                 // since list
-	claimDue  bool                                 // a list was served: the next claim is the round's
+	claimDue  bool                                 // a list was served: a claim of nothing is a round's
+	named     bool                                 // the Processor's release will name partitions
 	held      map[string]checkpointstore.Ownership // by partition, as they were won or listed last
 	unsure    bool                                 // the outcome of a claim since the last list is not known
 	unread    error                                // of ListCheckpoints, until the Processor has ended
@@ -181,11 +183,10 @@ func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.O
 	for i, o := range ownerships {
 		claims[i] = checkpointstore.Ownership(o)
 	}
-	a.mu.Lock()
-	release := !a.claimDue
-	a.claimDue = false
-	a.mu.Unlock()
-	if release {
+	if len(claims) == 0 {
+		return a.claimNothing(ctx)
+	}
+	if !slices.ContainsFunc(claims, func(c checkpointstore.Ownership) bool { return c.OwnerID != "" }) {
 		return a.release(ctx)
 	}
 	for _, c := range claims {
@@ -193,12 +194,34 @@ func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.O
 			return nil, err
 		}
 	}
+	a.mu.Lock()
+	a.claimDue = false
+	a.mu.Unlock()
 	won, err := a.write(ctx, claims)
 	if err != nil && ctx.Err() == nil && !IsPermanent(err) {
 		a.options.Logger.Warn("claims failed; they are made again in the next round", "claims", len(claims), "won", len(won), "error", err)
 		err = nil
 	}
+	if err == nil { // else the Processor ends, and names what the round before won
+		a.mu.Lock()
+		a.named = len(won) > 0
+		a.mu.Unlock()
+	}
 	return toEventHubs(won), err
+}
+
+// claimNothing is a round without claims or the release of a Processor that has not
+// finished a round with any. If that cannot be this adapter's Processor, it is another
+// one that was refused.
+func (a *adapter) claimNothing(ctx context.Context) ([]azeventhubs.Ownership, error) {
+	a.mu.Lock()
+	round, named := a.claimDue, a.named && len(a.held) > 0
+	a.claimDue, a.named = false, named
+	a.mu.Unlock()
+	if round || named {
+		return nil, nil
+	}
+	return a.release(ctx)
 }
 
 func (a *adapter) bind(ownerID string) error {
@@ -238,7 +261,7 @@ func (a *adapter) write(ctx context.Context, claims []checkpointstore.Ownership)
 // what its last finished round won.
 func (a *adapter) release(ctx context.Context) ([]azeventhubs.Ownership, error) {
 	a.mu.Lock()
-	a.unread = nil
+	a.unread, a.claimDue, a.named = nil, false, false
 	var claims []checkpointstore.Ownership
 	for _, r := range a.held {
 		if r.ETag != nil {

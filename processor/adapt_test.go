@@ -151,6 +151,60 @@ func TestAdaptIsForOneOwner(t *testing.T) {
 	})
 }
 
+// A second Processor on the adapter is refused, and ends. Its release is not that of
+// the first one, which goes on.
+func TestAdaptDoesNotReleaseForAnotherProcessor(t *testing.T) {
+	for name, before := range map[string]func(t *testing.T, a, b *rounds){
+		"refused": func(t *testing.T, _, b *rounds) {
+			_, err := b.round(t.Context(), "1")
+			require.Error(t, err)
+		},
+		"refused in a round of the first one": func(t *testing.T, a, b *rounds) {
+			records, err := a.list()
+			require.NoError(t, err)
+			_, err = b.round(t.Context(), "1")
+			require.Error(t, err)
+			won, err := a.ClaimOwnership(t.Context(), []azeventhubs.Ownership{records["0"]}, nil)
+			require.NoError(t, err)
+			require.Len(t, won, 1)
+		},
+		"stopped before it claimed": func(t *testing.T, _, b *rounds) {
+			_, err := b.list()
+			require.NoError(t, err)
+		},
+		"with nothing to claim": func(t *testing.T, _, b *rounds) { b.mustRound() },
+		"without a round":       func(*testing.T, *rounds, *rounds) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 2, func(t *testing.T, f *fleet) {
+				a := adaptedIn(f, "a", nil)
+				b := &rounds{fleet: f, owner: "b", store: a.store, CheckpointStore: a.CheckpointStore, log: a.log}
+				a.mustRound("0")
+				before(t, a, b)
+				require.Equal(t, map[string]string{"0": "a"}, f.owners())
+				require.NoError(t, b.close())
+				require.Equal(t, map[string]string{"0": "a"}, f.owners())
+				a.mustRound("0", "1")
+				require.Equal(t, ids(2), f.of("a"))
+				require.NoError(t, a.close())
+				require.Empty(t, f.owners())
+			})
+		})
+	}
+}
+
+// The release of a Processor is its release though another one was refused meanwhile.
+func TestAdaptReleasesThoughAnotherProcessorListed(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
+		a := adaptedIn(f, "a", nil)
+		a.mustRound("0")
+		_, err := a.list() // of the other one
+		require.NoError(t, err)
+		require.NoError(t, a.close())
+		require.Empty(t, f.owners())
+	})
+}
+
 func TestAdaptKeepsPassingErrorsOfClaimsAway(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := adaptedIn(f, "a", nil)

@@ -133,7 +133,10 @@ func (l *link) await(ctx context.Context) ([]*azeventhubs.ReceivedEventData, err
 	case <-l.ctx.Done():
 		return nil, context.Cause(l.ctx)
 	case <-ctx.Done():
-		if l.pending.opens {
+		switch {
+		case l.ctx.Err() != nil: // usually ctx is made from it
+			return nil, context.Cause(l.ctx)
+		case l.pending.opens:
 			return nil, ctx.Err()
 		}
 		l.pending.cancel()

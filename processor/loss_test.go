@@ -45,7 +45,7 @@ func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
 func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)
-		f.start("a", func(s *settings) {
+		a := f.start("a", func(s *settings) {
 			s.handler = func(ctx context.Context, p *processor.Partition) error {
 				_, err := p.ReceiveEvents(ctx, 1, nil)
 				causes <- context.Cause(ctx)
@@ -63,6 +63,9 @@ func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 		pass(2 * roundTime)
 		require.Equal(t, "a", f.hub.Readers()["0"], "opened again when a list has shown that it is still owned")
 		require.Equal(t, 2, f.hub.Links("0"))
+		warnings := a.log.at(slog.LevelWarn)
+		require.Len(t, warnings, 1, "somebody reads what is owned here")
+		require.Contains(t, warnings[0], "took the link")
 	})
 }
 
@@ -85,6 +88,7 @@ func TestLinkIsNotTakenBackFromItsNewOwner(t *testing.T) {
 		pass(3 * roundTime)
 		require.Equal(t, 1, f.hub.Links("0"))
 		require.Empty(t, a.Status().Partitions)
+		require.Empty(t, a.log.at(slog.LevelWarn), "a loss is no failure")
 	})
 }
 
@@ -320,5 +324,26 @@ func TestHandlerErrorAfterALossIsNoFailure(t *testing.T) {
 		f.claimAs("b", "0")
 		pass(roundTime)
 		require.Empty(t, a.log.at(slog.LevelWarn))
+	})
+}
+
+// What ReceiveEvents returns does not depend on which of two contexts it looks at first.
+func TestReceiveReturnsTheCauseWhenTheHandlersContextEnds(t *testing.T) {
+	const partitions = 64
+	inBubble(t, partitions, func(t *testing.T, f *fleet) {
+		got := make(chan error, partitions)
+		a := f.start("a", func(s *settings) {
+			s.handler = func(ctx context.Context, p *processor.Partition) error {
+				_, err := p.ReceiveEvents(ctx, 1, nil)
+				got <- err
+				return err
+			}
+		})
+		pass(opening)
+		require.NoError(t, a.finish())
+		require.Len(t, got, partitions)
+		for range partitions {
+			require.Equal(t, processor.ErrStopping, <-got)
+		}
 	})
 }

@@ -51,7 +51,7 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
 	c, found := all[t.id]
 	p.mu.Lock()
-	rewound := found && t.at != nil && c.SequenceNumber != nil && *c.SequenceNumber < *t.at
+	rewound := found && wentBack(c, t.at)
 	if found {
 		start := startAfter(c)
 		t.resume, t.at = &start, c.SequenceNumber
@@ -68,6 +68,39 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 		return azeventhubs.StartPosition{}, fmt.Errorf("the checkpoint cannot be read: %w", err)
 	}
 	return p.initialOf(ctx, t)
+}
+
+// wentBack reports whether a checkpoint is behind what a tenure knew to be stored
+// before the list, or may be, because another program stored it without a sequence
+// number.
+func wentBack(c checkpointstore.Checkpoint, at *int64) bool {
+	return at != nil && (c.SequenceNumber == nil || *c.SequenceNumber < *at)
+}
+
+// findRewinds ends the tenures whose checkpoint somebody rewound. Updates notice that
+// too, but there are none while no events come.
+func (p *Processor) findRewinds(ctx context.Context) {
+	known := make(map[*tenure]*int64)
+	p.mu.Lock()
+	for _, t := range p.tenures {
+		if t.ctx.Err() == nil && t.at != nil {
+			known[t] = t.at
+		}
+	}
+	p.mu.Unlock()
+	if len(known) == 0 {
+		return
+	}
+	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+	if err != nil {
+		return
+	}
+	for t, at := range known {
+		if c, found := all[t.id]; found && wentBack(c, at) {
+			t.log.Info("the checkpoint was rewound")
+			t.end(ErrRewound)
+		}
+	}
 }
 
 func (p *Processor) listCheckpoints(ctx context.Context) ([]checkpointstore.Checkpoint, error) {
@@ -104,7 +137,8 @@ func isLatest(s azeventhubs.StartPosition) bool {
 
 // initialOf returns where a partition without a checkpoint begins. Latest is
 // resolved once for all tenures in this process, and stored as the first
-// checkpoint, so that no later start skips what came in between.
+// checkpoint, so that no later start skips what came in between. A list after it was
+// resolved shows whether another owner has stored one meanwhile.
 func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.StartPosition, error) {
 	p.mu.Lock()
 	at, resolved := p.initial[t.id]
@@ -127,6 +161,17 @@ func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.Start
 			return start, fmt.Errorf("%w: the end of the partition cannot be read: %w", ErrLinkFailed, err)
 		}
 		at = endOf(properties)
+		all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+		if err != nil {
+			return start, fmt.Errorf("the checkpoint cannot be read: %w", err)
+		}
+		if c, found := all[t.id]; found { // an earlier owner's, who may have found an earlier end
+			start = startAfter(c)
+			p.mu.Lock()
+			t.resume, t.at = &start, c.SequenceNumber
+			p.mu.Unlock()
+			return start, nil
+		}
 	}
 	p.mu.Lock()
 	p.initial[t.id], t.initial = at, &at

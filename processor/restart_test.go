@@ -83,6 +83,33 @@ func TestNextProcessSkipsNothingWithoutACheckpointOfTheHandler(t *testing.T) {
 	}
 }
 
+// An owner that lost the partition stores its initial position while the next one
+// resolves its own, which is later.
+func TestInitialPositionOfTheFirstOwnerCounts(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(5, "0")
+		f.start("a", latest, func(s *settings) {
+			s.hub = &resolving{s.hub, func() {
+				store(t, f.eye.Share(), "0", 4)
+				f.send(1, "0")
+			}}
+		})
+		pass(roundTime)
+		require.Equal(t, []int64{5}, f.seen("a", "0"))
+	})
+}
+
+// resolving is a hub that calls a function before a partition's properties are read.
+type resolving struct {
+	processor.EventHub
+	before func()
+}
+
+func (h *resolving) PartitionProperties(ctx context.Context, id string) (azeventhubs.PartitionProperties, error) {
+	h.before()
+	return h.EventHub.PartitionProperties(ctx, id)
+}
+
 // R3
 func TestInitialPositionIsServedWhileItCannotBeStored(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
@@ -271,37 +298,119 @@ func TestRewoundPartitionIsReadFromTheStoredPositionInANewTenure(t *testing.T) {
 
 // R15
 func TestRewindWhileTheHandlerRestartsIsNoticed(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(10, "0")
-		fails := make(chan struct{}, 1)
-		f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				for {
-					events, err := p.ReceiveEvents(ctx, 1, nil)
-					if err != nil {
-						return err
-					}
-					select {
-					case <-fails:
-						return errors.New("failed")
-					default:
-					}
-					f.note("a", "0", events...)
-					if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
-						return err
-					}
-				}
-			}
-		})
+	for name, fail := range map[string]func() error{
+		"error": func() error { return errors.New("failed") },
+		"nil":   func() error { return nil },
+		"panic": func() error { panic("bug") },
+	} {
+		for position, move := range map[string]func(t *testing.T, f *fleet){
+			"back": func(t *testing.T, f *fleet) { rewind(t, f, "0", 3) },
+			"back and on": func(t *testing.T, f *fleet) {
+				rewind(t, f, "0", 1)
+				store(t, f.eye.Share(), "0", 3)
+			},
+			"back, offset only": func(t *testing.T, f *fleet) { rewind(t, f, "0", 3) },
+		} {
+			t.Run(name+", "+position, func(t *testing.T) {
+				inBubble(t, 1, func(t *testing.T, f *fleet) {
+					f.send(10, "0")
+					fails := make(chan struct{}, 1)
+					a := f.start("a", func(s *settings) {
+						if position == "back, offset only" {
+							s.owner.store.CheckpointStore = &offsetsOnly{CheckpointStore: s.owner.store.CheckpointStore}
+						}
+						s.handler = func(ctx context.Context, p *processor.Partition) error {
+							for {
+								events, err := p.ReceiveEvents(ctx, 1, nil)
+								if err != nil {
+									return err
+								}
+								select {
+								case <-fails:
+									return fail()
+								default:
+								}
+								f.note("a", "0", events...)
+								if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
+									return err
+								}
+							}
+						}
+					})
+					pass(opening)
+					require.EqualValues(t, 9, f.checkpoints()["0"])
+					fails <- struct{}{}
+					f.send(1, "0")
+					move(t, f)
+					pass(3 * roundTime)
+					require.Equal(t, []int64{4, 5, 6, 7, 8, 9, 10}, f.seen("a", "0")[10:])
+					require.EqualValues(t, 10, f.checkpoints()["0"])
+					require.NoError(t, a.finish())
+				})
+			})
+		}
+	}
+}
+
+// offsetsOnly is a store that lists a checkpoint at 3 as a program stores it that
+// knows no sequence numbers.
+type offsetsOnly struct {
+	checkpointstore.CheckpointStore
+}
+
+func (s *offsetsOnly) ListCheckpoints(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
+	list, err := s.CheckpointStore.ListCheckpoints(ctx, namespace, hub, group, options)
+	for i, c := range list {
+		if *c.SequenceNumber == 3 {
+			offset := "300"
+			list[i].Offset, list[i].SequenceNumber = &offset, nil
+		}
+	}
+	return list, err
+}
+
+// R15
+func TestRewindOfAnIdlePartitionIsNoticed(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, f *fleet) {
+		f.send(10, ids(2)...)
+		a := f.start("a")
 		pass(opening)
 		require.EqualValues(t, 9, f.checkpoints()["0"])
-		fails <- struct{}{}
-		f.send(1, "0")
 		rewind(t, f, "0", 3)
-		pass(3 * roundTime)
-		require.Equal(t, []int64{4, 5, 6, 7, 8, 9, 10}, f.seen("a", "0")[10:])
-		require.EqualValues(t, 10, f.checkpoints()["0"])
+		pass(8 * roundTime)
+		require.Equal(t, []int64{4, 5, 6, 7, 8, 9}, f.seen("a", "0")[10:])
+		require.Len(t, f.seen("a", "1"), 10, "the other partition is not read again")
+		require.Equal(t, 1, f.hub.Links("1"))
+		require.EqualValues(t, 9, f.checkpoints()["0"])
+		require.Empty(t, a.log.at(slog.LevelWarn))
 	})
+}
+
+// A checkpoint that is stored while the checkpoints are listed is no rewind.
+func TestCheckpointsThatMoveOnWhileTheyAreListedAreNoRewinds(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		a := f.start("a", func(s *settings) {
+			s.owner.store.CheckpointStore = slowLists{s.owner.store.CheckpointStore}
+		})
+		for range 600 {
+			f.send(1, "0")
+			pass(time.Second)
+		}
+		require.Len(t, f.seen("a", "0"), 600)
+		require.Equal(t, 1, f.hub.Links("0"))
+		require.NoError(t, a.finish())
+	})
+}
+
+// slowLists is a store whose lists of checkpoints are old when they come.
+type slowLists struct {
+	checkpointstore.CheckpointStore
+}
+
+func (s slowLists) ListCheckpoints(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
+	list, err := s.CheckpointStore.ListCheckpoints(ctx, namespace, hub, group, options)
+	time.Sleep(5 * time.Second)
+	return list, err
 }
 
 // R15

@@ -11,7 +11,8 @@ import (
 	"github.com/ea947076/checkpointstore/processor/internal/balance"
 )
 
-// hubRounds is after how many rounds the hub's properties are read again.
+// hubRounds is after how many rounds the hub's properties are read again, and the
+// checkpoints are looked at.
 const hubRounds = 6
 
 // round is what the goroutine of Run knows.
@@ -27,6 +28,7 @@ type round struct {
 
 	hubFailures int  // in a row
 	hubAge      int  // rounds since its properties were read
+	rewindAge   int  // rounds since the checkpoints were looked at for rewinds
 	unknownID   bool // a record's partition was not in the hub when that was read
 }
 
@@ -51,6 +53,10 @@ func (p *Processor) runRound(ctx, handlers context.Context) {
 		if !again && !lost || ctx.Err() != nil {
 			break
 		}
+	}
+	if p.rewindAge++; p.rewindAge >= hubRounds && ctx.Err() == nil {
+		p.rewindAge = 0
+		p.findRewinds(ctx)
 	}
 	if p.hubAge++; p.hubAge >= hubRounds || p.hubIsDue() {
 		p.readHub(ctx)

@@ -77,6 +77,11 @@ func (p *Processor) serve(t *tenure) {
 			return
 		}
 		failures.add(o)
+		p.noteFailure(t, o.err, failures.any)
+		if isStolen(o.err) && !p.stillOwned(t) {
+			t.logEnd(o.err)
+			return
+		}
 		if o.link {
 			p.linkFailed(t, o.err, failures.link)
 		}
@@ -106,14 +111,12 @@ func (p *Processor) pause(t *tenure, err error, failures int) {
 		return
 	case err == nil:
 		t.log.Info("the handler returned; it is called again", "in", delay)
+	case isStolen(err):
+		t.log.Warn("another receiver took the link of a partition that is owned here; it is opened again", "error", err, "in", delay)
 	default:
 		t.log.Warn("the handler of a partition has ended; it is called again", "error", err, "in", delay)
 	}
-	p.noteFailure(t, err, failures)
 	p.hookRestart(t, err, failures, delay)
-	if isStolen(err) {
-		p.awaitConfirmation(t)
-	}
 	sleep(t.ctx, delay)
 }
 
@@ -181,20 +184,21 @@ func protect(log *slog.Logger, what string, f func() error) (err error) {
 	return err
 }
 
-// awaitConfirmation waits after the link was taken until a list shows that the
+// stillOwned waits after the link was taken until a list shows whether the
 // partition is still owned here. Until then, opening the link would take it from
-// its new owner.
-func (p *Processor) awaitConfirmation(t *tenure) {
+// its new owner, and there is nothing to warn of.
+func (p *Processor) stillOwned(t *tenure) bool {
+	t.log.Info("another receiver took the link; the next list tells whether the partition is lost")
 	taken := time.Now()
 	p.wakeUp()
 	for {
 		select {
 		case begun := <-t.confirmed:
 			if begun.After(taken) {
-				return
+				return true
 			}
 		case <-t.ctx.Done():
-			return
+			return false
 		}
 	}
 }

@@ -519,7 +519,9 @@ func TestRewindGivesThePartitionUpAndStartsFromThere(t *testing.T) {
 		p.Rewind(49)
 		p.Send("more")
 		p.AwaitCheckpoint(100)
-		require.Equal(t, [][2]int64{{0, 99}, {100, 100}, {50, 100}}, p.ranges())
+		ranges := p.ranges()
+		require.Equal(t, [2]int64{0, 99}, ranges[0])
+		require.Equal(t, [2]int64{50, 100}, ranges[len(ranges)-1])
 	})
 }
 

@@ -2,18 +2,15 @@
 // partitions in a [checkpointstore.CheckpointStore], reads them with the clients
 // of azeventhubs/v2 and hands each one to a handler.
 //
-//	err := processor.Run(ctx, client, store, func(ctx context.Context, p *processor.Partition) error {
-//		for {
-//			events, err := p.ReceiveEvents(ctx, 1, nil)
-//			if err != nil {
-//				return err
-//			}
-//			// handle the events
-//			if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
-//				return err
-//			}
+//	err := processor.Run(ctx, client, store, processor.Batches(func(ctx context.Context, b *processor.Batch) error {
+//		for _, event := range b.Events {
+//			// handle the event
 //		}
-//	}, nil)
+//		return nil // or an error: the batch is tried again
+//	}, nil), nil)
+//
+// [Batches] checkpoints what is done every few seconds. A [Handler] of one's own
+// receives and checkpoints as it likes.
 //
 // The time from winning a partition to losing or releasing it is a tenure: what
 // Raft calls a term and Kafka a generation. A tenure begins by reading the stored

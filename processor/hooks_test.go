@@ -82,7 +82,7 @@ func TestHooksTellWhatHappens(t *testing.T) {
 			}
 			return nil
 		}
-		p := processortest.Start(t, processor.Batches(handle, nil), &processor.Options{UpdateInterval: time.Second, Hooks: c.hooks()})
+		p := processortest.Start(t, processor.Batches(handle, nil), &processor.Options{UpdateInterval: 20 * time.Second, Hooks: c.hooks()})
 		p.AwaitReading()
 		require.Equal(t, []string{"claim won", "handler starts"}, c.take())
 
@@ -102,11 +102,9 @@ func TestHooksTellWhatHappens(t *testing.T) {
 
 		p.Rewind(0)
 		p.Send("four")
-		pass(20 * time.Second)
-		require.ElementsMatch(t, []string{"batch of 1, attempt 1: none", "checkpoint 3 for 1: rewound", "handler ends: rewound", "tenure ends: rewound", "claim released", "claim won", "handler starts", "batch of 3, attempt 1: none"}, c.take())
-
 		p.AwaitCheckpoint(3)
-		c.take()
+		require.Subset(t, c.take(), []string{"batch of 1, attempt 1: none", "checkpoint 3 for 1: rewound", "handler ends: rewound", "tenure ends: rewound", "claim released", "claim won", "handler starts", "batch of 3, attempt 1: none", "checkpoint 3 for 3: none"})
+
 		p.Lose()
 		require.Equal(t, []string{"handler ends: lost", "tenure ends: lost"}, c.take())
 		p.GiveBack()

@@ -116,7 +116,6 @@ func (p *Processor) pause(t *tenure, err error, failures int) {
 	default:
 		t.log.Warn("the handler of a partition has ended; it is called again", "error", err, "in", delay)
 	}
-	p.noteFailure(t, err, failures)
 	p.hookRestart(t, err, failures, delay)
 	sleep(t.ctx, delay)
 }

@@ -29,8 +29,7 @@ func TestHandlerCountsEachEvent(t *testing.T) {
 		p.Send("apple", "pear", "apple")
 		p.AwaitCheckpoint(2) // of the third event
 		p.Rewind(0)          // all but the first event again
-		p.Send("plum")       // the handler learns of it with its next checkpoint
-		p.AwaitCheckpoint(3)
-		require.Equal(t, count{"apple": 3, "pear": 2, "plum": 2}, counted)
+		p.AwaitCheckpoint(2)
+		require.Equal(t, count{"apple": 3, "pear": 2}, counted)
 	})
 }

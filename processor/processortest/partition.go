@@ -157,7 +157,7 @@ func (p *Partition) claim(owner string) bool {
 
 // Rewind stores a checkpoint as an operator does who wants events to be handled
 // again: those after sequenceNumber, all if it is -1. The handler learns of it
-// when it stores its next checkpoint.
+// when it stores its next checkpoint, or after six rounds.
 func (p *Partition) Rewind(sequenceNumber int64) {
 	p.t.Helper()
 	at := offset(sequenceNumber)

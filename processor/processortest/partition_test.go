@@ -89,10 +89,9 @@ func TestPartitionIsRewound(t *testing.T) {
 		p.Send("a", "b", "c")
 		p.AwaitCheckpoint(2)
 		p.Rewind(-1)
-		p.Send("d")
-		p.AwaitCheckpoint(3)
+		p.AwaitCheckpoint(2)
 		got, _ := h.got()
-		require.Equal(t, []string{"a", "b", "c", "d", "a", "b", "c", "d"}, got)
+		require.Equal(t, []string{"a", "b", "c", "a", "b", "c"}, got)
 	})
 }
 

@@ -75,7 +75,7 @@ func TestCost(t *testing.T) {
 		row("ownership writes", theirs.ownerships, ours.ownerships)
 		row("checkpoint writes", float64(partitions)*positions[official].checkpoints/2, float64(partitions)*positions[run].checkpoints/2)
 		require.LessOrEqual(t, ours.ownerships, theirs.ownerships/2, "ownership writes")
-		require.LessOrEqual(t, ours.lists, theirs.lists*1.25)
+		require.LessOrEqual(t, ours.lists, theirs.lists*1.5)
 	}
 	require.LessOrEqual(t, positions[run].checkpoints, positions[official].checkpoints/100, "checkpoint writes")
 	t.Log("all requests that were counted are of these kinds:", ownerships, positions)
@@ -141,9 +141,9 @@ func measureCost(t *testing.T, l loop, owners, partitions int, rate float64) rat
 
 func costOwnerName(i int) string { return fmt.Sprint("owner-", i) }
 
-// costOwner runs one owner with default options. The official Processor is greedy
-// for 1,024 partitions: balanced, it claims one in each round, which would take
-// three quarters of an hour; that makes no difference afterwards.
+// costOwner runs one owner with default options, except that the official Processor
+// is greedy: balanced, it claims one partition in each round, which for 1,024 would
+// take three quarters of an hour. That makes no difference afterwards.
 func costOwner(ctx context.Context, l loop, i int, hub *emulator.Emulator, service *fakeblob.Service, transport *countedRequests) error {
 	client, err := azeventhubs.NewConsumerClientFromConnectionString(hub.ConnectionString(), "", consumerGroup, &azeventhubs.ConsumerClientOptions{InstanceID: costOwnerName(i)})
 	if err != nil {

@@ -596,6 +596,9 @@ func TestFleets(t *testing.T) {
 	for _, what := range sortedKeys(results) {
 		t.Logf("%8d %s", results[what], what)
 	}
+	if n < 200 {
+		return // too few for each kind of incident
+	}
 	for _, kind := range incidentKinds() {
 		require.NotZero(t, results[string(kind)], kind)
 	}

@@ -80,7 +80,7 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 	decision := view.Decide(p.random)
 	claims := p.renewals(decision)
 	renewals := len(claims)
-	if p.hubFailures == 0 {
+	if p.hubFailures == 0 && ctx.Err() == nil { // a stop may have begun while the orphans were released
 		claims = append(claims, p.newClaims(decision, records)...)
 	}
 	begun = time.Now()

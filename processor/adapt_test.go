@@ -102,7 +102,6 @@ func TestAdaptReleasesWhatItsProcessorOwns(t *testing.T) {
 	})
 }
 
-// R12
 func TestAdaptReleasesWhatAnInterruptedRoundWon(t *testing.T) {
 	for name, first := range map[string][]string{"nothing named": nil, "everything named was stolen": {"0"}} {
 		t.Run(name, func(t *testing.T) {
@@ -245,7 +244,6 @@ func TestAdaptServesTheLastListInAnOutage(t *testing.T) {
 	})
 }
 
-// R17
 func TestAdaptedRecordsAreAsOldAsTheyWereSeen(t *testing.T) {
 	for name, offset := range map[string]time.Duration{"ahead": -10 * time.Minute, "behind": 10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
@@ -287,7 +285,6 @@ func TestAdaptServesDeletedRecordsToBeClaimedAgain(t *testing.T) {
 	})
 }
 
-// R8
 func TestAdaptHidesRecordsOfOtherPartitions(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("old", "0", "7", "readme")
@@ -303,7 +300,6 @@ func TestAdaptHidesRecordsOfOtherPartitions(t *testing.T) {
 	})
 }
 
-// R9
 func TestAdaptEndsAProcessorWhoseCheckpointsCannotBeListed(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := adaptedIn(f, "a", nil)
@@ -329,7 +325,6 @@ func TestAdaptEndsAProcessorWhoseCheckpointsCannotBeListed(t *testing.T) {
 	})
 }
 
-// R15
 func TestAdaptReleasesARewoundPartition(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := adaptedIn(f, "a", nil)
@@ -351,7 +346,6 @@ func TestAdaptReleasesARewoundPartition(t *testing.T) {
 	})
 }
 
-// R14
 func TestAdaptWithoutALoggerWarnsTheDefaultOne(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		text := &logText{}

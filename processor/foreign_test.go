@@ -12,7 +12,6 @@ import (
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
-// R16
 func TestOwnersThatFollowTheStrategiesOfAzeventhubsGetTheirShareAndKeepIt(t *testing.T) {
 	for name, greedy := range map[string]bool{"balanced": false, "greedy": true} {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,6 @@ import (
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-// R4
 func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		denied := errors.New("denied by the administrator")
@@ -42,7 +41,6 @@ func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
 	})
 }
 
-// R4
 func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(1, "0")
@@ -58,7 +56,6 @@ func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
 	})
 }
 
-// R4
 func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
@@ -74,7 +71,6 @@ func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 	})
 }
 
-// R4
 func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.start("a", func(s *settings) {
@@ -98,7 +94,6 @@ func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
 	})
 }
 
-// R4
 func TestHungCallIsNotWaitedFor(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.hub.Hang(true)
@@ -115,7 +110,6 @@ func TestHungCallIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-// R7
 func TestPartitionsThatAreAddedAreReadFromTheirBeginning(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.send(3, ids(2)...)
@@ -130,7 +124,6 @@ func TestPartitionsThatAreAddedAreReadFromTheirBeginning(t *testing.T) {
 	})
 }
 
-// R7
 func TestRecordOfAnUnknownPartitionTellsOfTheHubsGrowth(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.start("a")
@@ -143,7 +136,6 @@ func TestRecordOfAnUnknownPartitionTellsOfTheHubsGrowth(t *testing.T) {
 	})
 }
 
-// R8
 func TestRecordsOfPartitionsThatTheHubDoesNotHaveAreLeftAlone(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("old", "2", "3", "4", "5", "6", "7", "x")
@@ -268,7 +260,6 @@ func TestLinkIsOpenedThoughReceivesAreShort(t *testing.T) {
 	})
 }
 
-// R2
 func TestReceiveEndsAtOnceThoughTheClientDoesNot(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {

@@ -17,7 +17,6 @@ import (
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-// R6
 func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		told := make(chan error, 2)
@@ -41,7 +40,6 @@ func TestHandlerOfALostPartitionIsToldWithinOneRound(t *testing.T) {
 	})
 }
 
-// R6
 func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)

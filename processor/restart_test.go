@@ -21,7 +21,6 @@ import (
 // latest lets an owner begin at Latest, the default.
 func latest(s *settings) { s.options.StartPositions = azeventhubs.StartPositions{} }
 
-// R3
 func TestRestartBeforeTheFirstCheckpointSkipsNothing(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error":  func() error { return errors.New("database is away") },
@@ -58,7 +57,6 @@ func TestRestartBeforeTheFirstCheckpointSkipsNothing(t *testing.T) {
 	}
 }
 
-// R3
 func TestNextProcessSkipsNothingWithoutACheckpointOfTheHandler(t *testing.T) {
 	for name, events := range map[string]int{"empty partition": 0, "older events": 7} {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +108,6 @@ func (h *resolving) PartitionProperties(ctx context.Context, id string) (azevent
 	return h.EventHub.PartitionProperties(ctx, id)
 }
 
-// R3
 func TestInitialPositionIsServedWhileItCannotBeStored(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(7, "0")
@@ -145,7 +142,6 @@ func TestInitialPositionIsServedWhileItCannotBeStored(t *testing.T) {
 	})
 }
 
-// R3
 func TestInitialPositionIsStoredWithTheFirstEventsAtTheLatest(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(7, "0")
@@ -217,7 +213,6 @@ func TestRestartFollowsACheckpointThatSomebodyStored(t *testing.T) {
 	})
 }
 
-// R9
 func TestPartitionIsNotReadFromAPositionOfBeforeItWasWon(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("b", "1")
@@ -251,7 +246,6 @@ func store(t *testing.T, s *memstore.Store, id string, n int64) {
 	}, nil))
 }
 
-// R15
 func TestRewoundPartitionIsReadFromTheStoredPositionInANewTenure(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.send(10, "0")
@@ -296,7 +290,6 @@ func TestRewoundPartitionIsReadFromTheStoredPositionInANewTenure(t *testing.T) {
 	})
 }
 
-// R15
 func TestRewindWhileTheHandlerRestartsIsNoticed(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error": func() error { return errors.New("failed") },
@@ -369,7 +362,6 @@ func (s *offsetsOnly) ListCheckpoints(ctx context.Context, namespace, hub, group
 	return list, err
 }
 
-// R15
 func TestRewindOfAnIdlePartitionIsNoticed(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.send(10, ids(2)...)
@@ -413,7 +405,6 @@ func (s slowLists) ListCheckpoints(ctx context.Context, namespace, hub, group st
 	return list, err
 }
 
-// R15
 func TestRewoundPartitionWhoseReleaseFailedBeginsANewTenureAllTheSame(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(10, "0")
@@ -439,7 +430,6 @@ func rewind(t *testing.T, f *fleet, id string, n int64) {
 	}, &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
 }
 
-// R12
 func TestStalePositionOfTheHandlerItselfIsNoLoss(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(5, "0")
@@ -467,7 +457,6 @@ func TestStalePositionOfTheHandlerItselfIsNoLoss(t *testing.T) {
 	})
 }
 
-// R12
 func TestCheckpointPastTheCallersDeadlineSaysSo(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(1, "0")

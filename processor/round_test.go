@@ -128,7 +128,6 @@ func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 	})
 }
 
-// R13
 func TestPartitionsOfADeadOwnerAreTakenInBoundedTimeThoughListsFail(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("dead", "0")
@@ -203,7 +202,6 @@ func TestOwnerFindsThePartitionsOfItsLastProcess(t *testing.T) {
 	})
 }
 
-// R17
 func TestWrongClocksHaveNoEffect(t *testing.T) {
 	for name, offset := range map[string]time.Duration{"ahead": -10 * time.Minute, "behind": 10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +224,6 @@ func TestWrongClocksHaveNoEffect(t *testing.T) {
 	}
 }
 
-// R10
 func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 	advice := &checkpointstore.Error{Op: "ListOwnership", Kind: checkpointstore.ErrContainerNotFound, Detail: "create the container"}
 	for name, change := range map[string]func(*settings){
@@ -249,7 +246,6 @@ func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {
 	}
 }
 
-// R10
 func TestEventHubThatRefusesTheCredentialEndsRun(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		refused := &azeventhubs.Error{Code: azeventhubs.ErrorCodeUnauthorizedAccess}
@@ -278,7 +274,6 @@ func (h *failingHub) Properties(context.Context) (processor.EventHubProperties, 
 	return processor.EventHubProperties{}, h.err
 }
 
-// R10
 func TestPassingErrorBeforeTheFirstSuccessIsWarnedOf(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) { s.owner.store.list = failing(errAway) })
@@ -291,7 +286,6 @@ func TestPassingErrorBeforeTheFirstSuccessIsWarnedOf(t *testing.T) {
 	})
 }
 
-// R10
 func TestPermanentErrorAfterTheFirstSuccessEndsRunAsTheUserChose(t *testing.T) {
 	denied := &checkpointstore.Error{Op: "ListOwnership", Kind: checkpointstore.ErrNotAuthorized, Detail: "grant the role"}
 	for name, stopOn := range map[string]func(error) bool{"never": nil, "IsPermanent": processor.IsPermanent} {
@@ -317,7 +311,6 @@ func TestPermanentErrorAfterTheFirstSuccessEndsRunAsTheUserChose(t *testing.T) {
 	}
 }
 
-// R10
 func TestFatalOfAHandlerEndsRun(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(1, "2")
@@ -339,7 +332,6 @@ func TestFatalOfAHandlerEndsRun(t *testing.T) {
 	require.NoError(t, processor.Fatal(nil))
 }
 
-// R14
 func TestNilLoggerIsTheDefaultOneForWarningsAndErrors(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		text := &logText{}

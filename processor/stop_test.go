@@ -13,7 +13,6 @@ import (
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-// R1
 func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		failed := errors.New("failed")
@@ -46,7 +45,6 @@ func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
 	})
 }
 
-// R2
 func TestReceiveEndsAtOnceUnderBacklog(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(10_000, "0")
@@ -79,7 +77,6 @@ func TestReceiveEndsAtOnceUnderBacklog(t *testing.T) {
 	})
 }
 
-// R2
 func TestReleaseComesAfterTheHandlerAndItsLastCheckpoint(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(5, "0")
@@ -107,7 +104,6 @@ func TestReleaseComesAfterTheHandlerAndItsLastCheckpoint(t *testing.T) {
 	})
 }
 
-// R2
 func TestHandlerThatIgnoresItsContextIsNamedAndNotReleased(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		end := make(chan struct{})
@@ -130,7 +126,6 @@ func TestHandlerThatIgnoresItsContextIsNamedAndNotReleased(t *testing.T) {
 	})
 }
 
-// R5
 func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) {
 	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {
@@ -169,7 +164,6 @@ func TestStoppingOwnerClaimsNothingAndReleasesEachPartitionAtOnce(t *testing.T) 
 	})
 }
 
-// R11
 func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
@@ -187,7 +181,6 @@ func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 	})
 }
 
-// R11
 func TestStopIsBoundedWhenTheStoreHangs(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
@@ -200,7 +193,6 @@ func TestStopIsBoundedWhenTheStoreHangs(t *testing.T) {
 	})
 }
 
-// R12
 func TestNormalStopLogsNoWarning(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(3, ids(4)...)
@@ -213,7 +205,6 @@ func TestNormalStopLogsNoWarning(t *testing.T) {
 	})
 }
 
-// R12
 func TestWinsOfAnInterruptedRoundAreReleased(t *testing.T) {
 	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {
@@ -244,7 +235,6 @@ func (u unanswered) ClaimOwnership(ctx context.Context, claims []checkpointstore
 	return won, err
 }
 
-// R12
 func TestWinsThatComeAfterTheStopAreReleasedUnread(t *testing.T) {
 	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {
@@ -263,7 +253,6 @@ func TestWinsThatComeAfterTheStopAreReleasedUnread(t *testing.T) {
 	})
 }
 
-// R11
 func TestHandlersTimeCountsFromTheStopThoughARequestHangs(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		end := make(chan struct{})

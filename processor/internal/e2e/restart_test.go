@@ -141,10 +141,14 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 	a := w.config(0).as(v)
 	var mu sync.Mutex
 	var causes []error
+	var toldOf error
 	a.Handler = func(ctx context.Context, c config, p partition, book recorder) error {
 		err := c.handle(ctx, p, book)
 		mu.Lock()
 		defer mu.Unlock()
+		if v.loop == run {
+			toldOf = context.Cause(ctx)
+		}
 		causes = append(causes, err)
 		return err
 	}
@@ -176,6 +180,9 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 	defer mu.Unlock()
 	require.Len(t, causes, 1)
 	require.ErrorIs(t, causes[0], checkpointstore.ErrRewound)
+	if v.loop == run {
+		require.ErrorIs(t, toldOf, processor.ErrRewound)
+	}
 }
 
 // testRewoundIdle: the same of a stream that stays idle, for which Run looks in each

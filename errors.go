@@ -43,6 +43,10 @@ var (
 	// [ErrStaleCheckpoint] in it as well.
 	ErrRewound error = rewoundError{}
 
+	// ErrRecordChanged: the record was written since it was listed, so it was not
+	// deleted.
+	ErrRecordChanged = errors.New("record changed")
+
 	// ErrNotFound: the partition has no such record.
 	ErrNotFound = errors.New("not found")
 )

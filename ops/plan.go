@@ -1,0 +1,147 @@
+package ops
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ea947076/checkpointstore"
+)
+
+// PlanKind is what a plan is for.
+type PlanKind string
+
+const (
+	PlanToReset   PlanKind = "reset"
+	PlanToImport  PlanKind = "import"
+	PlanToMigrate PlanKind = "migrate"
+	PlanToRelease PlanKind = "release"
+	PlanToClean   PlanKind = "gc"
+)
+
+// Plan is what would be changed in a consumer group, and why. It is data: it can be
+// printed and compared. [Apply] carries it out.
+type Plan struct {
+	Kind       PlanKind
+	Scope      Scope
+	Time       time.Time     // the store's clock when the plan was made
+	Expiration time.Duration // after what time an ownership counts as expired
+
+	// Rewind tells that positions are stored wherever the stored ones are, in the next
+	// generation. Without it no position is lowered.
+	Rewind bool
+
+	Changes  []Change // sorted by partition, only what changes
+	Skipped  []Skipped
+	Warnings []string // about the whole
+}
+
+// Change is what a plan does to one partition.
+type Change struct {
+	PartitionID string
+
+	// Before is the partition as it was when the plan was made.
+	Before Partition
+
+	// After is the position to store, nil if the plan stores none.
+	After *Position
+
+	// Release tells that the plan relinquishes the ownership, and does nothing else.
+	Release bool
+
+	// DeleteOwnership and DeleteCheckpoint are records to delete.
+	DeleteOwnership  *checkpointstore.Ownership
+	DeleteCheckpoint *checkpointstore.CheckpointRecord
+
+	Why      string   // "the first event enqueued at 2026-11-21T14:00:00Z or later is next"
+	Warnings []string // what speaks against it, and what was clamped
+}
+
+// Skipped is something that a plan leaves as it is.
+type Skipped struct {
+	Name string // of a partition, or of a blob or file of the source
+	Why  string
+}
+
+// Position is a place in a partition: that of the last event that was handled.
+type Position struct {
+	SequenceNumber int64
+	Offset         string     // never empty: consumers of other packages fail without it
+	EnqueuedTime   *time.Time // of the event, nil if it is not known
+}
+
+// String is "sequence number 7, offset 512".
+func (p Position) String() string {
+	return fmt.Sprintf("sequence number %d, offset %s", p.SequenceNumber, p.Offset)
+}
+
+// Position returns the position of the partition's checkpoint, nil if there is none
+// or it cannot be read. A checkpoint without an offset has an empty one.
+func (p Partition) Position() *Position {
+	if p.Checkpoint == nil || p.Checkpoint.SequenceNumber == nil {
+		return nil
+	}
+	at := &Position{SequenceNumber: *p.Checkpoint.SequenceNumber, EnqueuedTime: p.Checkpoint.EnqueuedTime}
+	if p.Checkpoint.Offset != nil {
+		at.Offset = *p.Checkpoint.Offset
+	}
+	return at
+}
+
+// same reports whether two positions are the same event's, as far as is known.
+func (p *Position) same(q *Position) bool {
+	if p == nil || q == nil {
+		return p == q
+	}
+	return p.SequenceNumber == q.SequenceNumber && p.Offset == q.Offset
+}
+
+// generation of the partition's checkpoint, 0 if there is none.
+func (p Partition) generation() int64 {
+	if p.Checkpoint == nil {
+		return 0
+	}
+	return p.Checkpoint.Generation
+}
+
+// isLive reports whether an owner reads the partition, under either spelling.
+func (p Partition) isLive() bool {
+	return p.State == Live || p.Other != nil && p.Other.State == Live
+}
+
+// newPlan is a plan without changes for what a snapshot shows.
+func newPlan(kind PlanKind, s *Snapshot) *Plan {
+	return &Plan{Kind: kind, Scope: s.Scope, Time: s.Time, Expiration: s.Expiration}
+}
+
+// skip notes that something is left as it is.
+func (p *Plan) skip(name, format string, args ...any) {
+	p.Skipped = append(p.Skipped, Skipped{Name: name, Why: fmt.Sprintf(format, args...)})
+}
+
+// move adds a change of a partition's position, unless it is there already.
+func (p *Plan) move(before Partition, to Position, why string, warnings []string) {
+	if at := before.Position(); at.same(&to) {
+		p.skip(before.ID, "it is there already: %s", to)
+		return
+	}
+	p.Changes = append(p.Changes, Change{
+		PartitionID: before.ID,
+		Before:      before,
+		After:       &to,
+		Why:         why,
+		Warnings:    append(warnings, liveWarnings(before)...),
+	})
+}
+
+// liveWarnings say who reads a partition that a plan changes.
+func liveWarnings(p Partition) []string {
+	var warnings []string
+	if p.State == Live {
+		warnings = append(warnings, fmt.Sprintf("owner %q is live: stop it, or take the partition from it with release, which a consumer of another package may undo with its next checkpoint", p.Ownership.OwnerID))
+	}
+	if p.Other != nil && p.Other.State == Live {
+		warnings = append(warnings, fmt.Sprintf("owner %q is live under the spelling %s/%s/%s: stop it, it does not see this change",
+			p.Other.Ownership.OwnerID, p.Other.Scope.FullyQualifiedNamespace, p.Other.Scope.EventHubName, p.Other.Scope.ConsumerGroup))
+	}
+	return warnings
+}

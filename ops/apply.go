@@ -286,7 +286,9 @@ func (a *applying) move(ctx context.Context, now *Snapshot) error {
 			return fmt.Errorf("nothing was changed: partition %s: %w: %s was stored, and now it is %s", c.PartitionID, ErrOutdated, describe(was), describe(is))
 		}
 	}
-	a.eachChange(func(c Change, r *ChangeResult) { r.Err = a.store.UpdateCheckpoint(ctx, a.checkpointOf(c), a.updateOf(c)) })
+	a.eachChange(func(c Change, r *ChangeResult) {
+		r.Err = a.store.UpdateCheckpoint(ctx, a.checkpointOf(c), a.updateOf(c))
+	})
 	stored, err := a.read(ctx)
 	for i, c := range a.plan.Changes {
 		r := &a.result.Changes[i]

@@ -76,13 +76,15 @@ func (p Position) String() string {
 
 // Position returns the position of the partition's checkpoint, nil if there is none
 // or it cannot be read. A checkpoint without an offset has an empty one.
-func (p Partition) Position() *Position {
-	if p.Checkpoint == nil || p.Checkpoint.SequenceNumber == nil {
+func (p Partition) Position() *Position { return positionOf(p.Checkpoint) }
+
+func positionOf(c *checkpointstore.CheckpointRecord) *Position {
+	if c == nil || c.SequenceNumber == nil {
 		return nil
 	}
-	at := &Position{SequenceNumber: *p.Checkpoint.SequenceNumber, EnqueuedTime: p.Checkpoint.EnqueuedTime}
-	if p.Checkpoint.Offset != nil {
-		at.Offset = *p.Checkpoint.Offset
+	at := &Position{SequenceNumber: *c.SequenceNumber, EnqueuedTime: c.EnqueuedTime}
+	if c.Offset != nil {
+		at.Offset = *c.Offset
 	}
 	return at
 }

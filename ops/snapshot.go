@@ -50,6 +50,10 @@ type Partition struct {
 	Checkpoint    *checkpointstore.CheckpointRecord
 	CheckpointAge time.Duration // since it was written
 
+	// Own is the checkpoint under the store's own spelling, nil if there is none. It
+	// differs from Checkpoint if the other spelling's was modified later.
+	Own *checkpointstore.CheckpointRecord
+
 	// Other is what the other spelling has; nil if it has nothing.
 	Other *OtherSpelling
 }
@@ -111,7 +115,7 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 		for _, c := range records.Checkpoints {
 			p := partition(c.PartitionID)
 			if i == 0 {
-				p.Checkpoint = &c
+				p.Checkpoint, p.Own = &c, &c
 				continue
 			}
 			p.other(records).Checkpoint = &c

@@ -11,6 +11,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
+
+	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
 // Source is where another package keeps its checkpoints: [ContainerSource] or
@@ -44,7 +46,7 @@ func (s containerSource) Names(ctx context.Context, prefix string) ([]string, er
 	for pager.More() {
 		page, err := pager.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("listing the blobs of the source: %w", err)
+			return nil, fmt.Errorf("listing the blobs of the source: %w", redact.Secrets(nil).Error(err))
 		}
 		if page.Segment == nil {
 			continue
@@ -61,7 +63,7 @@ func (s containerSource) Names(ctx context.Context, prefix string) ([]string, er
 func (s containerSource) Read(ctx context.Context, name string, limit int64) (SourceFile, error) {
 	response, err := s.client.NewBlobClient(name).DownloadStream(ctx, nil)
 	if err != nil {
-		return SourceFile{}, fmt.Errorf("reading blob %q of the source: %w", name, err)
+		return SourceFile{}, fmt.Errorf("reading blob %q of the source: %w", name, redact.Secrets(nil).Error(err))
 	}
 	defer response.Body.Close()
 	content, err := readLimited(response.Body, limit)

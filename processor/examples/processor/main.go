@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -39,10 +40,16 @@ func main() {
 	flag.StringVar(&s.eventHub, "eventhub", "", "name of the event hub in the namespace")
 	flag.StringVar(&s.storage, "storage", "", "URL of the storage account: https://account.blob.core.windows.net")
 	flag.StringVar(&s.container, "container", "checkpoints", "name of the blob container, which must exist")
+	verbose := flag.Bool("v", false, "log what the processor, the store and azeventhubs do")
 	flag.Parse()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if *verbose {
+		logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		logAzure(logger)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := s.run(ctx, os.Stdout); err != nil {
+	if err := s.run(ctx, os.Stdout, logger); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -52,14 +59,15 @@ type settings struct {
 	namespace, eventHub, storage, container string
 }
 
-func (s settings) run(ctx context.Context, out io.Writer) error {
-	hub, store, err := s.open()
+func (s settings) run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
+	hub, store, err := s.open(&checkpointstore.BlobCheckpointStoreOptions{Logger: logger})
 	if err != nil {
 		return err
 	}
 	earliest := true // where partitions without a checkpoint begin; the default is their end
 	p, err := processor.NewWithEventHub(hub, store, printer{out}.handle, &processor.Options{
 		StartPositions: azeventhubs.StartPositions{Default: azeventhubs.StartPosition{Earliest: &earliest}},
+		Logger:         logger,
 	})
 	if err != nil {
 		return err
@@ -67,7 +75,7 @@ func (s settings) run(ctx context.Context, out io.Writer) error {
 	return p.Run(ctx)
 }
 
-func (s settings) open() (processor.EventHub, checkpointstore.CheckpointStore, error) {
+func (s settings) open(options *checkpointstore.BlobCheckpointStoreOptions) (processor.EventHub, checkpointstore.CheckpointStore, error) {
 	if s == (settings{container: s.container}) {
 		hub := processortest.NewHub(2)
 		hub.Send("0", "apple", "pear")
@@ -79,7 +87,7 @@ func (s settings) open() (processor.EventHub, checkpointstore.CheckpointStore, e
 		if err != nil {
 			return nil, nil, err
 		}
-		store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storageConnection, s.container, nil)
+		store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storageConnection, s.container, options)
 		return processor.NewEventHub(client), store, err
 	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
@@ -90,7 +98,7 @@ func (s settings) open() (processor.EventHub, checkpointstore.CheckpointStore, e
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(s.storage+"/"+s.container, credential, nil)
+	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(s.storage+"/"+s.container, credential, options)
 	return processor.NewEventHub(client), store, err
 }
 

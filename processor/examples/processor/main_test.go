@@ -2,20 +2,27 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"slices"
 	"testing"
 
+	azlog "github.com/Azure/azure-sdk-for-go/sdk/azcore/log"
 	"github.com/stretchr/testify/require"
 )
 
 // TestInMemory is what the program does without flags. With them, internal/e2e runs it.
 func TestInMemory(t *testing.T) {
+	var logged bytes.Buffer // read when the program has ended
+	logger := slog.New(slog.NewTextHandler(&logged, nil))
+	logAzure(logger)
+	defer azlog.SetListener(nil)
 	ctx, stop := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	ended := make(chan error)
-	go func() { ended <- settings{}.run(ctx, writer) }()
+	go func() { ended <- settings{}.run(ctx, writer, logger) }()
 	var lines []string
 	for scanner := bufio.NewScanner(reader); len(lines) < 3 && scanner.Scan(); {
 		lines = append(lines, scanner.Text())
@@ -28,6 +35,7 @@ func TestInMemory(t *testing.T) {
 	}, lines)
 	stop()
 	require.NoError(t, <-ended)
+	require.Contains(t, logged.String(), "partition claimed")
 }
 
 func TestWrongFlagsAreErrors(t *testing.T) {
@@ -40,6 +48,6 @@ func TestWrongFlagsAreErrors(t *testing.T) {
 		{settings{eventHubConnection: hub, container: "checkpoints"}, "connection string"},
 		{settings{namespace: "ns.servicebus.windows.net", eventHub: "hub", storage: "account", container: "checkpoints"}, "https://"},
 	} {
-		require.ErrorContains(t, c.settings.run(t.Context(), io.Discard), c.contains)
+		require.ErrorContains(t, c.settings.run(t.Context(), io.Discard, slog.Default()), c.contains)
 	}
 }

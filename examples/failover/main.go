@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -80,7 +81,7 @@ func (s settings) run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 		open = func() (*checkpointstore.BlobCheckpointStore, error) {
-			return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(s.accountURL+"/"+s.container, credential, nil)
+			return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(strings.TrimRight(s.accountURL, "/")+"/"+s.container, credential, nil)
 		}
 	case s.connectionString == "":
 		shared := memstore.New()

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -98,7 +99,7 @@ func (s settings) open(options *checkpointstore.BlobCheckpointStoreOptions) (pro
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(s.storage+"/"+s.container, credential, options)
+	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(strings.TrimRight(s.storage, "/")+"/"+s.container, credential, options)
 	return processor.NewEventHub(client), store, err
 }
 

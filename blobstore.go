@@ -2,18 +2,15 @@ package checkpointstore
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
-	"github.com/ea947076/checkpointstore/internal/layout"
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
@@ -221,66 +218,4 @@ func (s *BlobCheckpointStore) deadline(ctx context.Context) (context.Context, co
 		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, s.settings.Timeout, timeoutEnded{})
-}
-
-// scope spells the caller's names as the store writes them. Every method that
-// reads or writes records calls it, so it also warns of odd namespaces.
-func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
-	scope := verbatim
-	if s.settings.BlobNaming != BlobNamingVerbatim {
-		scope = verbatim.Lower()
-	}
-	if isOddNamespace(scope.Namespace) {
-		s.warnOfNamespace(scope)
-	}
-	return scope
-}
-
-// otherScope is the spelling that official Go, Java and Rust stores would have
-// written, if it differs from the store's own and is to be read.
-func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
-	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
-}
-
-// isOddNamespace tells whether a name is not how consumers on Azure spell a fully
-// qualified namespace: it has no dot, or a port.
-func isOddNamespace(namespace string) bool {
-	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
-}
-
-// maxWarnedScopes bounds what a store remembers of its warnings. Later scopes
-// get none.
-const maxWarnedScopes = 256
-
-// scopeSet is a set of scopes of bounded size. The zero value is empty.
-type scopeSet struct {
-	mu   sync.Mutex
-	seen map[layout.Scope]struct{}
-}
-
-// add reports whether the scope is new and was added.
-func (w *scopeSet) add(scope layout.Scope) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
-		return false
-	}
-	if w.seen == nil {
-		w.seen = make(map[layout.Scope]struct{})
-	}
-	w.seen[scope] = struct{}{}
-	return true
-}
-
-// warnOfNamespace logs, once per scope, that consumers which spell the namespace
-// in full do not share the scope. Emulators have such namespaces.
-func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
-	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
-		return
-	}
-	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
-		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
-		slog.String("namespace", scope.Namespace),
-		slog.String("eventHub", scope.EventHub),
-		slog.String("consumerGroup", scope.ConsumerGroup))
 }

@@ -1,8 +1,12 @@
 package checkpointstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
+	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
@@ -82,10 +86,11 @@ func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifie
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	own := s.scope(verbatim)
 	_, differs := s.otherScope(verbatim)
-	began := s.now()
+	began, mark := s.now(), s.partitions.mark()
 	both := differs && s.spellings.mayHaveCheckpoints(verbatim, began)
-	found, err := s.newest(verbatim, both, func(scope layout.Scope) ([]blobState, error) {
+	found, newest, err := readSpellings(own, verbatim, both, func(scope layout.Scope) ([]blobState, error) {
 		r, err := s.list(ctx, scope, layout.Checkpoint)
 		if err != nil {
 			return nil, s.failure(op, target{blobName: scope.Prefix(layout.Checkpoint), action: listBlobs}, err)
@@ -94,13 +99,14 @@ func (s *BlobCheckpointStore) ListCheckpoints(ctx context.Context, fullyQualifie
 			s.spellings.listedCheckpoints(verbatim, began, len(r) == 0)
 		}
 		return r, nil
-	}, s.partitions.listed)
+	})
 	if err != nil {
 		return nil, err
 	}
-	checkpoints := make([]Checkpoint, 0, len(found))
-	for _, f := range found {
-		checkpoints = append(checkpoints, s.checkpointOf(ctx, verbatim, f))
+	s.partitions.listed(own, found, newest, mark)
+	checkpoints := make([]Checkpoint, 0, len(newest))
+	for _, r := range newest {
+		checkpoints = append(checkpoints, s.checkpointOf(ctx, verbatim, r))
 	}
 	return checkpoints, nil
 }
@@ -126,32 +132,69 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	defer cancel()
 	own := s.scope(verbatim)
 	_, both := s.otherScope(verbatim)
-	known := s.partitions.known(own, partitionID)
-	found, err := s.newest(verbatim, both, func(scope layout.Scope) ([]blobState, error) {
-		prefix := scope.Prefix(layout.Checkpoint)
+	known, mark := s.partitions.known(own, partitionID), s.partitions.mark()
+	found, newest, err := readSpellings(own, verbatim, both, func(scope layout.Scope) ([]blobState, error) {
+		name := scope.BlobName(layout.Checkpoint, partitionID)
 		var b *blockblob.Client
 		if known != nil && scope == own {
 			b = known.client(s, own, layout.Checkpoint, partitionID)
 		} else {
-			b = s.blob(prefix + partitionID)
+			b = s.blob(name)
 		}
 		r, err := read(ctx, b)
 		if err != nil {
-			return nil, s.failure(op, target{partitionID, prefix + partitionID, readBlob}, err)
+			return nil, s.failure(op, target{partitionID, name, readBlob}, err)
 		}
 		if r.etag == "" {
 			return nil, nil
 		}
-		r.prefix, r.partitionID = prefix, partitionID
+		r.prefix, r.partitionID = scope.Prefix(layout.Checkpoint), partitionID
 		return []blobState{r}, nil
-	}, func(scope layout.Scope, own, newest []blobState, mark uint64) {
-		s.partitions.read(scope, partitionID, own, newest, mark)
 	})
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	if len(found) == 0 {
-		return Checkpoint{}, recordNotFound(op, target{partitionID: partitionID, blobName: s.scope(verbatim).Prefix(layout.Checkpoint) + partitionID})
+	s.partitions.read(own, partitionID, found, newest, mark)
+	if len(newest) == 0 {
+		return Checkpoint{}, recordNotFound(op, target{partitionID: partitionID, blobName: own.BlobName(layout.Checkpoint, partitionID)})
 	}
-	return s.checkpointOf(ctx, verbatim, found[0]), nil
+	return s.checkpointOf(ctx, verbatim, newest[0]), nil
+}
+
+// readSpellings reads checkpoints under the store's own spelling of a scope, which
+// is what writes replace, and, if both is set, under the verbatim names at the same
+// time. It also returns the newest of each partition; the store's own on a tie.
+func readSpellings(own, verbatim layout.Scope, both bool, read func(layout.Scope) ([]blobState, error)) (found, newest []blobState, err error) {
+	if !both {
+		found, err = read(own)
+		return found, found, err
+	}
+	var other []blobState
+	var otherErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { other, otherErr = read(verbatim) })
+	found, err = read(own)
+	reading.Wait()
+	if err = cmp.Or(err, otherErr); err != nil {
+		return nil, nil, err
+	}
+	return found, newestOfEach(slices.Concat(other, found)), nil
+}
+
+// checkpointOf converts a checkpoint blob, in the caller's spelling.
+func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, verbatim layout.Scope, r blobState) Checkpoint {
+	offset, sequenceNumber := r.values.Position()
+	if offset == nil && sequenceNumber == nil {
+		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
+			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
+			slog.String("blob", oneLine(r.prefix+r.partitionID)))
+	}
+	return Checkpoint{
+		ConsumerGroup:           verbatim.ConsumerGroup,
+		EventHubName:            verbatim.EventHub,
+		FullyQualifiedNamespace: verbatim.Namespace,
+		PartitionID:             r.partitionID,
+		Offset:                  offset,
+		SequenceNumber:          sequenceNumber,
+	}
 }

@@ -3,7 +3,6 @@ package checkpointstore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
@@ -52,30 +51,13 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	if err == nil {
 		return nil
 	}
-	at := target{checkpoint.PartitionID, scope.Prefix(layout.Checkpoint) + checkpoint.PartitionID, writeBlob}
-	var refused *refusedError
-	if errors.As(err, &refused) {
-		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: refused.kind, Detail: refused.detail}
+	at := target{checkpoint.PartitionID, scope.BlobName(layout.Checkpoint, checkpoint.PartitionID), writeBlob}
+	if e, refused := err.(*Error); refused {
+		e.Op, e.PartitionID, e.BlobName = op, at.partitionID, at.blobName
+		return e
 	}
 	return s.failure(op, at, err)
 }
-
-// lock waits for the partition's turn to write, no longer than the context.
-func (p *partition) lock(ctx context.Context) error {
-	select {
-	case p.writing <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case p.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ended(ctx, nil)
-	}
-}
-
-func (p *partition) unlock() { <-p.writing }
 
 // update waits for the partition and stores the position.
 func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim, scope layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
@@ -249,24 +231,16 @@ func (u *checkpointUpdate) wrote(result writeResult) fence.Step {
 	return f.Refused(&u.fenced, result.sawConditionNotMet)
 }
 
-// refusedError is what an [ErrStaleCheckpoint] or [ErrRewound] says.
-type refusedError struct {
-	kind   error
-	detail string
-}
-
-func (e *refusedError) Error() string { return e.detail }
-
 // refused says why an update was not stored.
-func (u *checkpointUpdate) refused(step fence.Step) error {
+func (u *checkpointUpdate) refused(step fence.Step) *Error {
 	given, stored := u.values.SequenceNumber, step.Stored
 	switch {
 	case step.Action == fence.Rewound && u.rewind:
-		return &refusedError{ErrRewound, fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else rewound the partition, too, and whether this rewind to %d was stored before is not known",
+		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else rewound the partition, too, and whether this rewind to %d was stored before is not known",
 			stored.Generation, stored.SequenceNumber, given)}
 	case step.Action == fence.Rewound:
-		return &refusedError{ErrRewound, fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d is of generation %d: give the partition up, and start again from the stored checkpoint",
+		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d is of generation %d: give the partition up, and start again from the stored checkpoint",
 			stored.Generation, stored.SequenceNumber, given, u.fenced.Generation())}
 	}
-	return &refusedError{ErrStaleCheckpoint, fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}
+	return &Error{Kind: ErrStaleCheckpoint, Detail: fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}
 }

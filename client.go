@@ -142,3 +142,17 @@ type notRetriable struct{ error }
 
 func (e *notRetriable) NonRetriable() {}
 func (e *notRetriable) Unwrap() error { return e.error }
+
+// tryTimeout bounds a single try that the store asks for itself, without the
+// client's retries: as the options say, of a client that the store built.
+func (s *BlobCheckpointStore) tryTimeout() time.Duration {
+	if d := s.settings.ClientOptions.Retry.TryTimeout; d != 0 {
+		return d
+	}
+	if s.settings.Timeout < 0 {
+		return defaultTryTimeout(DefaultTimeout)
+	}
+	return defaultTryTimeout(s.settings.Timeout)
+}
+
+func defaultTryTimeout(timeout time.Duration) time.Duration { return timeout * 7 / 30 }

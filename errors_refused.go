@@ -73,14 +73,6 @@ func authorizationIn(req *http.Request) authorization {
 	return authorization{by: bySAS, starts: query.Get("st"), expiry: query.Get("se")}
 }
 
-// isAnonymous reports whether a request is known to have had no credential.
-func isAnonymous(answer *azcore.ResponseError) bool {
-	if answer.RawResponse == nil || answer.RawResponse.Request == nil {
-		return false
-	}
-	return authorizationIn(answer.RawResponse.Request).by == anonymously
-}
-
 // reasonFor says why a request was refused.
 func (s *BlobCheckpointStore) reasonFor(answer *azcore.ResponseError, auth authorization) string {
 	if auth.by == bySAS {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -112,41 +111,6 @@ func cause(secrets redact.Secrets, err error) string {
 	return oneLine(err.Error())
 }
 
-// advice is what a credential says, in one line. Its text has several: which
-// credentials were tried, what Microsoft Entra ID answered, and where to read on.
-// Of a JSON answer, the description is kept.
-func advice(err error) string {
-	const max, tail = 4000, 1000
-	var b strings.Builder
-	for line := range strings.Lines(err.Error()) {
-		line = strings.Join(strings.Fields(line), " ")
-		if strings.Trim(line, "-{}[]0123456789, ") == "" {
-			continue // a rule, the braces or the numbers of a JSON text
-		}
-		if member := jsonMember.FindStringSubmatch(line); member != nil {
-			if !strings.HasPrefix(member[1], "error") || member[1] == "error_codes" || member[1] == "error_uri" {
-				continue
-			}
-			line = member[1] + ": " + strings.Trim(member[2], `",`)
-		}
-		if text := b.String(); text != "" && !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, ":") {
-			b.WriteString(";")
-		}
-		if b.Len() > 0 {
-			b.WriteString(" ")
-		}
-		b.WriteString(line)
-	}
-	text := b.String()
-	if len(text) > max {
-		text = strings.ToValidUTF8(text[:max-tail], "") + " … " + strings.ToValidUTF8(text[len(text)-tail:], "")
-	}
-	return printable(text)
-}
-
-// jsonMember is a line of an indented JSON text.
-var jsonMember = regexp.MustCompile(`^"([a-z_]+)": ?(.*)$`)
-
 // readError is the failure of a read that was to decide about a write.
 type readError struct{ err error }
 
@@ -179,63 +143,12 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authoriza
 	return "the service answered " + answer, nil
 }
 
-// isRefused reports whether the service refused the credential.
-func isRefused(err error) bool {
-	answer := answerIn(err)
-	return answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden)
-}
-
-// isHidden reports whether an answer is the one by which the service hides a
-// private container from a request without a credential.
-func isHidden(resp *azcore.ResponseError) bool {
-	return resp.StatusCode == http.StatusNotFound && bloberror.Code(resp.ErrorCode) == bloberror.ResourceNotFound
-}
-
-// isFromService reports whether it was the service that answered: it sends a code
-// with every refusal, and its version and a request ID with every answer.
-func isFromService(resp *azcore.ResponseError) bool {
-	if resp.ErrorCode != "" || resp.RawResponse == nil {
-		return true
-	}
-	header := resp.RawResponse.Header
-	return header.Get("x-ms-request-id") != "" || header.Get("x-ms-version") != ""
-}
-
 // statusText is a status with its code, if it has one.
 func statusText(resp *azcore.ResponseError) string {
 	if resp.ErrorCode == "" {
 		return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	return fmt.Sprintf("%d %s", resp.StatusCode, oneLine(resp.ErrorCode))
-}
-
-// isLost decides whether an answer to a conditional write says that somebody
-// else won. It goes by the code, and by the status only if there is no code:
-// LeaseIdMissing is a 412 as well.
-func isLost(resp *azcore.ResponseError) bool {
-	switch bloberror.Code(resp.ErrorCode) {
-	case bloberror.ConditionNotMet, bloberror.BlobAlreadyExists:
-		return true
-	case "":
-		return resp.StatusCode == http.StatusPreconditionFailed || resp.StatusCode == http.StatusConflict
-	}
-	return false
-}
-
-// isAbsent decides whether an answer says that there is no such blob. A 404
-// without a code is one of the service only if it has the service's headers; one of
-// a proxy does not tell about the blob. To a request without a credential, the
-// service says the same of a private container.
-func isAbsent(resp *azcore.ResponseError) bool {
-	switch bloberror.Code(resp.ErrorCode) {
-	case bloberror.BlobNotFound:
-		return true
-	case bloberror.ResourceNotFound:
-		return isHidden(resp) && !isAnonymous(resp)
-	case "":
-		return resp.StatusCode == http.StatusNotFound && isFromService(resp)
-	}
-	return false
 }
 
 // recordNotFound says that a partition has no such record.

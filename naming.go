@@ -3,7 +3,7 @@ package checkpointstore
 import (
 	"context"
 	"log/slog"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,52 +12,6 @@ import (
 
 // What has to do with verbatim names, as consumers of other packages write them:
 // reading the checkpoints under them, and warning of live owners under them.
-
-// newest reads the checkpoints under the store's spelling of a scope and, if both
-// is set, under the verbatim names, and returns the newest of each partition; the
-// store's own on a tie. saw is told what was found under the store's spelling,
-// which is what writes replace, and the newest of each partition.
-func (s *BlobCheckpointStore) newest(verbatim layout.Scope, both bool, read func(layout.Scope) ([]blobState, error), saw func(scope layout.Scope, own, newest []blobState, mark uint64)) ([]blobState, error) {
-	own := s.scope(verbatim)
-	mark := s.partitions.mark()
-	if !both {
-		found, err := read(own)
-		if err == nil {
-			saw(own, found, found, mark)
-		}
-		return found, err
-	}
-	scopes := [...]layout.Scope{verbatim, own}
-	var found [len(scopes)][]blobState
-	var errs [len(scopes)]error
-	inParallel(len(scopes), len(scopes), func(i int) { found[i], errs[i] = read(scopes[i]) })
-	for _, err := range [...]error{errs[1], errs[0]} {
-		if err != nil {
-			return nil, err
-		}
-	}
-	newest := newestOfEach(slices.Concat(found[:]...))
-	saw(own, found[1], newest, mark)
-	return newest, nil
-}
-
-// checkpointOf converts a checkpoint blob, in the caller's spelling.
-func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, verbatim layout.Scope, r blobState) Checkpoint {
-	offset, sequenceNumber := r.values.Position()
-	if offset == nil && sequenceNumber == nil {
-		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
-			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
-			slog.String("blob", oneLine(r.prefix+r.partitionID)))
-	}
-	return Checkpoint{
-		ConsumerGroup:           verbatim.ConsumerGroup,
-		EventHubName:            verbatim.EventHub,
-		FullyQualifiedNamespace: verbatim.Namespace,
-		PartitionID:             r.partitionID,
-		Offset:                  offset,
-		SequenceNumber:          sequenceNumber,
-	}
-}
 
 const (
 	// lookEvery is how often the store looks for live owners under the verbatim
@@ -194,5 +148,67 @@ func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim
 		slog.Int("partitions", live),
 		slog.String("partition", oneLine(partition)),
 		slog.String("owner", oneLine(owner)))
+	return true
+}
+
+// scope spells the caller's names as the store writes them. Every method that
+// reads or writes records calls it, so it also warns of odd namespaces.
+func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
+	scope := verbatim
+	if s.settings.BlobNaming != BlobNamingVerbatim {
+		scope = verbatim.Lower()
+	}
+	if isOddNamespace(scope.Namespace) {
+		s.warnOfNamespace(scope)
+	}
+	return scope
+}
+
+// otherScope is the spelling that official Go, Java and Rust stores would have
+// written, if it differs from the store's own and is to be read.
+func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
+	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
+}
+
+// isOddNamespace tells whether a name is not how consumers on Azure spell a fully
+// qualified namespace: it has no dot, or a port.
+func isOddNamespace(namespace string) bool {
+	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
+}
+
+// warnOfNamespace logs, once per scope, that consumers which spell the namespace
+// in full do not share the scope. Emulators have such namespaces.
+func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
+	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
+		return
+	}
+	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
+		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
+		slog.String("namespace", scope.Namespace),
+		slog.String("eventHub", scope.EventHub),
+		slog.String("consumerGroup", scope.ConsumerGroup))
+}
+
+// maxWarnedScopes bounds what a store remembers of its warnings. Later scopes
+// get none.
+const maxWarnedScopes = 256
+
+// scopeSet is a set of scopes of bounded size. The zero value is empty.
+type scopeSet struct {
+	mu   sync.Mutex
+	seen map[layout.Scope]struct{}
+}
+
+// add reports whether the scope is new and was added.
+func (w *scopeSet) add(scope layout.Scope) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
+		return false
+	}
+	if w.seen == nil {
+		w.seen = make(map[layout.Scope]struct{})
+	}
+	w.seen[scope] = struct{}{}
 	return true
 }

@@ -112,7 +112,7 @@ func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNa
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	at := target{partitionID, s.scope(verbatim).Prefix(layout.Ownership) + partitionID, readBlob}
+	at := target{partitionID, s.scope(verbatim).BlobName(layout.Ownership, partitionID), readBlob}
 	r, err := read(ctx, s.blob(at.blobName))
 	if err != nil {
 		return Ownership{}, s.failure(op, at, err)

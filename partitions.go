@@ -1,6 +1,7 @@
 package checkpointstore
 
 import (
+	"context"
 	"maps"
 	"sync"
 
@@ -170,7 +171,7 @@ func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layo
 		kept = &p.ownership
 	}
 	if *kept == nil {
-		*kept = s.blob(scope.Prefix(kind) + partitionID)
+		*kept = s.blob(scope.BlobName(kind, partitionID))
 	}
 	return *kept
 }
@@ -218,3 +219,20 @@ func fenceRecord(own, newest blobState) fence.Record {
 	}
 	return r
 }
+
+// lock waits for the partition's turn to write, no longer than the context.
+func (p *partition) lock(ctx context.Context) error {
+	select {
+	case p.writing <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case p.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx, nil)
+	}
+}
+
+func (p *partition) unlock() { <-p.writing }

@@ -58,6 +58,9 @@ func (s Scope) Prefix(kind Kind) string {
 	return s.Namespace + "/" + s.EventHub + "/" + s.ConsumerGroup + "/" + string(kind) + "/"
 }
 
+// BlobName is the name of the blob that holds a partition's record.
+func (s Scope) BlobName(kind Kind, partitionID string) string { return s.Prefix(kind) + partitionID }
+
 // PartitionID takes the partition out of a blob's name. It reports false for a
 // blob that is not a direct child of the prefix.
 func PartitionID(prefix string, blobName []byte) (string, bool) {

@@ -13,24 +13,24 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ClaimOwnership claims partitions, as [CheckpointStore] has it, up to
-// MaxConcurrency of them at the same time. A claim on a blob that was deleted
-// since creates it again.
+// ClaimOwnership claims partitions, up to MaxConcurrency at the same time: see
+// [CheckpointStore]. It creates a blob that was deleted since its ETag was read.
 //
-// Lost claims are not errors: they are left out, and logged at debug level. If
-// the answer to a claim was lost on the way, the blob is read: the claim is won if
-// the blob can be what this claim wrote. Owner IDs must be unique per process: of
-// two concurrent claims under one ID, both may be reported won. A relinquish then
-// succeeds if the partition has no owner.
+// A lost claim is not an error: it is left out, and logged at debug level. If the
+// response to a claim was lost, the store reads the blob: the claim is won if the
+// blob can be what this claim wrote. Owner IDs must be unique per process: of two
+// concurrent claims under one ID, both may be reported won. A relinquish whose
+// response was lost succeeds if the partition has no owner.
 //
-// Errors: [ErrInvalidArgument] before the first request; otherwise
-// [*PartitionErrors], together with the winners: [ErrContainerNotFound],
-// [ErrNotAuthorized], [ErrCredential], a blob that somebody leased, or the
-// context's error for partitions that may or may not be claimed.
+// Errors: [ErrInvalidArgument] before the first request. After that, a
+// [*PartitionErrors] together with the won records. Its entries are
+// [ErrContainerNotFound], [ErrNotAuthorized], [ErrCredential], a blob that somebody
+// leased, or the context's error for a partition that may or may not be claimed.
 //
-// Requests, for each partition: Put Blob with If-None-Match: * without an ETag,
-// Set Blob Metadata with If-Match with one; then a Put Blob if the blob was deleted,
-// and a Get Blob Properties if it is not known whether the write was applied.
+// Requests for each partition: Put Blob with If-None-Match: * if the claim has no
+// ETag, otherwise Set Blob Metadata with If-Match; then Put Blob if the blob was
+// deleted, and Get Blob Properties if the outcome of the write is not known. Safe
+// for concurrent use.
 func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []Ownership, options *ClaimOwnershipOptions) ([]Ownership, error) {
 	const op = "ClaimOwnership"
 	if err := validateClaims(ownerships, s.scope); err != nil {

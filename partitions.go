@@ -176,6 +176,60 @@ func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layo
 	return *kept
 }
 
+// lock waits for the partition's turn to write, no longer than the context.
+func (p *partition) lock(ctx context.Context) error {
+	select {
+	case p.writing <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case p.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx, nil)
+	}
+}
+
+func (p *partition) unlock() { <-p.writing }
+
+// start begins an update of the generation that the partition is in now, and
+// returns the owner id that its checkpoint names.
+func (p *partition) start(position fence.Position, rewind bool) (u fence.Update, writer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fence.Start(position, rewind), p.writer
+}
+
+// begin returns the first step of an update.
+func (p *partition) begin(u *fence.Update) fence.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fence.Begin(u)
+}
+
+// found returns the step that follows a read.
+func (p *partition) found(u *fence.Update, r fence.Record) fence.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fence.Found(u, r)
+}
+
+// wrote returns the step that follows a write.
+func (p *partition) wrote(u *fence.Update, w writeResult) fence.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case w.outcome == applied:
+		return p.fence.Wrote(u, w.etag)
+	case w.outcome == notFound:
+		return p.fence.Gone(u)
+	case w.outcome == ambiguous && !w.sawConditionNotMet:
+		return p.fence.Ambiguous(u)
+	}
+	return p.fence.Refused(u, w.sawConditionNotMet)
+}
+
 // saw tells the fence what a list found that set out at mark: the partition's own
 // blob, and the newest one under all spellings of its name. A read from before
 // the tenure says nothing about it.
@@ -219,20 +273,3 @@ func fenceRecord(own, newest blobState) fence.Record {
 	}
 	return r
 }
-
-// lock waits for the partition's turn to write, no longer than the context.
-func (p *partition) lock(ctx context.Context) error {
-	select {
-	case p.writing <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case p.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ended(ctx, nil)
-	}
-}
-
-func (p *partition) unlock() { <-p.writing }

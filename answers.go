@@ -11,8 +11,8 @@ import (
 // What an answer of the service means. These functions look at the answer alone
 // and decide nothing about a partition.
 
-// answerIn is the service's answer in an error, nil if there is none. What a
-// credential's own service answered is none.
+// answerIn returns the service's response in an error, or nil. A response that a
+// credential's own service sent does not count.
 func answerIn(err error) *azcore.ResponseError {
 	var answer *azcore.ResponseError
 	if isCredential(err) || !errors.As(err, &answer) {
@@ -27,7 +27,7 @@ func isRefused(err error) bool {
 	return answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden)
 }
 
-// isHidden reports whether an answer is the one by which the service hides a
+// isHidden reports whether a response is the one by which the service hides a
 // private container from a request without a credential.
 func isHidden(resp *azcore.ResponseError) bool {
 	return resp.StatusCode == http.StatusNotFound && bloberror.Code(resp.ErrorCode) == bloberror.ResourceNotFound
@@ -41,8 +41,8 @@ func isAnonymous(answer *azcore.ResponseError) bool {
 	return authorizationIn(answer.RawResponse.Request).by == anonymously
 }
 
-// isFromService reports whether it was the service that answered: it sends a code
-// with every refusal, and its version and a request ID with every answer.
+// isFromService reports whether the service itself sent a response: it sends a code
+// with every refusal, and its version and a request ID with every response.
 func isFromService(resp *azcore.ResponseError) bool {
 	if resp.ErrorCode != "" || resp.RawResponse == nil {
 		return true
@@ -51,8 +51,8 @@ func isFromService(resp *azcore.ResponseError) bool {
 	return header.Get("x-ms-request-id") != "" || header.Get("x-ms-version") != ""
 }
 
-// isLost decides whether an answer to a conditional write says that somebody
-// else won. It goes by the code, and by the status only if there is no code:
+// isLost reports whether a response to a conditional write says that somebody else
+// won. The code decides; the status decides only if there is no code, because
 // LeaseIdMissing is a 412 as well.
 func isLost(resp *azcore.ResponseError) bool {
 	switch bloberror.Code(resp.ErrorCode) {
@@ -64,10 +64,10 @@ func isLost(resp *azcore.ResponseError) bool {
 	return false
 }
 
-// isAbsent decides whether an answer says that there is no such blob. A 404
-// without a code is one of the service only if it has the service's headers; one of
-// a proxy does not tell about the blob. To a request without a credential, the
-// service says the same of a private container.
+// isAbsent reports whether a response says that there is no such blob. A 404
+// without a code counts only if it has the service's headers, because that of a
+// proxy says nothing about the blob. To a request without a credential, the service
+// says the same about a private container.
 func isAbsent(resp *azcore.ResponseError) bool {
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.BlobNotFound:

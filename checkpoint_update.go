@@ -126,7 +126,7 @@ func (u *checkpointUpdate) run(ctx context.Context) error {
 			step = u.partition.wrote(&u.fenced, last)
 		}
 	}
-	return fmt.Errorf("the checkpoint was not decided in %d requests: others write it all the time", maxSteps)
+	return fmt.Errorf("the checkpoint was not stored in %d steps, because others kept writing it: find out who else writes checkpoints of this partition", maxSteps)
 }
 
 // readFailed is the error of an update whose read failed: that of its last write, if
@@ -190,7 +190,7 @@ func (u *checkpointUpdate) overwrite(ctx context.Context) error {
 			return result.err
 		}
 	}
-	return fmt.Errorf("the checkpoint was not written in %d requests: it is deleted and created all the time", 2*maxSteps)
+	return fmt.Errorf("the checkpoint was not stored in %d requests, because others kept deleting and creating it: find out who deletes checkpoints of this partition", 2*maxSteps)
 }
 
 // refused says why an update was not stored.
@@ -198,10 +198,10 @@ func (u *checkpointUpdate) refused(step fence.Step) *Error {
 	given, stored := u.values.SequenceNumber, step.Stored
 	switch {
 	case step.Action == fence.Rewound && u.rewind:
-		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else rewound the partition, too, and whether this rewind to %d was stored before is not known",
+		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else also rewound the partition, and this rewind to %d may have been stored before: look at the stored checkpoint, and rewind again if it is wrong",
 			stored.Generation, stored.SequenceNumber, given)}
 	case step.Action == fence.Rewound:
-		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d is of generation %d: give the partition up, and start again from the stored checkpoint",
+		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d belongs to generation %d: give the partition up, and start again from the stored checkpoint",
 			stored.Generation, stored.SequenceNumber, given, u.fenced.Generation())}
 	}
 	return &Error{Kind: ErrStaleCheckpoint, Detail: fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}

@@ -19,16 +19,16 @@ func (e *credentialError) Error() string { return e.err.Error() }
 
 func (e *credentialError) Unwrap() error { return e.err }
 
-// isCredential reports whether it was the credential that failed.
+// isCredential reports whether an error is that of the token credential.
 func isCredential(err error) bool {
 	var credential *credentialError
 	return errors.As(err, &credential)
 }
 
-// isCredentialFailure reports whether an error is that of a token credential. A
-// client that the store built marks them. Of other clients, the errors of
-// azidentity are recognized by their types, and those of other credentials by
-// azcore's mark that they are not worth a retry, before anything was sent.
+// isCredentialFailure reports whether a request failed because of the token
+// credential. A client that the store built marks such errors. With other clients,
+// errors of azidentity are recognized by their types, and errors of other
+// credentials by azcore's mark that they must not be retried, if nothing was sent.
 func isCredentialFailure(err error, tries int) bool {
 	const azidentity = "github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	var marked *redact.CredentialError
@@ -44,7 +44,7 @@ func isCredentialFailure(err error, tries int) bool {
 		tries == 0 && errors.As(err, &notRetriable)
 }
 
-// wraps reports whether an error, or one that it wraps, is of a kind.
+// wraps reports whether an error, or one that it wraps, satisfies is.
 func wraps(err error, is func(error) bool) bool {
 	if err == nil {
 		return false
@@ -65,9 +65,9 @@ func wraps(err error, is func(error) bool) bool {
 	return false
 }
 
-// advice is what a credential says, in one line. Its text has several: which
-// credentials were tried, what Microsoft Entra ID answered, and where to read on.
-// Of a JSON answer, the description is kept.
+// advice is a credential's error text in one line. The text has several: which
+// credentials were tried, the response of Microsoft Entra ID, and links for
+// troubleshooting. Of a JSON response, it keeps the description.
 func advice(err error) string {
 	const max, tail = 4000, 1000
 	var b strings.Builder

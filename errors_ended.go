@@ -9,7 +9,7 @@ import (
 // What ended a call that has no answer of the service: a timeout, a deadline or
 // the caller.
 
-// endedBy says what ended a request.
+// endedBy is what ended a request.
 type endedBy int
 
 const (
@@ -27,7 +27,7 @@ func (timeoutEnded) Error() string { return "the store's Timeout ended the call"
 
 func (timeoutEnded) Unwrap() error { return context.DeadlineExceeded }
 
-// endOf says what ended a context.
+// endOf returns what ended a context.
 func endOf(ctx context.Context) endedBy {
 	switch {
 	case ctx.Err() == nil:
@@ -40,8 +40,8 @@ func endOf(ctx context.Context) endedBy {
 	return byCancel
 }
 
-// endedError is the failure of a request that was ended, with the last answer that
-// there was before.
+// endedError is the failure of a request that was ended early, with the last
+// failure before that.
 type endedError struct {
 	err    error // the context's, or that of the last try
 	by     endedBy
@@ -58,7 +58,7 @@ func (e *endedError) Unwrap() []error {
 	return []error{e.err, e.before}
 }
 
-// ended is the error of a context that ended, after the failure before, which may
+// ended is the error for a context that ended after the failure before, which may
 // be nil.
 func ended(ctx context.Context, before error) error {
 	if before != nil && errors.Is(before, ctx.Err()) {
@@ -67,7 +67,7 @@ func ended(ctx context.Context, before error) error {
 	return &endedError{err: ctx.Err(), by: endOf(ctx), before: before}
 }
 
-// limit names the option that ended a request, empty if it was the caller.
+// limit names the option that ended a request. It is empty if the caller did.
 func (s *BlobCheckpointStore) limit(by endedBy) string {
 	switch {
 	case by == byTimeout:
@@ -80,7 +80,7 @@ func (s *BlobCheckpointStore) limit(by endedBy) string {
 	return ""
 }
 
-// until says when a request ended that had no answer.
+// until describes the end of a request that had no response.
 func (s *BlobCheckpointStore) until(e *endedError) string {
 	switch limit := s.limit(e.by); {
 	case e.by == byDeadline:
@@ -94,7 +94,7 @@ func (s *BlobCheckpointStore) until(e *endedError) string {
 	}
 }
 
-// then says what ended a call after something else had failed.
+// then describes the end of a call that followed another failure.
 func (s *BlobCheckpointStore) then(e *endedError) string {
 	switch e.by {
 	case byDeadline:

@@ -28,14 +28,14 @@ const (
 // publicAccessNotPermitted is a 409, and not in azblob's list of codes.
 const publicAccessNotPermitted bloberror.Code = "PublicAccessNotPermitted"
 
-// A target is what an error was about.
+// A target is what a request was about.
 type target struct {
 	partitionID string
 	blobName    string // or prefix
 	action      string // what the request needed
 }
 
-// location is where the container is, for error texts.
+// location is the account and the container, for error texts.
 type location struct {
 	account   string // the host, with the account's segment on emulators
 	container string
@@ -49,7 +49,8 @@ func locationOf(u *url.URL) location {
 	return location{account, container}
 }
 
-// failure is the one place where a failed request becomes an [Error].
+// failure turns the error of a failed request into an [Error]. All operations use
+// it.
 func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	var read *readError
 	if errors.As(err, &read) {
@@ -64,7 +65,7 @@ func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	case isCredential(err):
 		e.Kind, e.Detail = ErrCredential, "the credential says: "+advice(e.Err)
 		if end != nil {
-			e.Detail = "the credential gave none " + s.until(end) + ": " + advice(e.Err)
+			e.Detail = "the credential returned none " + s.until(end) + ": " + advice(e.Err)
 		}
 	case answer != nil && told != nil:
 		e.Detail, e.Kind = s.explain(told, s.authorizationOf(answer), at.action)
@@ -83,7 +84,7 @@ func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	return e
 }
 
-// secrets are the signatures in the URL of the client, which errors may repeat.
+// secrets returns the signatures in the client's URL, which errors may repeat.
 func (s *BlobCheckpointStore) secrets() redact.Secrets {
 	u, err := url.Parse(s.client.URL())
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *BlobCheckpointStore) secrets() redact.Secrets {
 	return redact.InURL(u)
 }
 
-// describe is an error's text in one line of bounded length, without secrets.
+// describe returns an error's text in one line of bounded length, without secrets.
 func describe(secrets redact.Secrets, err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -101,7 +102,8 @@ func describe(secrets redact.Secrets, err error) string {
 	return cause(secrets, err)
 }
 
-// cause is the same without the URL of a request, as the blob is named already.
+// cause is describe without the URL of a request, because the error names the blob
+// already.
 func cause(secrets redact.Secrets, err error) string {
 	err = secrets.Error(err)
 	var u *url.Error
@@ -111,13 +113,13 @@ func cause(secrets redact.Secrets, err error) string {
 	return oneLine(err.Error())
 }
 
-// readError is the failure of a read that was to decide about a write.
+// readError is the failure of a read that was to resolve an ambiguous write.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-// explain says what an answer means and what to do, and of what kind it is.
+// explain says what a response means and what to do about it, and returns its kind.
 func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authorization, action string) (detail string, kind error) {
 	answer, container, account := statusText(resp), s.location.container, s.location.account
 	switch bloberror.Code(resp.ErrorCode) {
@@ -135,7 +137,7 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authoriza
 	}
 	switch {
 	case !isFromService(resp):
-		return "the service answered " + answer + ", without the headers that it sends: something in between answered in its place, check the URL, the proxies and the firewalls", kind
+		return "the service answered " + answer + ", without the headers that the service sends: something in between answered in its place; check the URL, the proxies and the firewalls", kind
 	case kind != nil:
 		return fmt.Sprintf("account %q refused access to container %q (%s): %s; the request needs %s, which the role Storage Blob Data Contributor has",
 			account, container, answer, s.reasonFor(resp, auth), action), kind
@@ -143,7 +145,7 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authoriza
 	return "the service answered " + answer, nil
 }
 
-// statusText is a status with its code, if it has one.
+// statusText is a status with its code, if there is one.
 func statusText(resp *azcore.ResponseError) string {
 	if resp.ErrorCode == "" {
 		return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
@@ -151,7 +153,7 @@ func statusText(resp *azcore.ResponseError) string {
 	return fmt.Sprintf("%d %s", resp.StatusCode, oneLine(resp.ErrorCode))
 }
 
-// recordNotFound says that a partition has no such record.
+// recordNotFound is the error for a partition without a record.
 func recordNotFound(op string, at target) error {
 	return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrNotFound, Detail: "the partition has no such record"}
 }

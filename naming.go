@@ -10,8 +10,9 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// What has to do with verbatim names, as consumers of other packages write them:
-// reading the checkpoints under them, and warning of live owners under them.
+// How names are spelled: the store's own spelling, and the verbatim names, which
+// consumers of other packages write. The store reads checkpoints under both, and
+// warns of live owners under the verbatim names.
 
 const (
 	// lookEvery is how often the store looks for live owners under the verbatim
@@ -23,14 +24,14 @@ const (
 	liveFor = time.Minute
 )
 
-// spellingWatch remembers what the store knows of the verbatim names of each
-// scope. The zero value is empty.
+// spellingWatch remembers for each scope what the store found under the verbatim
+// names. The zero value is empty.
 type spellingWatch struct {
 	mu     sync.Mutex
 	scopes map[layout.Scope]*verbatimNames
 }
 
-// verbatimNames is what is known of one scope.
+// verbatimNames is the entry of one scope.
 type verbatimNames struct {
 	looking bool      // a look for live owners is on its way
 	looked  time.Time // when the last such look that was completed began
@@ -52,7 +53,7 @@ func (w *spellingWatch) of(verbatim layout.Scope) *verbatimNames {
 	return v
 }
 
-// beginLook reports whether a look for live owners is due. The caller then ends
+// beginLook reports whether a check for live owners is due. If so, the caller ends
 // it with endLook.
 func (w *spellingWatch) beginLook(verbatim layout.Scope, now time.Time) bool {
 	w.mu.Lock()
@@ -65,7 +66,7 @@ func (w *spellingWatch) beginLook(verbatim layout.Scope, now time.Time) bool {
 	return true
 }
 
-// endLook ends a look. One that was not completed is due again at once.
+// endLook ends a check. If it was not completed, the next one is due at once.
 func (w *spellingWatch) endLook(verbatim layout.Scope, began time.Time, completed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,8 +77,8 @@ func (w *spellingWatch) endLook(verbatim layout.Scope, began time.Time, complete
 	}
 }
 
-// mayHaveCheckpoints reports whether a list has to read the verbatim names: unless
-// one that began less than [lookEvery] ago found none.
+// mayHaveCheckpoints reports whether a list has to read the verbatim names. It need
+// not if a list that began less than [lookEvery] ago found nothing there.
 func (w *spellingWatch) mayHaveCheckpoints(verbatim layout.Scope, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,8 +86,8 @@ func (w *spellingWatch) mayHaveCheckpoints(verbatim layout.Scope, now time.Time)
 	return !v.empty || now.Sub(v.listed) >= lookEvery
 }
 
-// listedCheckpoints takes note of a list that was completed. Of lists at the same
-// time, the one that began last counts.
+// listedCheckpoints records the result of a list. Of concurrent lists, the one that
+// began last counts.
 func (w *spellingWatch) listedCheckpoints(verbatim layout.Scope, began time.Time, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -95,9 +96,9 @@ func (w *spellingWatch) listedCheckpoints(verbatim layout.Scope, began time.Time
 	}
 }
 
-// besideLook calls list. If a look for live owners under the verbatim names is
-// due, it takes place meanwhile: it ends when the list does, so that it delays
-// nothing, and is due again if it was not completed by then.
+// besideLook calls list and, if a check for live owners under the verbatim names is
+// due, makes it at the same time. The check is canceled when the list is done, so
+// it delays nothing; if it was not completed, it is due again.
 func (s *BlobCheckpointStore) besideLook(ctx context.Context, verbatim layout.Scope, list func()) {
 	_, differs := s.otherScope(verbatim)
 	began := s.now()
@@ -118,7 +119,7 @@ func (s *BlobCheckpointStore) besideLook(ctx context.Context, verbatim layout.Sc
 
 // warnOfVerbatimOwners logs a warning if somebody owns partitions of the scope
 // under the verbatim names, where this store does not see them. It reports whether
-// the look came to an end before its context did, be it by a failure.
+// the check was completed, successfully or not, before its context ended.
 func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim layout.Scope) (completed bool) {
 	found, err := s.list(ctx, verbatim, layout.Ownership)
 	if err != nil && ctx.Err() != nil {
@@ -126,7 +127,7 @@ func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim
 	}
 	prefix := verbatim.Prefix(layout.Ownership)
 	if err != nil {
-		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "could not look for owners under the verbatim names",
+		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "could not check for live owners under the verbatim names",
 			slog.String("prefix", prefix), slog.String("error", describe(s.secrets(), err)))
 		return true
 	}
@@ -151,7 +152,7 @@ func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim
 	return true
 }
 
-// scope spells the caller's names as the store writes them. Every method that
+// scope returns the caller's names as the store writes them. Every method that
 // reads or writes records calls it, so it also warns of odd namespaces.
 func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
 	scope := verbatim
@@ -164,20 +165,21 @@ func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
 	return scope
 }
 
-// otherScope is the spelling that official Go, Java and Rust stores would have
-// written, if it differs from the store's own and is to be read.
+// otherScope returns the verbatim names, which official Go, Java and Rust stores
+// write, and whether the store has to read them: if they differ from its own
+// spelling.
 func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
 	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
 }
 
-// isOddNamespace tells whether a name is not how consumers on Azure spell a fully
-// qualified namespace: it has no dot, or a port.
+// isOddNamespace reports whether a name is not a fully qualified namespace of
+// Azure: it has no dot, or it has a port.
 func isOddNamespace(namespace string) bool {
 	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
 }
 
-// warnOfNamespace logs, once per scope, that consumers which spell the namespace
-// in full do not share the scope. Emulators have such namespaces.
+// warnOfNamespace warns, once per scope, that consumers with the fully qualified
+// namespace do not share the scope. Emulators have such namespaces.
 func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
 	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
 		return
@@ -189,8 +191,8 @@ func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
 		slog.String("consumerGroup", scope.ConsumerGroup))
 }
 
-// maxWarnedScopes bounds what a store remembers of its warnings. Later scopes
-// get none.
+// maxWarnedScopes limits how many scopes a store remembers to have warned of. It
+// does not warn of later ones.
 const maxWarnedScopes = 256
 
 // scopeSet is a set of scopes of bounded size. The zero value is empty.

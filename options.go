@@ -173,7 +173,7 @@ func (s *settings) check(source clientSource) error {
 	case s.APIVersion != "" && !isDate(s.APIVersion):
 		return fmt.Errorf("APIVersion %s is not a date such as 2019-07-07", layout.Quote(s.APIVersion))
 	case s.BlobNaming != "" && s.BlobNaming != BlobNamingLowerCase && s.BlobNaming != BlobNamingLowerCaseOnly && s.BlobNaming != BlobNamingVerbatim:
-		return fmt.Errorf("BlobNaming %s is not known", layout.Quote(string(s.BlobNaming)))
+		return fmt.Errorf("BlobNaming %s is not LowerCase, LowerCaseOnly or Verbatim", layout.Quote(string(s.BlobNaming)))
 	case s.MaxConcurrency < 0:
 		return fmt.Errorf("MaxConcurrency is %d, below 0", s.MaxConcurrency)
 	}

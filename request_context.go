@@ -12,15 +12,15 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
-// requestContext is the context of one request, with all its tries. It observes
-// what azcore's pipeline looks up in it, which works with any client, also one
-// that the caller built:
+// requestContext is the context of one request with all its tries. It observes what
+// azcore's pipeline looks up in it. This works with any client, including one that
+// the caller built:
 //
-//   - azcore asks for the additional headers of a request ([policy.WithHTTPHeader])
+//   - azcore looks up the additional headers of a request ([policy.WithHTTPHeader])
 //     once in every try, below the retries and the credential and above the
 //     transport. azcore hides this key from the requests of a credential.
-//   - azcore asks where to put the response ([policy.WithCaptureResponse]) when it
-//     has the last one, which it otherwise drops if the context ends between two
+//   - azcore looks up where to put the response ([policy.WithCaptureResponse]) when
+//     it has the last one. It drops that response if the context ends between two
 //     tries.
 type requestContext struct {
 	context.Context // the call's
@@ -71,15 +71,15 @@ func (r *requestContext) try() {
 	r.ours, r.asked, r.had = false, false, false
 }
 
-// traced is the context with hooks that tell which tries had no connection.
+// traced is the context with hooks that notice tries without a connection.
 func (r *requestContext) traced() context.Context {
 	r.hooks.GetConn = r.getConn
 	r.hooks.GotConn = r.gotConn
 	return httptrace.WithClientTrace(r, &r.hooks)
 }
 
-// getConn takes note that a connection was asked for. A credential may use the
-// same context for requests of its own, to other hosts.
+// getConn records that a connection was requested. A credential may use the same
+// context for requests of its own, to other hosts.
 func (r *requestContext) getConn(hostPort string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,8 +93,8 @@ func (r *requestContext) gotConn(httptrace.GotConnInfo) {
 	r.had = r.had || r.ours
 }
 
-// sent is how many tries may have reached the service: all of them, except those
-// whose transport reported that it had no connection to the service. It is not
+// sent returns how many tries may have reached the service: all except those whose
+// transport reported that it got no connection to the service. The number is not
 // known if no try was seen at all.
 func (r *requestContext) sent() (n int, known bool) {
 	r.mu.Lock()
@@ -122,9 +122,9 @@ func hostOf(url string) string {
 	return host
 }
 
-// explain adds to a request's error what azcore leaves out: the last answer if
-// the context ended before the next try, what ended the request, and that it was
-// the credential that failed.
+// explain adds to a request's error what azcore leaves out: the last response, if
+// the context ended before the next try; what ended the request; and whether the
+// credential failed.
 func (r *requestContext) explain(err error) error {
 	if _, answered := err.(*azcore.ResponseError); answered || err == nil {
 		return err
@@ -149,7 +149,7 @@ func (r *requestContext) explain(err error) error {
 	return err
 }
 
-// lastAnswer is the last response that azcore had, nil if there was none.
+// lastAnswer returns the last response that azcore had, or nil.
 func (r *requestContext) lastAnswer() *http.Response {
 	if r.answer == nil && r.captured != nil {
 		return *r.captured
@@ -157,7 +157,7 @@ func (r *requestContext) lastAnswer() *http.Response {
 	return r.answer
 }
 
-// observed makes one request and explains its error.
+// observed sends one request and explains its error.
 func observed[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
 	r := &requestContext{Context: ctx}
 	answer, err := request(r)

@@ -7,7 +7,7 @@ import (
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// Checks of arguments, for all stores to use before they do anything else.
+// The checks of arguments, which every store makes before anything else.
 
 // ValidateClaims is for authors of stores, who call it first in ClaimOwnership. It
 // returns an error of the kind [ErrInvalidArgument] if one of the records is not

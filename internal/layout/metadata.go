@@ -215,7 +215,7 @@ func CheckEnqueuedTime(t time.Time) error {
 // CheckSequenceNumber refuses the one number that readers take for "none".
 func CheckSequenceNumber(n int64) error {
 	if n == math.MinInt64 {
-		return fmt.Errorf("the sequence number %d means \"none\" to readers", n)
+		return fmt.Errorf("the sequence number %d cannot be stored, as other packages read it as \"none\"", n)
 	}
 	return nil
 }
@@ -227,13 +227,13 @@ func CheckSequenceNumber(n int64) error {
 func checkValue(what, v string) error {
 	switch {
 	case len(v) > maxValue:
-		return fmt.Errorf("the %s has %d bytes, %d fit", what, len(v), maxValue)
+		return fmt.Errorf("the %s has %d bytes; the limit is %d", what, len(v), maxValue)
 	case strings.TrimSpace(v) != v:
 		return fmt.Errorf("the %s %s has spaces around it, which do not survive in metadata", what, Quote(v))
 	case strings.Contains(v, "  "):
 		return fmt.Errorf("the %s %s has several spaces in a row, which the service folds", what, Quote(v))
 	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }):
-		return fmt.Errorf("the %s %s has characters other than printable ASCII, which metadata cannot hold", what, Quote(v))
+		return fmt.Errorf("the %s %s has characters other than printable ASCII, which metadata cannot contain", what, Quote(v))
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func CheckETag(etag string) error {
 	opaque := opaqueTag(etag)
 	switch {
 	case opaque == "":
-		return errors.New("the ETag is empty: nil claims a partition that has no record")
+		return errors.New("the ETag is empty; use nil to claim a partition that has no record")
 	case isAnyState(opaque):
 		return fmt.Errorf("the ETag %s stands for any state, which would take the partition from any owner", Quote(etag))
 	case strings.ContainsFunc(opaque, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }):

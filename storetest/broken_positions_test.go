@@ -31,42 +31,23 @@ func brokenPositions() []broken {
 			}
 			return c, rewind
 		})},
-		{name: "offsets that are not there are empty", found: []string{`the offset "None" comes back as none`}, wreck: readBy(func(list []checkpointstore.Checkpoint) []checkpointstore.Checkpoint {
-			for i := range list {
-				if list[i].Offset == nil {
-					list[i].Offset = new(string)
-				}
+		{name: "offsets that are not there are empty", found: []string{`the offset "None" comes back as none`}, wreck: readBy(each(func(c *checkpointstore.Checkpoint) {
+			if c.Offset == nil {
+				c.Offset = new(string)
 			}
-			return list
-		})},
-		{name: "offset 0 is none", found: []string{`the offset "0"`}, wreck: readBy(func(list []checkpointstore.Checkpoint) []checkpointstore.Checkpoint {
-			for i := range list {
-				if list[i].Offset != nil && *list[i].Offset == "0" {
-					list[i].Offset = nil
-				}
+		}))},
+		{name: "offset 0 is none", found: []string{`the offset "0"`}, wreck: readBy(each(func(c *checkpointstore.Checkpoint) {
+			if c.Offset != nil && *c.Offset == "0" {
+				c.Offset = nil
 			}
-			return list
-		})},
-		{name: "sequence numbers are floats", found: []string{"the sequence number 9007199254740993", "the sequence number 9223372036854775807"}, wreck: updatedBy(func(c checkpointstore.Checkpoint, rewind bool) (checkpointstore.Checkpoint, bool) {
-			if c.SequenceNumber != nil && *c.SequenceNumber != math.MinInt64 {
-				return number(c, int64(float64(*c.SequenceNumber)/2)*2), rewind
+		}))},
+		{name: "sequence numbers are floats", found: []string{"the sequence number 9007199254740993", "the sequence number 9223372036854775807"}, wreck: numberedBy(func(n int64) int64 { return int64(float64(n)/2) * 2 })},
+		{name: "sequence numbers have 32 bits and no sign", found: []string{"the sequence number 9007199254740992", "the sequence number -1", "the sequence number -9223372036854775807"}, wreck: numberedBy(func(n int64) int64 { return int64(uint32(n)) })},
+		{name: "sequence number 0 is none", found: []string{"the sequence number 0"}, wreck: readBy(each(func(c *checkpointstore.Checkpoint) {
+			if *c.SequenceNumber == 0 {
+				c.SequenceNumber = nil
 			}
-			return c, rewind
-		})},
-		{name: "sequence numbers have 32 bits and no sign", found: []string{"the sequence number 9007199254740992", "the sequence number -1", "the sequence number -9223372036854775807"}, wreck: updatedBy(func(c checkpointstore.Checkpoint, rewind bool) (checkpointstore.Checkpoint, bool) {
-			if c.SequenceNumber != nil && *c.SequenceNumber != math.MinInt64 {
-				return number(c, int64(uint32(*c.SequenceNumber))), rewind
-			}
-			return c, rewind
-		})},
-		{name: "sequence number 0 is none", found: []string{"the sequence number 0"}, wreck: readBy(func(list []checkpointstore.Checkpoint) []checkpointstore.Checkpoint {
-			for i := range list {
-				if *list[i].SequenceNumber == 0 {
-					list[i].SequenceNumber = nil
-				}
-			}
-			return list
-		})},
+		}))},
 		{name: "checkpoints are listed for partition 1 as well", found: []string{"a partition without a checkpoint", "ListCheckpoints of a scope without any"}, wreck: readBy(func(list []checkpointstore.Checkpoint) []checkpointstore.Checkpoint {
 			return append(list, at("none", 0, ""))
 		})},
@@ -88,15 +69,13 @@ func brokenPositions() []broken {
 			c.PartitionID = mend(c.PartitionID, "x")
 			return c, rewind
 		})},
-		{name: "updates change what they are given", found: []string{"UpdateCheckpoint changes nothing"}, wreck: func(s inner, h *hooked) {
-			h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
-				err := s.UpdateCheckpoint(ctx, c, options)
-				if err == nil && c.Offset != nil && *c.Offset == "None" {
-					*c.Offset = ""
-				}
-				return err
+		{name: "updates change what they are given", found: []string{"UpdateCheckpoint changes nothing"}, wreck: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			err := s.UpdateCheckpoint(ctx, c, options)
+			if err == nil && c.Offset != nil && *c.Offset == "None" {
+				*c.Offset = ""
 			}
-		}},
+			return err
+		})},
 		{alone: true, name: "checkpoints share what they are given and what they give", found: []string{"a checkpoint that was stored may be changed", "what ListCheckpoints returned may be changed"}, wreck: func(s inner, h *hooked) {
 			var mu sync.Mutex
 			kept := make(map[string]checkpointstore.Checkpoint)

@@ -23,14 +23,9 @@ func brokenScopes() []broken {
 		{name: "all letters are folded", found: []string{"only the case of the letters A to Z"}, wreck: in(func(s scope) scope {
 			return scope{strings.ToLower(s.namespace), strings.ToLower(s.eventHub), strings.ToLower(s.group)}
 		})},
-		{name: "records are spelled in lower case", found: []string{"records come back with the caller's spelling"}, wreck: func(s inner, h *hooked) {
-			listedBy(func(list []checkpointstore.Ownership) []checkpointstore.Ownership {
-				for i := range list {
-					list[i].EventHubName = strings.ToLower(list[i].EventHubName)
-				}
-				return list
-			})(s, h)
-		}},
+		{name: "records are spelled in lower case", found: []string{"records come back with the caller's spelling"}, wreck: listedBy(each(func(o *checkpointstore.Ownership) {
+			o.EventHubName = strings.ToLower(o.EventHubName)
+		}))},
 		{name: "contexts are not looked at", found: []string{"ListOwnership gives the error of a context", "ListCheckpoints gives the error of a context", "UpdateCheckpoint gives the error of a context", "ClaimOwnership gives what it won"}, wreck: func(s inner, h *hooked) {
 			h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
 				return s.claim(context.WithoutCancel(ctx), claims...)
@@ -45,22 +40,18 @@ func brokenScopes() []broken {
 				return s.checkpoints(context.WithoutCancel(ctx), in)
 			}
 		}},
-		{name: "contexts come before arguments", found: []string{"what cannot be stored is refused whether or not"}, wreck: func(s inner, h *hooked) {
-			h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
-				if err := ctx.Err(); err != nil {
-					return nil, err
-				}
-				return s.claim(ctx, claims...)
+		{name: "contexts come before arguments", found: []string{"what cannot be stored is refused whether or not"}, wreck: claimsWith(func(ctx context.Context, s inner, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
 			}
-		}},
-		{name: "lists of bad names are empty", found: []string{"a namespace that is empty is refused", "a consumer group with a slash is refused"}, wreck: func(s inner, h *hooked) {
-			h.ownerships = func(ctx context.Context, in scope) ([]checkpointstore.Ownership, error) {
-				list, err := s.ownerships(ctx, in)
-				if errors.Is(err, checkpointstore.ErrInvalidArgument) {
-					err = nil
-				}
-				return list, err
+			return s.claim(ctx, claims...)
+		})},
+		{name: "lists of bad names are empty", found: []string{"a namespace that is empty is refused", "a consumer group with a slash is refused"}, wreck: ownershipsWith(func(ctx context.Context, s inner, in scope) ([]checkpointstore.Ownership, error) {
+			list, err := s.ownerships(ctx, in)
+			if errors.Is(err, checkpointstore.ErrInvalidArgument) {
+				err = nil
 			}
-		}},
+			return list, err
+		})},
 	}
 }

@@ -19,6 +19,12 @@ func brokenClaims() []broken {
 		{name: "the ETag \"*\" in quotes wins over any record", found: []string{"a claim with the ETag \"*\" is refused in any quotes"}, wreck: winsIf(func(c, _ checkpointstore.Ownership) bool { return c.ETag != nil && *c.ETag == `"*"` })},
 		{name: "no ETag wins over a record", found: []string{"a claim without an ETag loses to a record", "a lost partition"}, wreck: winsIf(func(c, _ checkpointstore.Ownership) bool { return c.ETag == nil })},
 		{name: "no ETag wins over a relinquished record", found: []string{"what was relinquished is not claimed without its ETag"}, wreck: winsIf(func(c, now checkpointstore.Ownership) bool { return c.ETag == nil && now.OwnerID == "" })},
+		{name: "an ETag without quotes loses", found: []string{"an ETag claims with quotes and without"}, wreck: claimedBy(func(_ context.Context, _ inner, c checkpointstore.Ownership) checkpointstore.Ownership {
+			if c.ETag != nil && plain(c) == string(*c.ETag) {
+				c = claimOf(c.PartitionID, c.OwnerID, "never")
+			}
+			return c
+		})},
 		{name: "an ETag where there is no record gives back the claim, unwritten", found: []string{"a claim with an ETag loses where there is no record", "of 16 claims on an ETag where there is no record"}, wreck: claimsWith(func(ctx context.Context, s inner, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
 			if len(claims) == 1 && claims[0].Validate() == nil && claims[0].ETag != nil && s.current(ctx, claims[0]) == nil {
 				return []checkpointstore.Ownership{copyOf(claims[0])}, nil

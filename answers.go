@@ -51,10 +51,10 @@ func isFromService(resp *azcore.ResponseError) bool {
 	return header.Get("x-ms-request-id") != "" || header.Get("x-ms-version") != ""
 }
 
-// isLost reports whether a response to a conditional write says that somebody else
+// isConditionNotMet reports whether a response to a conditional write says that somebody else
 // won. The code decides; the status decides only if there is no code, because
 // LeaseIdMissing is a 412 as well.
-func isLost(resp *azcore.ResponseError) bool {
+func isConditionNotMet(resp *azcore.ResponseError) bool {
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.ConditionNotMet, bloberror.BlobAlreadyExists:
 		return true
@@ -64,11 +64,11 @@ func isLost(resp *azcore.ResponseError) bool {
 	return false
 }
 
-// isAbsent reports whether a response says that there is no such blob. A 404
+// isBlobNotFound reports whether a response says that there is no such blob. A 404
 // without a code counts only if it has the service's headers, because that of a
 // proxy says nothing about the blob. To a request without a credential, the service
 // says the same about a private container.
-func isAbsent(resp *azcore.ResponseError) bool {
+func isBlobNotFound(resp *azcore.ResponseError) bool {
 	switch bloberror.Code(resp.ErrorCode) {
 	case bloberror.BlobNotFound:
 		return true

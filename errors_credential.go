@@ -65,10 +65,10 @@ func wraps(err error, is func(error) bool) bool {
 	return false
 }
 
-// advice is a credential's error text in one line. The text has several: which
+// credentialText is a credential's error text in one line. The text has several: which
 // credentials were tried, the response of Microsoft Entra ID, and links for
 // troubleshooting. Of a JSON response, it keeps the description.
-func advice(err error) string {
+func credentialText(err error) string {
 	const max, tail = 4000, 1000
 	var b strings.Builder
 	for line := range strings.Lines(err.Error()) {

@@ -67,8 +67,8 @@ func ended(ctx context.Context, before error) error {
 	return &endedError{err: ctx.Err(), by: endOf(ctx), before: before}
 }
 
-// limit names the option that ended a request. It is empty if the caller did.
-func (s *BlobCheckpointStore) limit(by endedBy) string {
+// limitText names the option that ended a request. It is empty if the caller did.
+func (s *BlobCheckpointStore) limitText(by endedBy) string {
 	switch {
 	case by == byTimeout:
 		return fmt.Sprintf("the store's Timeout (%s)", s.settings.Timeout)
@@ -80,9 +80,9 @@ func (s *BlobCheckpointStore) limit(by endedBy) string {
 	return ""
 }
 
-// until describes the end of a request that had no response.
-func (s *BlobCheckpointStore) until(e *endedError) string {
-	switch limit := s.limit(e.by); {
+// untilText describes the end of a request that had no response.
+func (s *BlobCheckpointStore) untilText(e *endedError) string {
+	switch limit := s.limitText(e.by); {
 	case e.by == byDeadline:
 		return "before the deadline of the caller's context"
 	case e.by == byCancel:
@@ -94,13 +94,13 @@ func (s *BlobCheckpointStore) until(e *endedError) string {
 	}
 }
 
-// then describes the end of a call that followed another failure.
-func (s *BlobCheckpointStore) then(e *endedError) string {
+// thenText describes the end of a call that followed another failure.
+func (s *BlobCheckpointStore) thenText(e *endedError) string {
 	switch e.by {
 	case byDeadline:
 		return "; then the deadline of the caller's context ended the call"
 	case byCancel:
 		return "; then the caller canceled the context"
 	}
-	return "; then " + s.limit(e.by) + " ended the call"
+	return "; then " + s.limitText(e.by) + " ended the call"
 }

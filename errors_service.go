@@ -63,21 +63,21 @@ func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	answer, told := answerIn(err), answerIn(e.Err) // the same, with its request and without secrets
 	switch {
 	case isCredential(err):
-		e.Kind, e.Detail = ErrCredential, "the credential says: "+advice(e.Err)
+		e.Kind, e.Detail = ErrCredential, "the credential says: "+credentialText(e.Err)
 		if end != nil {
-			e.Detail = "the credential returned none " + s.until(end) + ": " + advice(e.Err)
+			e.Detail = "the credential returned none " + s.untilText(end) + ": " + credentialText(e.Err)
 		}
 	case answer != nil && told != nil:
 		e.Detail, e.Kind = s.explain(told, s.authorizationOf(answer), at.action)
 		if end != nil {
-			e.Detail += s.then(end)
+			e.Detail += s.thenText(end)
 		}
 	case end != nil && end.before != nil:
-		e.Detail = describe(secrets, end.before) + s.then(end) + ": " + cause(secrets, end.err)
+		e.Detail = describe(secrets, end.before) + s.thenText(end) + ": " + causeText(secrets, end.err)
 	case end != nil:
-		e.Detail = "no answer " + s.until(end) + ": " + cause(secrets, end.err)
+		e.Detail = "no answer " + s.untilText(end) + ": " + causeText(secrets, end.err)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Detail = "no answer before a deadline: " + cause(secrets, err)
+		e.Detail = "no answer before a deadline: " + causeText(secrets, err)
 	default:
 		e.Detail = describe(secrets, err)
 	}
@@ -97,14 +97,14 @@ func (s *BlobCheckpointStore) secrets() redact.Secrets {
 func describe(secrets redact.Secrets, err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return "no answer: " + cause(secrets, err)
+		return "no answer: " + causeText(secrets, err)
 	}
-	return cause(secrets, err)
+	return causeText(secrets, err)
 }
 
-// cause is describe without the URL of a request, because the error names the blob
+// causeText is describe without the URL of a request, because the error names the blob
 // already.
-func cause(secrets redact.Secrets, err error) string {
+func causeText(secrets redact.Secrets, err error) string {
 	err = secrets.Error(err)
 	var u *url.Error
 	if errors.As(err, &u) {

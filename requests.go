@@ -111,12 +111,12 @@ func (w *conditionalWrite) classify(etag *azcore.ETag, lastModified *time.Time, 
 	case answer == nil && sent == 0 && (known || isCredential(err)):
 	case answer == nil:
 		result.outcome, result.exhausted = ambiguous, true
-	case isAbsent(answer):
+	case isBlobNotFound(answer):
 		result.outcome = notFound
 	case sent > 1, answer.StatusCode >= 500:
-		result.outcome, result.sawConditionNotMet = ambiguous, isLost(answer)
+		result.outcome, result.sawConditionNotMet = ambiguous, isConditionNotMet(answer)
 		result.exhausted = answer.StatusCode >= 500 || answer.StatusCode == http.StatusRequestTimeout || answer.StatusCode == http.StatusTooManyRequests
-	case isLost(answer):
+	case isConditionNotMet(answer):
 		result.outcome = conditionNotMet
 	}
 	return result
@@ -139,7 +139,7 @@ func read(ctx context.Context, b *blockblob.Client) (blobState, error) {
 	resp, err := b.GetProperties(request, nil)
 	if err != nil {
 		err = request.explain(err)
-		if answer := answerIn(err); answer != nil && isAbsent(answer) {
+		if answer := answerIn(err); answer != nil && isBlobNotFound(answer) {
 			return blobState{}, nil
 		}
 		return blobState{}, err

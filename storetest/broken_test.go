@@ -85,10 +85,10 @@ func scopeOf(o checkpointstore.Ownership) scope {
 
 // broken is a defect, with some of the cases that must find it.
 type broken struct {
-	name  string
-	found []string // how the cases' names begin
-	wreck func(inner, *hooked)
-	alone bool // not to be used by several goroutines at once, which would be another defect
+	name   string
+	found  []string // how the cases' names begin
+	breaks func(inner, *hooked)
+	alone  bool // not to be used by several goroutines at once, which would be another defect
 }
 
 // claimsWith replaces ClaimOwnership.
@@ -254,8 +254,8 @@ func hexed(s scope) scope {
 	return scope{hex(s.namespace), hex(s.eventHub), hex(s.group)}
 }
 
-// mend makes of a text one that can be stored.
-func mend(text, empty string) string {
+// repaired is a text that can be stored, made of one that cannot.
+func repaired(text, empty string) string {
 	text = strings.Map(func(r rune) rune {
 		if r <= ' ' || r > '~' || r == '/' || r == '\\' {
 			return '_'

@@ -8,8 +8,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 )
 
-// What an answer of the service means. These functions look at the answer alone
-// and decide nothing about a partition.
+// What a response of the service means. These functions look at one response, and
+// make no decision about a partition.
 
 // answerIn returns the service's response in an error, or nil. A response that a
 // credential's own service sent does not count.

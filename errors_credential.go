@@ -9,8 +9,8 @@ import (
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// The failures of a token credential: how the store recognizes them, and what it
-// tells of their text.
+// The failures of a token credential: how the store recognizes them, and how their
+// text becomes one line.
 
 // credentialError is the failure of a token credential.
 type credentialError struct{ err error }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// What ended a call that has no answer of the service: a timeout, a deadline or
+// What ended a call without a response of the service: a timeout, a deadline, or
 // the caller.
 
 // endedBy is what ended a request.

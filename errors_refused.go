@@ -13,8 +13,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 )
 
-// Why the service refused a credential. It tells in the code, in the detail of the
-// body, and, of a SAS, only in its parameters.
+// Why the service refused a credential. The reason is in the code of the response
+// and in the detail of its body; for a SAS it is often only in the SAS's parameters.
 
 // Codes that azblob has no names for.
 const (

@@ -21,9 +21,9 @@ import (
 	"github.com/ea947076/checkpointstore/internal/listing"
 )
 
-// Lists. azblob signs, sends, retries and pages them. Decoding is most of what a
-// list costs, so a client that the store built has the policy [decodeLists] for
-// it; a client that was handed in uses azblob's decoder.
+// Lists. azblob signs, sends, retries and pages them. Most of a list's cost is
+// decoding, so a client that the store built decodes with the policy
+// [decodeLists]; a client that was handed in uses azblob's decoder.
 
 // These limits end a list that a broken service never ends: five million blobs,
 // or one million records.

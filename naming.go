@@ -14,6 +14,69 @@ import (
 // consumers of other packages write. The store reads checkpoints under both, and
 // warns of live owners under the verbatim names.
 
+// scope returns the caller's names as the store writes them. Every method that
+// reads or writes records calls it, so it also warns of odd namespaces.
+func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
+	scope := verbatim
+	if s.settings.BlobNaming != BlobNamingVerbatim {
+		scope = verbatim.Lower()
+	}
+	if isOddNamespace(scope.Namespace) {
+		s.warnOfNamespace(scope)
+	}
+	return scope
+}
+
+// otherScope returns the verbatim names, which official Go, Java and Rust stores
+// write, and whether the store has to read them: if they differ from its own
+// spelling.
+func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
+	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
+}
+
+// isOddNamespace reports whether a name is not a fully qualified namespace of
+// Azure: it has no dot, or it has a port.
+func isOddNamespace(namespace string) bool {
+	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
+}
+
+// warnOfNamespace warns, once per scope, that consumers with the fully qualified
+// namespace do not share the scope. Emulators have such namespaces.
+func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
+	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
+		return
+	}
+	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
+		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
+		slog.String("namespace", scope.Namespace),
+		slog.String("eventHub", scope.EventHub),
+		slog.String("consumerGroup", scope.ConsumerGroup))
+}
+
+// maxWarnedScopes limits how many scopes a store remembers to have warned of. It
+// does not warn of later ones.
+const maxWarnedScopes = 256
+
+// scopeSet is a set of scopes of bounded size. The zero value is empty.
+type scopeSet struct {
+	mu   sync.Mutex
+	seen map[layout.Scope]struct{}
+}
+
+// add reports whether the scope is new and was added.
+func (w *scopeSet) add(scope layout.Scope) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
+		return false
+	}
+	if w.seen == nil {
+		w.seen = make(map[layout.Scope]struct{})
+	}
+	w.seen[scope] = struct{}{}
+	return true
+}
+
 const (
 	// lookEvery is how often the store looks for live owners under the verbatim
 	// names of a scope, and for checkpoints after it found none there.
@@ -149,68 +212,5 @@ func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim
 		slog.Int("partitions", live),
 		slog.String("partition", oneLine(partition)),
 		slog.String("owner", oneLine(owner)))
-	return true
-}
-
-// scope returns the caller's names as the store writes them. Every method that
-// reads or writes records calls it, so it also warns of odd namespaces.
-func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
-	scope := verbatim
-	if s.settings.BlobNaming != BlobNamingVerbatim {
-		scope = verbatim.Lower()
-	}
-	if isOddNamespace(scope.Namespace) {
-		s.warnOfNamespace(scope)
-	}
-	return scope
-}
-
-// otherScope returns the verbatim names, which official Go, Java and Rust stores
-// write, and whether the store has to read them: if they differ from its own
-// spelling.
-func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
-	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
-}
-
-// isOddNamespace reports whether a name is not a fully qualified namespace of
-// Azure: it has no dot, or it has a port.
-func isOddNamespace(namespace string) bool {
-	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
-}
-
-// warnOfNamespace warns, once per scope, that consumers with the fully qualified
-// namespace do not share the scope. Emulators have such namespaces.
-func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
-	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
-		return
-	}
-	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
-		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
-		slog.String("namespace", scope.Namespace),
-		slog.String("eventHub", scope.EventHub),
-		slog.String("consumerGroup", scope.ConsumerGroup))
-}
-
-// maxWarnedScopes limits how many scopes a store remembers to have warned of. It
-// does not warn of later ones.
-const maxWarnedScopes = 256
-
-// scopeSet is a set of scopes of bounded size. The zero value is empty.
-type scopeSet struct {
-	mu   sync.Mutex
-	seen map[layout.Scope]struct{}
-}
-
-// add reports whether the scope is new and was added.
-func (w *scopeSet) add(scope layout.Scope) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
-		return false
-	}
-	if w.seen == nil {
-		w.seen = make(map[layout.Scope]struct{})
-	}
-	w.seen[scope] = struct{}{}
 	return true
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
-// Reads at the secondary of a geo-redundant account. The secondary lags behind:
+// Reads from the secondary of a geo-redundant account. The secondary lags behind:
 // what it has may be old, and what it does not have may exist. So only a read of
-// one record goes there, only after the primary failed, and only a record that
-// is found there counts. A list never does: what a list lacks is "no checkpoint"
-// to its caller, and no secondary can prove that. See docs/design.md.
+// one record goes there, only after the primary failed, and only a record that is
+// found there counts. Lists never go there: a partition that is missing from a list
+// has no checkpoint for the caller, and no secondary can prove that. See
+// docs/design.md.
 
 // secondaryReadsKey marks the context of reads that may go to the secondary.
 type secondaryReadsKey struct{}

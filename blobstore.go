@@ -2,32 +2,30 @@ package checkpointstore
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
-	"github.com/ea947076/checkpointstore/internal/layout"
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// BlobCheckpointStore is a [CheckpointStore] in an Azure Blob Storage container.
-// It is safe for concurrent use. Everything in a process that reads the same event
-// hubs should share one: for each partition it remembers what it won and wrote
-// last, and fences checkpoints by that.
+// BlobCheckpointStore is a [CheckpointStore] in an Azure Blob Storage container. It
+// is safe for concurrent use. Create one per process and container and share it: it
+// remembers for each partition what it claimed and wrote last, and uses this to
+// refuse stale checkpoints.
 type BlobCheckpointStore struct {
 	client    *container.Client
 	settings  settings
 	location  location
 	transport *http.Transport // the one that the store made, or nil
 
-	// decodesLists is set if the client has the policy [decodeLists].
+	// decodesLists is set if the client has the policy [decodeLists], which is so
+	// for every client that the store built.
 	decodesLists bool
 
 	partitions partitions
@@ -39,18 +37,18 @@ type BlobCheckpointStore struct {
 
 var _ CheckpointStore = (*BlobCheckpointStore)(nil)
 
-// NewBlobCheckpointStore makes a store of a container client, with whatever
-// credential, retries and transport that has. It sends nothing.
+// NewBlobCheckpointStore creates a store on a container client, with that client's
+// credential, retries and transport. It sends no request.
 //
-// A client of the Azure SDK has no timeout for a single try: without
-// RetryOptions.TryTimeout on the client, one hung request takes the whole
-// [BlobCheckpointStoreOptions].Timeout. It also decodes lists itself, at about
-// ten times the cost (docs/performance.md), and reads answers of any length,
-// where a store that builds its client takes 64 MiB of each.
+// Set RetryOptions.TryTimeout on the client: without it, the Azure SDK does not
+// limit a single try, and one hung request takes the whole
+// [BlobCheckpointStoreOptions].Timeout. The constructors that build the client also
+// decode lists about ten times faster (docs/performance.md) and limit response
+// bodies to 64 MiB.
 //
-// Errors: [ErrInvalidArgument] for a nil client, for a client whose URL is not
-// that of a container, and for ClientOptions, APIVersion or SecondaryHost, which
-// belong on the client.
+// Errors: [ErrInvalidArgument] for a nil client, for a client whose URL is not that
+// of a container, and for ClientOptions, APIVersion or SecondaryHost, which must be
+// set on the client.
 func NewBlobCheckpointStore(client *container.Client, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
 	s, err := options.apply(clientHandedIn)
 	if err != nil {
@@ -62,13 +60,13 @@ func NewBlobCheckpointStore(client *container.Client, options *BlobCheckpointSto
 	return newStore(client, s)
 }
 
-// NewBlobCheckpointStoreFromConnectionString makes a store from the connection
-// string of a storage account (with AccountKey, or SharedAccessSignature) and
-// the name of a container. "UseDevelopmentStorage=true" is Azurite on its
-// default port. White space and semicolons around the connection string are
-// ignored. It sends nothing.
+// NewBlobCheckpointStoreFromConnectionString creates a store from the connection
+// string of a storage account (with AccountKey or SharedAccessSignature) and the
+// name of a container. "UseDevelopmentStorage=true" is Azurite on its default port.
+// Space and semicolons around the connection string are ignored. It sends no
+// request.
 //
-// Errors: [ErrInvalidArgument], whose text never repeats the connection string.
+// Errors: [ErrInvalidArgument]. Its text never contains the connection string.
 func NewBlobCheckpointStoreFromConnectionString(connectionString, containerName string, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
 	s, err := options.apply(clientBuilt)
 	if err != nil {
@@ -86,14 +84,14 @@ func NewBlobCheckpointStoreFromConnectionString(connectionString, containerName 
 	})
 }
 
-// NewBlobCheckpointStoreWithTokenCredential makes a store from the URL of a
+// NewBlobCheckpointStoreWithTokenCredential creates a store from the URL of a
 // container, "https://<account>.blob.core.windows.net/<container>", and a
-// credential of the azidentity module. A SAS in the URL is not used. It sends
-// nothing.
+// credential of the azidentity module. A SAS in the URL is ignored. It sends no
+// request.
 //
-// Errors: [ErrInvalidArgument], whose text never repeats the URL's query; also
-// for an http:// URL, as azcore sends tokens over TLS only, unless
-// ClientOptions.InsecureAllowCredentialWithHTTP is set.
+// Errors: [ErrInvalidArgument], also for an http:// URL unless
+// ClientOptions.InsecureAllowCredentialWithHTTP is set, because azcore sends tokens
+// over TLS only. The text never contains the URL's query.
 func NewBlobCheckpointStoreWithTokenCredential(containerURL string, credential azcore.TokenCredential, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
 	if credential == nil {
 		return nil, invalidConstruction("the credential is nil")
@@ -103,11 +101,11 @@ func NewBlobCheckpointStoreWithTokenCredential(containerURL string, credential a
 	})
 }
 
-// NewBlobCheckpointStoreWithSharedKeyCredential makes a store from the URL of a
+// NewBlobCheckpointStoreWithSharedKeyCredential creates a store from the URL of a
 // container, "https://<account>.blob.core.windows.net/<container>", and the
-// account's name and key. A SAS in the URL is not used. It sends nothing.
+// account's name and key. A SAS in the URL is ignored. It sends no request.
 //
-// Errors: [ErrInvalidArgument], whose text never repeats the URL's query.
+// Errors: [ErrInvalidArgument]. Its text never contains the URL's query.
 func NewBlobCheckpointStoreWithSharedKeyCredential(containerURL string, credential *container.SharedKeyCredential, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
 	if credential == nil {
 		return nil, invalidConstruction("the credential is nil")
@@ -117,18 +115,18 @@ func NewBlobCheckpointStoreWithSharedKeyCredential(containerURL string, credenti
 	})
 }
 
-// NewBlobCheckpointStoreWithNoCredential makes a store from the URL of a
-// container with a SAS in it, or of one that allows anonymous access. The SAS
-// needs the permissions read, write and list. It sends nothing.
+// NewBlobCheckpointStoreWithNoCredential creates a store from the URL of a
+// container that includes a SAS, or that allows anonymous access. The SAS needs the
+// permissions read, write and list. It sends no request.
 //
-// Errors: [ErrInvalidArgument], whose text never repeats the URL's query.
+// Errors: [ErrInvalidArgument]. Its text never contains the URL's query.
 func NewBlobCheckpointStoreWithNoCredential(containerURL string, options *BlobCheckpointStoreOptions) (*BlobCheckpointStore, error) {
 	return fromURL(containerURL, clientBuilt, options, func(u *url.URL, options *container.ClientOptions) (*container.Client, error) {
 		return container.NewClientWithNoCredential(u.String(), options)
 	})
 }
 
-// fromURL makes a store of a container's URL.
+// fromURL creates a store from the URL of a container.
 func fromURL(containerURL string, source clientSource, options *BlobCheckpointStoreOptions, newClient func(*url.URL, *container.ClientOptions) (*container.Client, error)) (*BlobCheckpointStore, error) {
 	s, err := options.apply(source)
 	if err != nil {
@@ -148,14 +146,15 @@ func fromURL(containerURL string, source clientSource, options *BlobCheckpointSt
 	})
 }
 
-// withoutSAS is a URL without its query: an explicit credential wins over a SAS.
+// withoutSAS returns a URL without its query: an explicit credential takes
+// precedence over a SAS.
 func withoutSAS(u *url.URL) string {
 	plain := *u
 	plain.RawQuery, plain.ForceQuery = "", false
 	return plain.String()
 }
 
-// build makes the client and the store over it.
+// build creates the client and the store on it.
 func (s settings) build(newClient func(*container.ClientOptions) (*container.Client, error)) (*BlobCheckpointStore, error) {
 	options, transport := s.clientOptions()
 	client, err := newClient(&options)
@@ -186,8 +185,9 @@ func newStore(client *container.Client, s settings) (*BlobCheckpointStore, error
 	}, nil
 }
 
-// Close releases the idle connections of a transport that the store made. It
-// neither waits for calls nor ends them, and the store stays usable.
+// Close closes the idle connections of the transport that the store created. It
+// does not wait for calls or cancel them, and the store stays usable. It always
+// returns nil.
 func (s *BlobCheckpointStore) Close() error {
 	if s.transport != nil {
 		s.transport.CloseIdleConnections()
@@ -198,12 +198,14 @@ func (s *BlobCheckpointStore) Close() error {
 // EnsureContainerOptions has no fields yet.
 type EnsureContainerOptions struct{}
 
-// EnsureContainer creates the container, without anonymous access. It is not an
-// error if the container exists, so that all consumers of a fleet can call it when
-// they start. No other method creates it.
+// EnsureContainer creates the container, without anonymous access. A container that
+// exists is not an error, so all consumers of a fleet can call it when they start.
+// No other method creates the container.
 //
-// Errors: [ErrNotAuthorized] if the credential may not create containers, even
-// if the container exists. It sends one request, Create Container.
+// Errors: [ErrNotAuthorized] if the credential may not create containers, even if
+// the container exists.
+//
+// Requests: one Create Container. Safe for concurrent use.
 func (s *BlobCheckpointStore) EnsureContainer(ctx context.Context, options *EnsureContainerOptions) error {
 	const op = "EnsureContainer"
 	ctx, cancel := s.deadline(ctx)
@@ -215,72 +217,10 @@ func (s *BlobCheckpointStore) EnsureContainer(ctx context.Context, options *Ensu
 	return s.failure(op, target{action: createContainer}, err)
 }
 
-// deadline bounds a call by the store's Timeout.
+// deadline limits a call to the store's Timeout.
 func (s *BlobCheckpointStore) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if s.settings.Timeout < 0 {
 		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, s.settings.Timeout, timeoutEnded{})
-}
-
-// scope spells the caller's names as the store writes them. Every method that
-// reads or writes records calls it, so it also warns of odd namespaces.
-func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
-	scope := verbatim
-	if s.settings.BlobNaming != BlobNamingVerbatim {
-		scope = verbatim.Lower()
-	}
-	if isOddNamespace(scope.Namespace) {
-		s.warnOfNamespace(scope)
-	}
-	return scope
-}
-
-// otherScope is the spelling that official Go, Java and Rust stores would have
-// written, if it differs from the store's own and is to be read.
-func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
-	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
-}
-
-// isOddNamespace tells whether a name is not how consumers on Azure spell a fully
-// qualified namespace: it has no dot, or a port.
-func isOddNamespace(namespace string) bool {
-	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
-}
-
-// maxWarnedScopes bounds what a store remembers of its warnings. Later scopes
-// get none.
-const maxWarnedScopes = 256
-
-// scopeSet is a set of scopes of bounded size. The zero value is empty.
-type scopeSet struct {
-	mu   sync.Mutex
-	seen map[layout.Scope]struct{}
-}
-
-// add reports whether the scope is new and was added.
-func (w *scopeSet) add(scope layout.Scope) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
-		return false
-	}
-	if w.seen == nil {
-		w.seen = make(map[layout.Scope]struct{})
-	}
-	w.seen[scope] = struct{}{}
-	return true
-}
-
-// warnOfNamespace logs, once per scope, that consumers which spell the namespace
-// in full do not share the scope. Emulators have such namespaces.
-func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
-	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
-		return
-	}
-	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
-		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
-		slog.String("namespace", scope.Namespace),
-		slog.String("eventHub", scope.EventHub),
-		slog.String("consumerGroup", scope.ConsumerGroup))
 }

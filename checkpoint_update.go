@@ -3,7 +3,6 @@ package checkpointstore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
@@ -12,28 +11,28 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// maxSteps ends an update that the service keeps sending in circles. Every
-// round of it but the first means that somebody else wrote in between.
+// maxSteps ends an update that the service never decides. Every step after the
+// first few means that somebody else wrote the record in between.
 const maxSteps = 100
 
-// UpdateCheckpoint stores a position, as [CheckpointStore] has it. It does not
-// look at the ownership. Instead, each write is conditional on the ETag of the
-// record that it was compared with, whoever wrote that record.
+// UpdateCheckpoint stores a position: see [CheckpointStore]. It does not check the
+// ownership. Instead, each write is conditional on the ETag of the record that the
+// position was compared with, whoever wrote that record. docs/design.md has the
+// rules in full.
 //
-// A position that moves back is [ErrStaleCheckpoint]; one of an earlier
-// generation is [ErrRewound]. [UpdateCheckpointOptions].Rewind stores any position
-// and begins the next generation. docs/design.md has the rules in full.
+// Not errors: the position that is stored already, and a checkpoint that does not
+// exist or was deleted, which is created.
 //
-// Not errors: the stored position itself, and a checkpoint that does not exist or
-// was deleted, which is created. Errors: [ErrInvalidArgument],
-// [ErrStaleCheckpoint], [ErrRewound], [ErrContainerNotFound], [ErrNotAuthorized],
-// [ErrCredential].
+// Errors: [ErrInvalidArgument]; [ErrStaleCheckpoint] for a position behind the
+// stored one; [ErrRewound] for an update of an earlier generation;
+// [ErrContainerNotFound], [ErrNotAuthorized], [ErrCredential].
 //
-// Requests: one in the steady state, Set Blob Metadata with If-Match, or Put
-// Blob with If-None-Match: * for a first checkpoint. Get Blob Properties more
-// (one for each spelling) if nothing was listed since the claim; Get Blob
-// Properties and the write once more after somebody else's write or a lost
-// answer. Updates of one partition are sent one after another.
+// Requests: one in the steady state, Set Blob Metadata with If-Match, or Put Blob
+// with If-None-Match for a first checkpoint. If nothing was listed since the claim,
+// one Get Blob Properties for each spelling comes before it. After a write by
+// somebody else or a lost response, Get Blob Properties and the write follow once
+// more. Safe for concurrent use: updates of one partition are sent one after
+// another.
 func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
 	const op = "UpdateCheckpoint"
 	if options == nil {
@@ -52,40 +51,27 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 	if err == nil {
 		return nil
 	}
-	at := target{checkpoint.PartitionID, scope.Prefix(layout.Checkpoint) + checkpoint.PartitionID, writeBlob}
-	var refused *refusedError
-	if errors.As(err, &refused) {
-		return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: refused.kind, Detail: refused.detail}
+	at := target{checkpoint.PartitionID, scope.BlobName(layout.Checkpoint, checkpoint.PartitionID), writeBlob}
+	if e, refused := err.(*Error); refused {
+		e.Op, e.PartitionID, e.BlobName = op, at.partitionID, at.blobName
+		return e
 	}
 	return s.failure(op, at, err)
 }
 
-// lock waits for the partition's turn to write, no longer than the context.
-func (p *partition) lock(ctx context.Context) error {
-	select {
-	case p.writing <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case p.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ended(ctx, nil)
-	}
-}
-
-func (p *partition) unlock() { <-p.writing }
-
 // update waits for the partition and stores the position.
 func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim, scope layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
-	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID}
+	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID, rewind: options.Rewind}
 	u.values = layout.CheckpointValues{
 		SequenceNumber: *checkpoint.SequenceNumber,
 		Offset:         checkpoint.Offset,
 		EnqueuedTime:   options.EnqueuedTime,
 	}
-	u.start(options.Rewind)
+	position := fence.Position{SequenceNumber: u.values.SequenceNumber}
+	if u.values.Offset != nil {
+		position.Offset = *cmp.Or(layout.Offset(*u.values.Offset), new(string))
+	}
+	u.fenced, u.values.ClientID = p.start(position, u.rewind)
 	if err := p.lock(ctx); err != nil {
 		return err
 	}
@@ -113,7 +99,7 @@ type checkpointUpdate struct {
 
 // run takes the steps that the fence asks for.
 func (u *checkpointUpdate) run(ctx context.Context) error {
-	step := u.begin()
+	step := u.partition.begin(&u.fenced)
 	var last writeResult
 	for range maxSteps {
 		switch step.Action {
@@ -129,23 +115,23 @@ func (u *checkpointUpdate) run(ctx context.Context) error {
 		case fence.Read, fence.ReadAll:
 			record, err := u.read(ctx, last, step.Action == fence.ReadAll)
 			if err != nil {
-				return unread(ctx, last, err)
+				return readFailed(ctx, last, err)
 			}
-			step = u.found(record)
+			step = u.partition.found(&u.fenced, record)
 		default:
 			last = u.write(ctx, step)
 			if last.outcome == failed || last.outcome == notFound && step.Action == fence.Create {
 				return last.err
 			}
-			step = u.wrote(last)
+			step = u.partition.wrote(&u.fenced, last)
 		}
 	}
-	return fmt.Errorf("the checkpoint was not decided in %d requests: others write it all the time", maxSteps)
+	return fmt.Errorf("the checkpoint was not stored in %d steps, because others kept writing it: find out who else writes checkpoints of this partition", maxSteps)
 }
 
-// unread is the error of an update whose read failed: that of its last write, if
+// readFailed is the error of an update whose read failed: that of its last write, if
 // the write may have taken effect, unless the read says what is wrong.
-func unread(ctx context.Context, last writeResult, err error) error {
+func readFailed(ctx context.Context, last writeResult, err error) error {
 	var unsure error
 	if last.outcome == ambiguous && !last.sawConditionNotMet {
 		unsure = last.err
@@ -204,69 +190,19 @@ func (u *checkpointUpdate) overwrite(ctx context.Context) error {
 			return result.err
 		}
 	}
-	return fmt.Errorf("the checkpoint was not written in %d requests: it is deleted and created all the time", 2*maxSteps)
+	return fmt.Errorf("the checkpoint was not stored in %d requests, because others kept deleting and creating it: find out who deletes checkpoints of this partition", 2*maxSteps)
 }
-
-// The fence's methods, under the partition's lock.
-
-// start takes note of the generation that the update belongs to.
-func (u *checkpointUpdate) start(rewind bool) {
-	position := fence.Position{SequenceNumber: u.values.SequenceNumber}
-	if u.values.Offset != nil {
-		position.Offset = *cmp.Or(layout.Offset(*u.values.Offset), new(string))
-	}
-	u.rewind = rewind
-	u.partition.mu.Lock()
-	defer u.partition.mu.Unlock()
-	u.values.ClientID = u.partition.writer
-	u.fenced = u.partition.fence.Start(position, rewind)
-}
-
-func (u *checkpointUpdate) begin() fence.Step {
-	u.partition.mu.Lock()
-	defer u.partition.mu.Unlock()
-	return u.partition.fence.Begin(&u.fenced)
-}
-
-func (u *checkpointUpdate) found(r fence.Record) fence.Step {
-	u.partition.mu.Lock()
-	defer u.partition.mu.Unlock()
-	return u.partition.fence.Found(&u.fenced, r)
-}
-
-func (u *checkpointUpdate) wrote(result writeResult) fence.Step {
-	f := &u.partition.fence
-	u.partition.mu.Lock()
-	defer u.partition.mu.Unlock()
-	switch {
-	case result.outcome == applied:
-		return f.Wrote(&u.fenced, result.etag)
-	case result.outcome == notFound:
-		return f.Gone(&u.fenced)
-	case result.outcome == ambiguous && !result.sawConditionNotMet:
-		return f.Ambiguous(&u.fenced)
-	}
-	return f.Refused(&u.fenced, result.sawConditionNotMet)
-}
-
-// refusedError is what an [ErrStaleCheckpoint] or [ErrRewound] says.
-type refusedError struct {
-	kind   error
-	detail string
-}
-
-func (e *refusedError) Error() string { return e.detail }
 
 // refused says why an update was not stored.
-func (u *checkpointUpdate) refused(step fence.Step) error {
+func (u *checkpointUpdate) refused(step fence.Step) *Error {
 	given, stored := u.values.SequenceNumber, step.Stored
 	switch {
 	case step.Action == fence.Rewound && u.rewind:
-		return &refusedError{ErrRewound, fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else rewound the partition, too, and whether this rewind to %d was stored before is not known",
+		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else also rewound the partition, and this rewind to %d may have been stored before: look at the stored checkpoint, and rewind again if it is wrong",
 			stored.Generation, stored.SequenceNumber, given)}
 	case step.Action == fence.Rewound:
-		return &refusedError{ErrRewound, fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d is of generation %d: give the partition up, and start again from the stored checkpoint",
+		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d belongs to generation %d: give the partition up, and start again from the stored checkpoint",
 			stored.Generation, stored.SequenceNumber, given, u.fenced.Generation())}
 	}
-	return &refusedError{ErrStaleCheckpoint, fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}
+	return &Error{Kind: ErrStaleCheckpoint, Detail: fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}
 }

@@ -1,96 +1,99 @@
 // Package checkpointstore keeps the partition ownerships and the checkpoints of
 // Azure Event Hubs consumers in an Azure Blob Storage container.
 //
-// A fleet of consumers that shares the partitions of an event hub agrees in a
-// checkpoint store on two things: who reads which partition ([Ownership]) and
-// how far it got ([Checkpoint]). This package states the contract of such a
-// store ([CheckpointStore]) and implements it on blobs ([BlobCheckpointStore]):
-// one empty blob for each partition and kind, all data in its metadata, and
-// ETag conditional writes as the only lock.
+// Consumers that share the partitions of an event hub have to agree on two things:
+// who reads each partition ([Ownership]), and how far it has been read
+// ([Checkpoint]). This package defines the contract of a store for both
+// ([CheckpointStore]) and implements it on blobs ([BlobCheckpointStore]): one empty
+// blob for each partition and kind, all data in its metadata, and conditional
+// writes by ETag as the only lock.
 //
 // # Storage format
 //
 //	<namespace>/<event hub>/<consumer group>/ownership/<partition>    metadata: ownerid
 //	<namespace>/<event hub>/<consumer group>/checkpoint/<partition>   metadata: sequencenumber, offset
 //
-// A checkpoint also has clientidentifier, the owner id of a writer that claimed
-// the partition; enqueuedtime, if the writer gave it; and generation, if the
-// partition was ever rewound. The first three segments are in lower case, the
-// partition as it is. The .NET, JavaScript and Python packages write the same
-// names and keys; see [BlobNaming] for the official Go, Java and Rust stores,
-// which keep the names as they were typed.
+// A checkpoint also has clientidentifier, the owner ID of the writer, if the writer
+// claimed the partition; enqueuedtime, if the writer gave it; and generation, if
+// the partition was ever rewound. The first three segments are in lower case; the
+// partition ID is written as it is. The .NET, JavaScript and Python packages write
+// the same names and keys. The official Go, Java and Rust stores write the names as
+// the caller spells them: see [BlobNaming].
 //
 // # At least once
 //
-// A position that was stored is not lost, but it is not exact either: events
-// handled after the last checkpoint are handled again by whoever takes the
-// partition over. Handlers must tolerate duplicates.
+// Events that were handled after the last stored checkpoint are handled again by
+// the next owner of the partition. Handlers must tolerate duplicates.
 //
 // # Contract: scopes
 //
-// The fully qualified namespace ("mynamespace.servicebus.windows.net"), event
-// hub and consumer group name a scope, as Event Hubs does, ignoring the case of
-// the letters A to Z; the partition id is compared as it is. Scopes do not see
-// each other. Records come back with the caller's spelling of the scope.
+// The fully qualified namespace ("mynamespace.servicebus.windows.net"), the event
+// hub and the consumer group together name a scope. As in Event Hubs, the case of
+// the letters A to Z does not matter in these names; partition IDs are compared
+// exactly. Scopes are independent of each other. Records are returned with the
+// caller's spelling of the scope.
 //
 // # Contract: claims
 //
 // A claim names the state that it replaces. Without an ETag it wins only if the
-// partition has no record; with an ETag it wins only if the record still has
-// that ETag. Of any number of claims that name the same state, one wins. Every
-// win gives the record a new ETag, so that all other claims on the old one lose.
-// The text of an ETag may be quoted or not; a claim takes both.
+// partition has no record; with an ETag it wins only if the record still has that
+// ETag. Of any number of claims on the same state, one wins. Every win gives the
+// record a new ETag, so that all other claims on the old one lose. A claim takes an
+// ETag with or without quotes.
 //
-// A renewal is a claim by the owner on its last ETag. Relinquishing is a claim
-// with an empty owner id: the record stays, with a new ETag, and can be claimed
-// at once. A store never looks at the clock: the caller decides when an ownership has
-// expired, from LastModifiedTime, which is the store's time of the last win and
-// does not go back from one win to the next.
+// A renewal is a claim by the owner on its last ETag. A claim with an empty owner
+// ID relinquishes the partition: the record stays, with a new ETag, and can be
+// claimed at once. A store does not expire ownerships: the caller decides, by
+// LastModifiedTime, which is the store's time of the last win and does not go back
+// from one win to the next.
 //
-// A record does not go away by itself. If somebody deleted it, a claim on its
-// last ETag may lose, or may make it anew, for one claimant.
+// A store does not delete records. If somebody else deleted one, a claim on its
+// last ETag either loses or creates the record again, for one claimant.
 //
 // A lost claim is an outcome, not an error: the partition is missing from what
 // ClaimOwnership returns.
 //
 // # Contract: checkpoints
 //
-// A checkpoint needs a sequence number, by which positions are compared; the
-// offset is opaque text. A position behind the stored one is refused with
-// [ErrStaleCheckpoint], whoever stored that, so that updates may arrive in any
-// order and the furthest stays. A position ahead of it is progress, and kept.
+// A checkpoint needs a sequence number, by which positions are compared; the offset
+// is opaque text. An update that is behind the stored position fails with
+// [ErrStaleCheckpoint], whoever stored that position. Updates may therefore arrive
+// in any order, and the furthest one stays.
 //
 // [UpdateCheckpointOptions].Rewind stores any position and begins the next
-// generation. An update that belongs to an earlier generation than the stored
-// one is refused with [ErrRewound], ahead or behind. An update belongs to the
-// generation that the first ListCheckpoints of its tenure showed, and before
-// that look to the generation of the tenure before. A tenure begins when the
-// store wins the partition under another owner id, on another ETag than that of
-// its own last win, or after it relinquished the partition: Raft's term, the
-// generation of a Kafka group. A store without claims has one tenure.
+// generation. An update of an earlier generation than the stored one fails with
+// [ErrRewound], whether its position is ahead or behind. An update belongs to the
+// generation that the first ListCheckpoints of its tenure found, and before that
+// list to the generation of the previous tenure. A tenure is the time from one
+// take-over of a partition to the next (Raft's term, the generation of a Kafka
+// group). It begins when the store wins the partition under another owner ID, on an
+// ETag other than that of its own last win, or after it relinquished the partition.
+// A store that never claims has one tenure.
 //
 // # Contract: errors
 //
-// What cannot be stored is refused before anything else, also if the context has
-// ended. A context that has ended is an error that [errors.Is] finds.
+// Arguments are checked first: a call with an argument that cannot be stored fails
+// with [ErrInvalidArgument] even if the context has ended. If the context has
+// ended, [errors.Is] finds its error.
 //
 // # Contract: after a crash
 //
-// What a method returned without an error is stored. What it returned an error
-// for may or may not be: list again before building on it. An owner that died
-// keeps its record until somebody claims it with the record's ETag; its
-// partition goes on from the last checkpoint that was stored, at least once.
+// A write that returned no error is stored. A write that returned an error may be
+// stored or not: list again before you rely on either. An owner that died keeps its
+// record until somebody claims it with the record's ETag; the partition then
+// continues from the last stored checkpoint, at least once.
 //
 // # Contract: order
 //
-// Lists are in no particular order. A list that begins after a write
-// has returned shows that write or a later one.
+// Lists are in no particular order. A list that begins after a write has returned
+// shows that write or a later one.
 //
 // # Related packages
 //
-// The module github.com/ea947076/checkpointstore/processor is an event processor
-// on such a store, and an adapter for azeventhubs.NewProcessor. Package memstore keeps the contract in memory, and
-// package storetest is its conformance suite.
+// The module github.com/ea947076/checkpointstore/processor is an event processor on
+// such a store, and an adapter for azeventhubs.NewProcessor. Package memstore
+// implements the contract in memory. Package storetest is the conformance suite for
+// authors of stores.
 package checkpointstore
 
 import (
@@ -100,47 +103,48 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// CheckpointStore is what the consumers of an event hub agree on. Every method
-// may be called from several goroutines at once, takes nil options as the zero
-// value, and neither keeps nor changes what it is given.
+// CheckpointStore is where the consumers of an event hub keep ownerships and
+// checkpoints: two lists and two conditional writes. All methods may be called
+// concurrently, take nil options as the zero value, and neither keep nor change
+// their arguments.
 //
-// It has two lists and two conditional writes. The package comment states the
-// rules that all stores keep: scopes, claims, checkpoints, errors and order. A
-// store documents only what it adds. Package storetest checks them.
+// The package comment states the rules that every store follows: scopes, claims,
+// checkpoints, errors and order. A store documents only what it adds. To implement
+// a store, see [ValidateClaims], [ValidateScope] and package storetest.
 type CheckpointStore interface {
-	// ListOwnership returns the ownership records of a scope, relinquished ones
-	// (OwnerID "") included, each with the ETag to claim it with. A scope that
-	// nobody ever claimed in gives an empty list and no error.
+	// ListOwnership returns the ownership records of a scope, each with the ETag to
+	// claim it with. Relinquished records (OwnerID "") are included. A scope
+	// without records returns an empty list and no error.
 	//
 	// Errors: [ErrInvalidArgument] for a name that cannot be stored.
 	ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error)
 
-	// ClaimOwnership tries to claim each partition for the OwnerID that stands
-	// in its record, and returns the records that it won, in the order asked,
-	// with their new ETag and LastModifiedTime. A lost partition is left out and
-	// is not an error. No claims give no records and no error.
+	// ClaimOwnership tries to claim each partition for the OwnerID in its record.
+	// It returns the records that it won, in the order of the claims, with their
+	// new ETag and LastModifiedTime. A lost partition is left out and is not an
+	// error. No claims return no records and no error.
 	//
-	// Winners are returned whatever became of the others: if some partitions
-	// could not be decided, the error is a [*PartitionErrors] with one entry for
-	// each of them. A context that ends in the middle gives what was won until
-	// then, and the context's error for the others.
+	// The won records are returned even if other claims failed: the error is then a
+	// [*PartitionErrors] with one entry for each partition whose claim could not be
+	// decided. If the context ends during the call, these entries have the
+	// context's error.
 	//
 	// Errors: [ErrInvalidArgument], before anything is claimed, for a record that
-	// cannot be stored and for a partition that is asked for twice.
+	// cannot be stored and for a partition that appears twice.
 	ClaimOwnership(ctx context.Context, ownerships []Ownership, options *ClaimOwnershipOptions) ([]Ownership, error)
 
-	// UpdateCheckpoint stores a position. It does not look at who owns the
-	// partition. To store the stored position again is not an error.
+	// UpdateCheckpoint stores a position. It does not check who owns the partition.
+	// Storing the stored position again is not an error.
 	//
-	// Errors: [ErrInvalidArgument] for a checkpoint that cannot be stored, such as
-	// one without a sequence number; [ErrStaleCheckpoint] for a position behind
-	// the stored one; [ErrRewound] for an update that belongs to an earlier
-	// generation than the stored one. What is stored then stays as it is.
+	// Errors, which leave the stored checkpoint unchanged: [ErrInvalidArgument] for
+	// a checkpoint that cannot be stored, such as one without a sequence number;
+	// [ErrStaleCheckpoint] for a position behind the stored one; [ErrRewound] for
+	// an update of an earlier generation than the stored one.
 	UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error
 
 	// ListCheckpoints returns the checkpoints of a scope, at most one for each
-	// partition. A partition without one is not in the list; a scope without any
-	// gives an empty list and no error.
+	// partition. Partitions without a checkpoint are not in the list. A scope
+	// without checkpoints returns an empty list and no error.
 	//
 	// Errors: [ErrInvalidArgument] for a name that cannot be stored.
 	ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListCheckpointsOptions) ([]Checkpoint, error)
@@ -157,27 +161,29 @@ type ListCheckpointsOptions struct{}
 
 // UpdateCheckpointOptions are the options of [CheckpointStore].UpdateCheckpoint.
 type UpdateCheckpointOptions struct {
-	// Rewind stores the position wherever the stored one is, and begins the next
-	// generation: every update that belongs to an earlier one fails with
-	// [ErrRewound] from then on, also that of a live owner. That owner gives the
-	// partition up and starts again from this position. It is for an operator, and
-	// after an event hub was created anew. Other packages drop the generation when
-	// they write; until then a rewind holds against their consumers only as far as
-	// their own positions do not pass it.
+	// Rewind stores the position even if it is behind the stored one, and begins
+	// the next generation: from then on, every update of an earlier generation
+	// fails with [ErrRewound], that of a live owner too. The owner then gives the
+	// partition up and starts again from this position. Rewind is for operators,
+	// and for an event hub that was created anew.
 	//
-	// Two rewinds at once: one goes on top of the other. A rewind fails with
-	// [ErrRewound] if its answer was lost and somebody else rewound since.
+	// Other packages drop the generation when they write. Against their consumers,
+	// a rewind holds only until one of them stores a position.
+	//
+	// Of two concurrent rewinds, the one that is stored last counts. A rewind fails
+	// with [ErrRewound] if its response was lost and somebody else rewound the
+	// partition since.
 	Rewind bool
 
-	// EnqueuedTime is when the event was enqueued. It is stored beside the position,
-	// in UTC to the millisecond (RFC 3339), so that lag can be told in time without
-	// another request. Nil stores none.
+	// EnqueuedTime is when the event was enqueued. It is stored with the position,
+	// in UTC to the millisecond (RFC 3339), so that monitoring can compute lag as a
+	// time without another request. Nil stores none.
 	EnqueuedTime *time.Time
 }
 
-// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
-// take the options: an enqueued time outside of the years 0 to 9999. Nil options
-// are valid.
+// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot take
+// the options: an enqueued time outside the years 0 to 9999. Nil options are valid.
+// Validate is for authors of stores.
 func (o *UpdateCheckpointOptions) Validate() error {
 	if o == nil || o.EnqueuedTime == nil {
 		return nil

@@ -16,7 +16,7 @@ import (
 )
 
 // clientOptions completes the options of a client that the store builds. It also
-// returns the transport that it made, or nil if the caller set one.
+// returns the transport that it created, or nil if the caller set one.
 func (s *settings) clientOptions() (container.ClientOptions, *http.Transport) {
 	options := s.ClientOptions
 	timeout := s.Timeout
@@ -61,10 +61,9 @@ type policyFunc func(*policy.Request) (*http.Response, error)
 
 func (f policyFunc) Do(req *policy.Request) (*http.Response, error) { return f(req) }
 
-// apiVersionPolicy asks for a version of the service. It runs once per call,
-// before the request is signed. The generated client writes the header's map key
-// in lower case; Set would make a second header beside it and break the
-// signature.
+// apiVersionPolicy sets the version of the service's API. It runs once per call,
+// before the request is signed. The generated client writes the header's map key in
+// lower case; Set would add a second header and break the signature.
 func apiVersionPolicy(version string) policy.Policy {
 	return policyFunc(func(req *policy.Request) (*http.Response, error) {
 		map[string][]string(req.Raw().Header)["x-ms-version"] = []string{version}
@@ -72,11 +71,10 @@ func apiVersionPolicy(version string) policy.Policy {
 	})
 }
 
-// maxIdleConnections bounds the idle connections to one host. A request that ends
-// leaves its connection idle, so there are never more than there were requests in
-// flight: one for each partition whose checkpoint is written at the same time,
-// and an event hub has up to 1,024 partitions. With a smaller bound, each round of
-// requests would dial those beyond it again.
+// maxIdleConnections limits the idle connections to one host. There are never more
+// than there were requests in flight: one for each partition whose checkpoint is
+// written at the same time, and an event hub has up to 1,024 partitions. With a
+// lower limit, each round of requests would dial those beyond it again.
 const maxIdleConnections = 1024
 
 // newTransport is the Azure SDK's default transport with more idle connections.
@@ -96,16 +94,16 @@ func newTransport() *http.Transport {
 	}
 }
 
-// noRedirect returns a redirect as the answer. The service sends none, and
+// noRedirect returns a redirect to the caller. The service sends none, and
 // following one would send the SAS to its target in the Referer header.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// maxBody bounds the body of an answer. The largest that the service sends is a
-// page of 5000 blobs, each with up to 8 KiB of metadata and a name of up to 1024
+// maxBody limits the body of a response. The largest that the service sends is a
+// page of 5,000 blobs, each with up to 8 KiB of metadata and a name of up to 1,024
 // characters.
 const maxBody = 64 << 20
 
-// boundedTransport fails bodies that are longer than maxBody, as azcore reads any
+// boundedTransport fails bodies longer than maxBody, because azcore reads every
 // body to its end and keeps it in memory.
 type boundedTransport struct{ policy.Transporter }
 
@@ -135,10 +133,24 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-var errBodyTooLong = &notRetriable{fmt.Errorf("the service's answer has more than %d bytes", maxBody)}
+var errBodyTooLong = &notRetriable{fmt.Errorf("the service's response has more than %d bytes", maxBody)}
 
 // notRetriable is an error that azcore's retry policy does not retry.
 type notRetriable struct{ error }
 
 func (e *notRetriable) NonRetriable() {}
 func (e *notRetriable) Unwrap() error { return e.error }
+
+// tryTimeout limits a single try that the store sends without the client's retries.
+// It is what the options say for a client that the store built.
+func (s *BlobCheckpointStore) tryTimeout() time.Duration {
+	if d := s.settings.ClientOptions.Retry.TryTimeout; d != 0 {
+		return d
+	}
+	if s.settings.Timeout < 0 {
+		return defaultTryTimeout(DefaultTimeout)
+	}
+	return defaultTryTimeout(s.settings.Timeout)
+}
+
+func defaultTryTimeout(timeout time.Duration) time.Duration { return timeout * 7 / 30 }

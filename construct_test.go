@@ -194,7 +194,7 @@ func TestRefusedConstruction(t *testing.T) {
 		"a BlobNaming that is a secret":        {built(options{BlobNaming: "AccountKey=" + accountKey}), "REDACTED"},
 		"an APIVersion that is no date":        {built(options{APIVersion: "latest"}), "not a date"},
 		"a SecondaryHost that is a URL":        {built(options{SecondaryHost: "https://" + secondaryHost}), "not a host name"},
-		"a naming that is none":                {built(options{BlobNaming: "UPPER"}), `BlobNaming "UPPER" is not known`},
+		"a naming that is none":                {built(options{BlobNaming: "UPPER"}), `BlobNaming "UPPER" is not LowerCase, LowerCaseOnly or Verbatim`},
 		"a negative MaxConcurrency":            {built(options{MaxConcurrency: -1}), "below 0"},
 		"no client":                            {nilClient, "client is nil"},
 		"no token credential":                  {nilToken, "credential is nil"},

@@ -11,9 +11,9 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// Where a container is: its URL, its name, the connection string of its account.
-// The constructors refuse what cannot work, and say what to give instead. No
-// error repeats a query, a path or a connection string.
+// The checks of a container's URL and name and of an account's connection string.
+// The constructors refuse what cannot work, and say what to give instead. No error
+// repeats a query, a path or a connection string.
 
 const urlForm = "https://<account>.blob.core.windows.net/<container>"
 
@@ -95,7 +95,7 @@ func checkContainerPath(u *url.URL) error {
 		return invalidConstruction(fmt.Sprintf("the container URL has two slashes in a row in its path; give %s://%s/<container>", u.Scheme, u.Host))
 	case len(segments) == 2 && !onAzure && pathAccount.MatchString(segments[0]):
 	case len(segments) > 1:
-		return invalidConstruction(fmt.Sprintf("the container URL goes on below the container, and a store takes the whole of one; give %s://%s/<container>", u.Scheme, u.Host))
+		return invalidConstruction(fmt.Sprintf("the container URL has a path below the container; give %s://%s/<container>", u.Scheme, u.Host))
 	}
 	return checkContainerName(name, 1)
 }

@@ -13,41 +13,41 @@ import (
 // The kinds of failure that a caller can act on. Test for them with
 // [errors.Is]; the operation, partition and blob are in [Error].
 var (
-	// ErrInvalidArgument: a name, owner id, ETag, position or option that cannot
-	// be stored or cannot take effect. Nothing was sent.
+	// ErrInvalidArgument means that a name, owner ID, ETag, position or option
+	// cannot be stored or cannot take effect. Nothing was sent.
 	ErrInvalidArgument = errors.New("invalid argument")
 
-	// ErrContainerNotFound: the container does not exist. The store creates it
-	// only when asked to, see [BlobCheckpointStore.EnsureContainer].
+	// ErrContainerNotFound means that the container does not exist. The store
+	// creates it only in [BlobCheckpointStore.EnsureContainer].
 	ErrContainerNotFound = errors.New("container not found")
 
-	// ErrNotAuthorized: the service refused the credential (401, 403), or a
-	// request without one. The text says which of its causes it is: the key, the
-	// SAS, the time, a missing permission, the firewall.
+	// ErrNotAuthorized means that the service refused the credential (401, 403), or
+	// a request without one. The text names the cause: the key, the SAS, the clock,
+	// a missing permission, or the firewall.
 	ErrNotAuthorized = errors.New("not authorized")
 
-	// ErrCredential: the token credential gave no token, so the request could not
-	// be sent. [errors.As] finds the credential's own error, such as
-	// *azidentity.AuthenticationFailedError. It may pass, as when the endpoint of
-	// a managed identity does not answer.
+	// ErrCredential means that the token credential returned no token, so that the
+	// request could not be sent. [errors.As] finds the credential's own error, such
+	// as *azidentity.AuthenticationFailedError. It may be temporary, for example if
+	// the endpoint of a managed identity does not respond.
 	ErrCredential = errors.New("no token")
 
-	// ErrStaleCheckpoint: the position is behind the stored one and was not stored.
-	// Either the partition has another owner now, or updates of one owner arrived
-	// out of order. An owner can go on reading.
+	// ErrStaleCheckpoint means that the position is behind the stored one and was
+	// not stored. Either the partition has another owner now, or updates of one
+	// owner arrived out of order. An owner can go on reading.
 	ErrStaleCheckpoint = errors.New("stale checkpoint")
 
-	// ErrRewound: the update belongs to an earlier generation than the stored
-	// checkpoint, because somebody rewound the partition, and was not stored. Give
-	// the partition up, and start again from what is stored. [errors.Is] finds
-	// [ErrStaleCheckpoint] in it as well.
+	// ErrRewound means that somebody rewound the partition: the update belongs to
+	// an earlier generation than the stored checkpoint, and was not stored. Give
+	// the partition up, and start again from the stored checkpoint. [errors.Is]
+	// also finds [ErrStaleCheckpoint].
 	ErrRewound error = rewoundError{}
 
-	// ErrRecordChanged: the record was written since it was listed, so it was not
-	// deleted.
+	// ErrRecordChanged means that the record was written since it was listed, and
+	// was not deleted.
 	ErrRecordChanged = errors.New("record changed")
 
-	// ErrNotFound: the partition has no such record.
+	// ErrNotFound means that the partition has no such record.
 	ErrNotFound = errors.New("not found")
 )
 
@@ -57,26 +57,26 @@ type rewoundError struct{}
 func (rewoundError) Error() string        { return "rewound" }
 func (rewoundError) Is(target error) bool { return target == ErrStaleCheckpoint }
 
-// Error is the failure of one operation, on one partition where there is one.
-// Its text is one line and never holds a credential: no SAS, no key, no token,
-// no query string.
+// Error is the failure of one operation, on one partition if it is about one. Its
+// text is one line and never contains a credential: no SAS, key, token or query
+// string.
 //
-// [errors.Is] finds the sentinel and [errors.As] the cause, among others
-// *azcore.ResponseError with the service's answer. No cause holds a credential
-// either: this one and *url.Error are copies without it, and without the query.
+// [errors.Is] finds the sentinel. [errors.As] finds the cause, such as
+// *azcore.ResponseError with the service's response, or *url.Error. Both are
+// copies, from which credentials and the query are removed.
 type Error struct {
-	// Op is the method that failed: "ClaimOwnership". Empty for what a Validate
-	// method or function found.
+	// Op is the method that failed, such as "ClaimOwnership". It is empty for an
+	// error of a Validate method or function.
 	Op string
 
-	// PartitionID is empty where the operation is not about one partition.
+	// PartitionID is empty if the operation is not about one partition.
 	PartitionID string
 
-	// BlobName is the name of the blob in the container, or the prefix that was
-	// listed. Empty where the store does not use blobs, or nothing was sent.
+	// BlobName is the name of the blob in the container, or the prefix of a list.
+	// It is empty if the store does not use blobs or sent nothing.
 	BlobName string
 
-	// Detail says in words what happened and what to do about it.
+	// Detail says what happened and what to do about it.
 	Detail string
 
 	// Kind is one of the sentinels of this package, or nil.
@@ -86,7 +86,7 @@ type Error struct {
 	Err error
 }
 
-// Error returns one line: operation, partition, blob, what happened.
+// Error returns one line: the operation, partition and blob, and what happened.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("checkpointstore: ")
@@ -103,7 +103,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// reason is the text without the place: the kind, then the detail.
+// reason is the text without operation, partition and blob.
 func (e *Error) reason() string {
 	switch {
 	case e.Kind != nil && e.Detail != "":
@@ -118,7 +118,7 @@ func (e *Error) reason() string {
 	return "unknown failure"
 }
 
-// Unwrap gives the sentinel and the cause to [errors.Is] and [errors.As].
+// Unwrap returns the sentinel and the cause, for [errors.Is] and [errors.As].
 func (e *Error) Unwrap() []error {
 	var errs []error
 	if e.Kind != nil {
@@ -130,9 +130,9 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// PartitionErrors says which partitions one ClaimOwnership call could not decide.
-// It comes together with the records that were won, and always as a pointer, so
-// that it compares like any other error.
+// PartitionErrors has one error for each partition whose claim ClaimOwnership could
+// not decide. ClaimOwnership returns it, always as a pointer, together with the
+// records that it won.
 //
 //	won, err := store.ClaimOwnership(ctx, claims, nil)
 //	var failed *checkpointstore.PartitionErrors
@@ -145,8 +145,8 @@ type PartitionErrors struct {
 	Errors []*Error // one for each partition, in the order asked
 }
 
-// Error returns one line: how many partitions failed, the first one's reason,
-// and which others there are.
+// Error returns one line: the first partition's error, the number of other
+// partitions that failed, and the first of their IDs.
 func (e *PartitionErrors) Error() string {
 	if len(e.Errors) == 0 {
 		return "checkpointstore: no partition failed"
@@ -167,7 +167,7 @@ func (e *PartitionErrors) Error() string {
 	return fmt.Sprintf("%s (%d more failed: partition %s)", first, len(others), strings.Join(ids, ", "))
 }
 
-// Unwrap gives every partition's error to [errors.Is] and [errors.As].
+// Unwrap returns every partition's error, for [errors.Is] and [errors.As].
 func (e *PartitionErrors) Unwrap() []error {
 	errs := make([]error, len(e.Errors))
 	for i, f := range e.Errors {
@@ -176,7 +176,7 @@ func (e *PartitionErrors) Unwrap() []error {
 	return errs
 }
 
-// withOp puts the method into an [Error] that has none yet.
+// withOp sets the method of an [Error] that a Validate function returned.
 func withOp(op string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -185,8 +185,8 @@ func withOp(op string, err error) error {
 	return err
 }
 
-// oneLine folds white space, replaces what does not print and cuts what is long:
-// a text that somebody else wrote cannot forge lines in a log, nor colours on a
+// oneLine folds white space, replaces characters that do not print and cuts long
+// texts: text from elsewhere must not forge lines in a log or colours on a
 // terminal.
 func oneLine(s string) string {
 	const max = 600

@@ -13,8 +13,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 )
 
-// Why the service refused a credential. It tells in the code, in the detail of the
-// body, and, of a SAS, only in its parameters.
+// Why the service refused a credential. The reason is in the code of the response
+// and in the detail of its body; for a SAS it is often only in the SAS's parameters.
 
 // Codes that azblob has no names for.
 const (
@@ -34,15 +34,15 @@ const (
 	byToken
 )
 
-// authorization is how a request was authorized, with the times of its SAS, which
-// are not secret.
+// authorization is how a request was authorized, with the validity period of its
+// SAS, which is not secret.
 type authorization struct {
 	by             authorizedBy
 	starts, expiry string // of the SAS, as it has them; empty without
 }
 
-// authorizationOf tells how the request of an answer was authorized. A transport
-// need not keep the request: then the store's URL tells whether it has a SAS.
+// authorizationOf returns how the request of a response was authorized. If the
+// transport did not keep the request, the store's URL shows whether it has a SAS.
 func (s *BlobCheckpointStore) authorizationOf(answer *azcore.ResponseError) authorization {
 	if answer.RawResponse != nil && answer.RawResponse.Request != nil {
 		return authorizationIn(answer.RawResponse.Request)
@@ -73,15 +73,7 @@ func authorizationIn(req *http.Request) authorization {
 	return authorization{by: bySAS, starts: query.Get("st"), expiry: query.Get("se")}
 }
 
-// isAnonymous reports whether a request is known to have had no credential.
-func isAnonymous(answer *azcore.ResponseError) bool {
-	if answer.RawResponse == nil || answer.RawResponse.Request == nil {
-		return false
-	}
-	return authorizationIn(answer.RawResponse.Request).by == anonymously
-}
-
-// reasonFor says why a request was refused.
+// reasonFor explains why a request was refused.
 func (s *BlobCheckpointStore) reasonFor(answer *azcore.ResponseError, auth authorization) string {
 	if auth.by == bySAS {
 		if reason := auth.outOfTime(s.serviceTime(answer)); reason != "" {
@@ -147,7 +139,8 @@ func (a authorization) lacksPermission() string {
 	return "the credential lacks a permission"
 }
 
-// outOfTime says that a SAS is not valid at a time, or nothing.
+// outOfTime says that a SAS is not valid at a time. It is empty if the SAS is
+// valid.
 func (a authorization) outOfTime(now time.Time) string {
 	if t, ok := sasTime(a.expiry); ok && !now.Before(t) {
 		return "the SAS expired at " + t.Format(time.RFC3339)
@@ -158,7 +151,7 @@ func (a authorization) outOfTime(now time.Time) string {
 	return ""
 }
 
-// sasTime reads a time of a SAS, in one of the forms that the service takes.
+// sasTime parses a time of a SAS, in any form that the service accepts.
 func sasTime(text string) (time.Time, bool) {
 	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -168,7 +161,7 @@ func sasTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// serviceTime is the service's clock when it answered, or this machine's.
+// serviceTime is the service's time in a response, or the local time.
 func (s *BlobCheckpointStore) serviceTime(answer *azcore.ResponseError) time.Time {
 	if answer.RawResponse != nil {
 		if t, err := http.ParseTime(answer.RawResponse.Header.Get("Date")); err == nil {
@@ -178,7 +171,7 @@ func (s *BlobCheckpointStore) serviceTime(answer *azcore.ResponseError) time.Tim
 	return s.now()
 }
 
-// elementOf is the text of an element in the body of a refusal.
+// elementOf returns the text of an element in the body of a refusal.
 func elementOf(answer *azcore.ResponseError, name string) string {
 	if answer.RawResponse == nil || answer.RawResponse.Body == nil {
 		return ""
@@ -192,8 +185,8 @@ func elementOf(answer *azcore.ResponseError, name string) string {
 	return html.UnescapeString(text)
 }
 
-// detailOf is the detail that a refusal's body has, up to the text that was
-// signed. The answer is one without secrets.
+// detailOf returns the detail in the body of a refusal, without secrets and without
+// the text that was signed.
 func (s *BlobCheckpointStore) detailOf(answer *azcore.ResponseError) string {
 	const max = 300
 	detail := elementOf(answer, "AuthenticationErrorDetail")

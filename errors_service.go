@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -30,14 +29,14 @@ const (
 // publicAccessNotPermitted is a 409, and not in azblob's list of codes.
 const publicAccessNotPermitted bloberror.Code = "PublicAccessNotPermitted"
 
-// A target is what an error was about.
+// A target is what a request was about.
 type target struct {
 	partitionID string
 	blobName    string // or prefix
 	action      string // what the request needed
 }
 
-// location is where the container is, for error texts.
+// location is the account and the container, for error texts.
 type location struct {
 	account   string // the host, with the account's segment on emulators
 	container string
@@ -51,7 +50,8 @@ func locationOf(u *url.URL) location {
 	return location{account, container}
 }
 
-// failure is the one place where a failed request becomes an [Error].
+// failure turns the error of a failed request into an [Error]. All operations use
+// it.
 func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	var read *readError
 	if errors.As(err, &read) {
@@ -64,28 +64,28 @@ func (s *BlobCheckpointStore) failure(op string, at target, err error) error {
 	answer, told := answerIn(err), answerIn(e.Err) // the same, with its request and without secrets
 	switch {
 	case isCredential(err):
-		e.Kind, e.Detail = ErrCredential, "the credential says: "+advice(e.Err)
+		e.Kind, e.Detail = ErrCredential, "the credential says: "+credentialText(e.Err)
 		if end != nil {
-			e.Detail = "the credential gave none " + s.until(end) + ": " + advice(e.Err)
+			e.Detail = "the credential returned none " + s.untilText(end) + ": " + credentialText(e.Err)
 		}
 	case answer != nil && told != nil:
 		e.Detail, e.Kind = s.explain(told, s.authorizationOf(answer), at.action)
 		if end != nil {
-			e.Detail += s.then(end)
+			e.Detail += s.thenText(end)
 		}
 	case end != nil && end.before != nil:
-		e.Detail = describe(secrets, end.before) + s.then(end) + ": " + cause(secrets, end.err)
+		e.Detail = describe(secrets, end.before) + s.thenText(end) + ": " + causeText(secrets, end.err)
 	case end != nil:
-		e.Detail = "no answer " + s.until(end) + ": " + cause(secrets, end.err)
+		e.Detail = "no answer " + s.untilText(end) + ": " + causeText(secrets, end.err)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Detail = "no answer before a deadline: " + cause(secrets, err)
+		e.Detail = "no answer before a deadline: " + causeText(secrets, err)
 	default:
 		e.Detail = describe(secrets, err)
 	}
 	return e
 }
 
-// secrets are the signatures in the URL of the client, which errors may repeat.
+// secrets returns the signatures in the client's URL, which errors may repeat.
 func (s *BlobCheckpointStore) secrets() redact.Secrets {
 	u, err := url.Parse(s.client.URL())
 	if err != nil {
@@ -94,17 +94,18 @@ func (s *BlobCheckpointStore) secrets() redact.Secrets {
 	return redact.InURL(u)
 }
 
-// describe is an error's text in one line of bounded length, without secrets.
+// describe returns an error's text in one line of bounded length, without secrets.
 func describe(secrets redact.Secrets, err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return "no answer: " + cause(secrets, err)
+		return "no answer: " + causeText(secrets, err)
 	}
-	return cause(secrets, err)
+	return causeText(secrets, err)
 }
 
-// cause is the same without the URL of a request, as the blob is named already.
-func cause(secrets redact.Secrets, err error) string {
+// causeText is describe without the URL of a request, because the error names the blob
+// already.
+func causeText(secrets redact.Secrets, err error) string {
 	err = secrets.Error(err)
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -113,48 +114,13 @@ func cause(secrets redact.Secrets, err error) string {
 	return oneLine(err.Error())
 }
 
-// advice is what a credential says, in one line. Its text has several: which
-// credentials were tried, what Microsoft Entra ID answered, and where to read on.
-// Of a JSON answer, the description is kept.
-func advice(err error) string {
-	const max, tail = 4000, 1000
-	var b strings.Builder
-	for line := range strings.Lines(err.Error()) {
-		line = strings.Join(strings.Fields(line), " ")
-		if strings.Trim(line, "-{}[]0123456789, ") == "" {
-			continue // a rule, the braces or the numbers of a JSON text
-		}
-		if member := jsonMember.FindStringSubmatch(line); member != nil {
-			if !strings.HasPrefix(member[1], "error") || member[1] == "error_codes" || member[1] == "error_uri" {
-				continue
-			}
-			line = member[1] + ": " + strings.Trim(member[2], `",`)
-		}
-		if text := b.String(); text != "" && !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, ":") {
-			b.WriteString(";")
-		}
-		if b.Len() > 0 {
-			b.WriteString(" ")
-		}
-		b.WriteString(line)
-	}
-	text := b.String()
-	if len(text) > max {
-		text = strings.ToValidUTF8(text[:max-tail], "") + " … " + strings.ToValidUTF8(text[len(text)-tail:], "")
-	}
-	return printable(text)
-}
-
-// jsonMember is a line of an indented JSON text.
-var jsonMember = regexp.MustCompile(`^"([a-z_]+)": ?(.*)$`)
-
-// readError is the failure of a read that was to decide about a write.
+// readError is the failure of a read that was to resolve an ambiguous write.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-// explain says what an answer means and what to do, and of what kind it is.
+// explain says what a response means and what to do about it, and returns its kind.
 func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authorization, action string) (detail string, kind error) {
 	answer, container, account := statusText(resp), s.location.container, s.location.account
 	switch bloberror.Code(resp.ErrorCode) {
@@ -172,7 +138,7 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authoriza
 	}
 	switch {
 	case !isFromService(resp):
-		return "the service answered " + answer + ", without the headers that it sends: something in between answered in its place, check the URL, the proxies and the firewalls", kind
+		return "the service answered " + answer + ", without the headers that the service sends: something in between answered in its place; check the URL, the proxies and the firewalls", kind
 	case kind != nil:
 		return fmt.Sprintf("account %q refused access to container %q (%s): %s; the request needs %s, which the role Storage Blob Data Contributor has",
 			account, container, answer, s.reasonFor(resp, auth), action), kind
@@ -180,29 +146,7 @@ func (s *BlobCheckpointStore) explain(resp *azcore.ResponseError, auth authoriza
 	return "the service answered " + answer, nil
 }
 
-// isRefused reports whether the service refused the credential.
-func isRefused(err error) bool {
-	answer := answerIn(err)
-	return answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden)
-}
-
-// isHidden reports whether an answer is the one by which the service hides a
-// private container from a request without a credential.
-func isHidden(resp *azcore.ResponseError) bool {
-	return resp.StatusCode == http.StatusNotFound && bloberror.Code(resp.ErrorCode) == bloberror.ResourceNotFound
-}
-
-// isFromService reports whether it was the service that answered: it sends a code
-// with every refusal, and its version and a request ID with every answer.
-func isFromService(resp *azcore.ResponseError) bool {
-	if resp.ErrorCode != "" || resp.RawResponse == nil {
-		return true
-	}
-	header := resp.RawResponse.Header
-	return header.Get("x-ms-request-id") != "" || header.Get("x-ms-version") != ""
-}
-
-// statusText is a status with its code, if it has one.
+// statusText is a status with its code, if there is one.
 func statusText(resp *azcore.ResponseError) string {
 	if resp.ErrorCode == "" {
 		return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
@@ -210,36 +154,7 @@ func statusText(resp *azcore.ResponseError) string {
 	return fmt.Sprintf("%d %s", resp.StatusCode, oneLine(resp.ErrorCode))
 }
 
-// isLost decides whether an answer to a conditional write says that somebody
-// else won. It goes by the code, and by the status only if there is no code:
-// LeaseIdMissing is a 412 as well.
-func isLost(resp *azcore.ResponseError) bool {
-	switch bloberror.Code(resp.ErrorCode) {
-	case bloberror.ConditionNotMet, bloberror.BlobAlreadyExists:
-		return true
-	case "":
-		return resp.StatusCode == http.StatusPreconditionFailed || resp.StatusCode == http.StatusConflict
-	}
-	return false
-}
-
-// isAbsent decides whether an answer says that there is no such blob. A 404
-// without a code is one of the service only if it has the service's headers; one of
-// a proxy does not tell about the blob. To a request without a credential, the
-// service says the same of a private container.
-func isAbsent(resp *azcore.ResponseError) bool {
-	switch bloberror.Code(resp.ErrorCode) {
-	case bloberror.BlobNotFound:
-		return true
-	case bloberror.ResourceNotFound:
-		return isHidden(resp) && !isAnonymous(resp)
-	case "":
-		return resp.StatusCode == http.StatusNotFound && isFromService(resp)
-	}
-	return false
-}
-
-// recordNotFound says that a partition has no such record.
+// recordNotFound is the error for a partition without a record.
 func recordNotFound(op string, at target) error {
 	return &Error{Op: op, PartitionID: at.partitionID, BlobName: at.blobName, Kind: ErrNotFound, Detail: "the partition has no such record"}
 }

@@ -22,9 +22,9 @@ import (
 	"github.com/ea947076/checkpointstore/internal/listing"
 )
 
-// Lists. azblob signs, sends, retries and pages them. Decoding is most of what a
-// list costs, so a client that the store built has the policy [decodeLists] for
-// it; a client that was handed in uses azblob's decoder.
+// Lists. azblob signs, sends, retries and pages them. Most of a list's cost is
+// decoding, so a client that the store built decodes with the policy
+// [decodeLists]; a client that was handed in uses azblob's decoder.
 
 // These limits end a list that a broken service never ends: five million blobs,
 // or one million records.
@@ -51,8 +51,8 @@ type page struct {
 type pageKey struct{}
 
 // list returns the records of a scope: List Blobs, all pages. It returns each
-// partition once, and nothing but records that the store's own operations could
-// have written: see [page.add] and [listing.Decode].
+// partition once, and only records that the store's own operations could have
+// written: see [page.add] and [listing.Decode].
 func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind layout.Kind) ([]blobState, error) {
 	prefix := scope.Prefix(kind)
 	p := page{scope: scope, prefix: prefix, parents: []string{prefix}}
@@ -76,27 +76,27 @@ func (s *BlobCheckpointStore) listPages(ctx context.Context, p *page) error {
 		}
 		p.kept = len(p.records)
 		if next != "" && (next == marker || n == maxPages || len(p.records) > maxRecords) {
-			return fmt.Errorf("the service's list does not end: page %d continues at %s", n, layout.Quote(next))
+			return fmt.Errorf("the service's list does not end: page %d continues at %s; check the container URL, and any proxy on the way to the service", n, layout.Quote(next))
 		}
 		marker = next
 	}
 	if p.foreign != nil && s.foreign.first(p.prefix) {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
-			"lists leave out a blob that no checkpoint store wrote, as no partition can have its name; others with this prefix are left out without a warning",
+			"skipping a blob whose name no partition can have: no checkpoint store wrote it, so move it to another container; further such blobs with this prefix are skipped without a warning",
 			slog.String("blob", oneLine(string(p.foreign))), slog.String("reason", oneLine(p.foreignness.Error())))
 	}
 	return nil
 }
 
-// nextPage reads a page and returns the marker of the next one. It leaves the
-// page to azblob's decoder if the store's own does not understand it.
+// nextPage reads a page and returns the marker of the next one. If the store's own
+// decoder does not understand the page, azblob decodes it.
 func (s *BlobCheckpointStore) nextPage(ctx context.Context, pager *runtime.Pager[container.ListBlobsFlatResponse], p *page) (marker string, err error) {
 	if s.decodesLists {
 		response, err := observed(context.WithValue(ctx, pageKey{}, p), pager.NextPage)
 		if !errors.Is(err, listing.ErrUnknown) {
 			return deref(response.NextMarker), err
 		}
-		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "requesting the list once more, for azblob to decode",
+		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the list is not written as expected; requesting it again for azblob to decode",
 			slog.String("prefix", p.prefix), slog.String("reason", describe(s.secrets(), err)))
 	}
 	raw := &http.Response{}
@@ -122,8 +122,8 @@ func (s *BlobCheckpointStore) nextPage(ctx context.Context, pager *runtime.Pager
 	return deref(response.NextMarker), nil
 }
 
-// checkRoot refuses what azblob takes for an empty list: an empty body, and XML
-// with any root element. The body is in memory, as azblob has decoded it.
+// checkRoot refuses bodies that azblob accepts as an empty list: an empty body, and
+// XML with any root element. The body is still in memory after azblob decoded it.
 func checkRoot(raw *http.Response) error {
 	body, err := runtime.Payload(raw)
 	if err != nil {
@@ -137,8 +137,8 @@ func notAList(err error) error {
 	return fmt.Errorf("the response is not a complete list of blobs: check the container URL, and any proxy on the way to the service: %w", err)
 }
 
-// isCurrent reports whether an entry that azblob decoded is a blob as it is now,
-// by the rules of [listing.Decode].
+// isCurrent reports whether an entry that azblob decoded is the current state of a
+// blob, by the rules of [listing.Decode].
 func isCurrent(item *container.BlobItem) bool {
 	switch {
 	case deref(item.Deleted), deref(item.HasVersionsOnly), deref(item.Snapshot) != "":
@@ -168,8 +168,8 @@ func deref[T any](p *T) (value T) {
 	return value
 }
 
-// add keeps an entry that is a record. It leaves out directory stubs, deeper
-// names, and names that no partition can have, which a claim would refuse.
+// add keeps an entry that is a record. It leaves out directory stubs, names below a
+// partition, and names that no partition can have.
 func (p *page) add(b *listing.Blob) {
 	prefix, id, child := p.partitionOf(b.Name)
 	if !child || b.Values.IsDirectory() {
@@ -211,7 +211,8 @@ func (p *page) dated(resp *http.Response) {
 }
 
 // newestOfEach returns one record for each partition: the one that was modified
-// last, and of several with the same time the last in the slice, which it reuses.
+// last. Of several with the same time it keeps the last in the slice. It reuses the
+// slice.
 func newestOfEach(records []blobState) []blobState {
 	if isAscending(records) {
 		return records
@@ -231,8 +232,8 @@ func newestOfEach(records []blobState) []blobState {
 	return kept
 }
 
-// isAscending reports whether no partition can be there twice, as in nearly
-// every list: the service sorts by name.
+// isAscending reports whether no partition can be there twice, which is so for
+// nearly every list, because the service sorts by name.
 func isAscending(records []blobState) bool {
 	for i := 1; i < len(records); i++ {
 		if records[i-1].partitionID >= records[i].partitionID {
@@ -242,11 +243,10 @@ func isAscending(records []blobState) bool {
 	return true
 }
 
-// decodeLists is a policy for every try of a request. It decodes the body of a
-// List Blobs response into the request's page, if that has one, and passes on a
-// response that is empty but for the marker, which is all that azblob needs to
-// request the next page. A body that ends too early is an error of the try, which
-// azcore repeats.
+// decodeLists is a policy for every try of a request. It decodes the body of a List
+// Blobs response into the request's page, if that has one. It replaces the body by
+// one with the marker alone, which is all that azblob needs to request the next
+// page. A body that ends too early is an error of the try, which azcore retries.
 func decodeLists(req *policy.Request) (*http.Response, error) {
 	p, ok := req.Raw().Context().Value(pageKey{}).(*page)
 	if !ok {
@@ -285,18 +285,18 @@ func emptyList(marker string) (io.ReadCloser, error) {
 	return io.NopCloser(&b), err
 }
 
-// foreignNames remembers the prefixes for which a foreign blob was logged. The
+// foreignNames remembers the prefixes under which a foreign blob was logged. The
 // zero value is empty.
 type foreignNames struct {
 	mu     sync.Mutex
 	logged map[string]bool
 }
 
-// maxForeignNames bounds that memory. Beyond it, all are forgotten, and logged
-// once more.
+// maxForeignNames limits that memory. When it is full, the store forgets all
+// prefixes and may log them once more.
 const maxForeignNames = 1000
 
-// first reports whether it is called for the first time with a prefix.
+// first reports whether this is the first call with a prefix.
 func (f *foreignNames) first(prefix string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -3,60 +3,78 @@ package checkpointstore
 import (
 	"context"
 	"log/slog"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// What has to do with verbatim names, as consumers of other packages write them:
-// reading the checkpoints under them, and warning of live owners under them.
+// How names are spelled: the store's own spelling, and the verbatim names, which
+// consumers of other packages write. The store reads checkpoints under both, and
+// warns of live owners under the verbatim names.
 
-// newest reads the checkpoints under the store's spelling of a scope and, if both
-// is set, under the verbatim names, and returns the newest of each partition; the
-// store's own on a tie. saw is told what was found under the store's spelling,
-// which is what writes replace, and the newest of each partition.
-func (s *BlobCheckpointStore) newest(verbatim layout.Scope, both bool, read func(layout.Scope) ([]blobState, error), saw func(scope layout.Scope, own, newest []blobState, mark uint64)) ([]blobState, error) {
-	own := s.scope(verbatim)
-	mark := s.partitions.mark()
-	if !both {
-		found, err := read(own)
-		if err == nil {
-			saw(own, found, found, mark)
-		}
-		return found, err
+// scope returns the caller's names as the store writes them. Every method that
+// reads or writes records calls it, so it also warns of odd namespaces.
+func (s *BlobCheckpointStore) scope(verbatim layout.Scope) layout.Scope {
+	scope := verbatim
+	if s.settings.BlobNaming != BlobNamingVerbatim {
+		scope = verbatim.Lower()
 	}
-	scopes := [...]layout.Scope{verbatim, own}
-	var found [len(scopes)][]blobState
-	var errs [len(scopes)]error
-	inParallel(len(scopes), len(scopes), func(i int) { found[i], errs[i] = read(scopes[i]) })
-	for _, err := range [...]error{errs[1], errs[0]} {
-		if err != nil {
-			return nil, err
-		}
+	if isOddNamespace(scope.Namespace) {
+		s.warnOfNamespace(scope)
 	}
-	newest := newestOfEach(slices.Concat(found[:]...))
-	saw(own, found[1], newest, mark)
-	return newest, nil
+	return scope
 }
 
-// checkpointOf converts a checkpoint blob, in the caller's spelling.
-func (s *BlobCheckpointStore) checkpointOf(ctx context.Context, verbatim layout.Scope, r blobState) Checkpoint {
-	offset, sequenceNumber := r.values.Position()
-	if offset == nil && sequenceNumber == nil {
-		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
-			"a checkpoint has no readable position, so its partition cannot be read; store one, or delete the blob to start at the default position",
-			slog.String("blob", oneLine(r.prefix+r.partitionID)))
+// otherScope returns the verbatim names, which official Go, Java and Rust stores
+// write, and whether the store has to read them: if they differ from its own
+// spelling.
+func (s *BlobCheckpointStore) otherScope(verbatim layout.Scope) (layout.Scope, bool) {
+	return verbatim, s.settings.BlobNaming == BlobNamingLowerCase && verbatim != s.scope(verbatim)
+}
+
+// isOddNamespace reports whether a name is not a fully qualified namespace of
+// Azure: it has no dot, or it has a port.
+func isOddNamespace(namespace string) bool {
+	return !strings.Contains(namespace, ".") || strings.Contains(namespace, ":")
+}
+
+// warnOfNamespace warns, once per scope, that consumers with the fully qualified
+// namespace do not share the scope. Emulators have such namespaces.
+func (s *BlobCheckpointStore) warnOfNamespace(scope layout.Scope) {
+	if !s.settings.Logger.Enabled(context.Background(), slog.LevelWarn) || !s.oddScopes.add(scope) {
+		return
 	}
-	return Checkpoint{
-		ConsumerGroup:           verbatim.ConsumerGroup,
-		EventHubName:            verbatim.EventHub,
-		FullyQualifiedNamespace: verbatim.Namespace,
-		PartitionID:             r.partitionID,
-		Offset:                  offset,
-		SequenceNumber:          sequenceNumber,
+	s.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
+		"the namespace has no dot or has a port, which is right for an emulator only; consumers that use the fully qualified namespace, such as mynamespace.servicebus.windows.net, do not see these records",
+		slog.String("namespace", scope.Namespace),
+		slog.String("eventHub", scope.EventHub),
+		slog.String("consumerGroup", scope.ConsumerGroup))
+}
+
+// maxWarnedScopes limits how many scopes a store remembers to have warned of. It
+// does not warn of later ones.
+const maxWarnedScopes = 256
+
+// scopeSet is a set of scopes of bounded size. The zero value is empty.
+type scopeSet struct {
+	mu   sync.Mutex
+	seen map[layout.Scope]struct{}
+}
+
+// add reports whether the scope is new and was added.
+func (w *scopeSet) add(scope layout.Scope) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.seen[scope]; known || len(w.seen) >= maxWarnedScopes {
+		return false
 	}
+	if w.seen == nil {
+		w.seen = make(map[layout.Scope]struct{})
+	}
+	w.seen[scope] = struct{}{}
+	return true
 }
 
 const (
@@ -69,14 +87,14 @@ const (
 	liveFor = time.Minute
 )
 
-// spellingWatch remembers what the store knows of the verbatim names of each
-// scope. The zero value is empty.
+// spellingWatch remembers for each scope what the store found under the verbatim
+// names. The zero value is empty.
 type spellingWatch struct {
 	mu     sync.Mutex
 	scopes map[layout.Scope]*verbatimNames
 }
 
-// verbatimNames is what is known of one scope.
+// verbatimNames is the entry of one scope.
 type verbatimNames struct {
 	looking bool      // a look for live owners is on its way
 	looked  time.Time // when the last such look that was completed began
@@ -98,7 +116,7 @@ func (w *spellingWatch) of(verbatim layout.Scope) *verbatimNames {
 	return v
 }
 
-// beginLook reports whether a look for live owners is due. The caller then ends
+// beginLook reports whether a check for live owners is due. If so, the caller ends
 // it with endLook.
 func (w *spellingWatch) beginLook(verbatim layout.Scope, now time.Time) bool {
 	w.mu.Lock()
@@ -111,7 +129,7 @@ func (w *spellingWatch) beginLook(verbatim layout.Scope, now time.Time) bool {
 	return true
 }
 
-// endLook ends a look. One that was not completed is due again at once.
+// endLook ends a check. If it was not completed, the next one is due at once.
 func (w *spellingWatch) endLook(verbatim layout.Scope, began time.Time, completed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,8 +140,8 @@ func (w *spellingWatch) endLook(verbatim layout.Scope, began time.Time, complete
 	}
 }
 
-// mayHaveCheckpoints reports whether a list has to read the verbatim names: unless
-// one that began less than [lookEvery] ago found none.
+// mayHaveCheckpoints reports whether a list has to read the verbatim names. It need
+// not if a list that began less than [lookEvery] ago found nothing there.
 func (w *spellingWatch) mayHaveCheckpoints(verbatim layout.Scope, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,8 +149,8 @@ func (w *spellingWatch) mayHaveCheckpoints(verbatim layout.Scope, now time.Time)
 	return !v.empty || now.Sub(v.listed) >= lookEvery
 }
 
-// listedCheckpoints takes note of a list that was completed. Of lists at the same
-// time, the one that began last counts.
+// listedCheckpoints records the result of a list. Of concurrent lists, the one that
+// began last counts.
 func (w *spellingWatch) listedCheckpoints(verbatim layout.Scope, began time.Time, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,9 +159,9 @@ func (w *spellingWatch) listedCheckpoints(verbatim layout.Scope, began time.Time
 	}
 }
 
-// besideLook calls list. If a look for live owners under the verbatim names is
-// due, it takes place meanwhile: it ends when the list does, so that it delays
-// nothing, and is due again if it was not completed by then.
+// besideLook calls list and, if a check for live owners under the verbatim names is
+// due, makes it at the same time. The check is canceled when the list is done, so
+// it delays nothing; if it was not completed, it is due again.
 func (s *BlobCheckpointStore) besideLook(ctx context.Context, verbatim layout.Scope, list func()) {
 	_, differs := s.otherScope(verbatim)
 	began := s.now()
@@ -164,7 +182,7 @@ func (s *BlobCheckpointStore) besideLook(ctx context.Context, verbatim layout.Sc
 
 // warnOfVerbatimOwners logs a warning if somebody owns partitions of the scope
 // under the verbatim names, where this store does not see them. It reports whether
-// the look came to an end before its context did, be it by a failure.
+// the check was completed, successfully or not, before its context ended.
 func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim layout.Scope) (completed bool) {
 	found, err := s.list(ctx, verbatim, layout.Ownership)
 	if err != nil && ctx.Err() != nil {
@@ -172,7 +190,7 @@ func (s *BlobCheckpointStore) warnOfVerbatimOwners(ctx context.Context, verbatim
 	}
 	prefix := verbatim.Prefix(layout.Ownership)
 	if err != nil {
-		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "could not look for owners under the verbatim names",
+		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "could not check for live owners under the verbatim names",
 			slog.String("prefix", prefix), slog.String("error", describe(s.secrets(), err)))
 		return true
 	}

@@ -17,113 +17,111 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds every call of a [BlobCheckpointStore]. It is half of
+	// DefaultTimeout limits every call of a [BlobCheckpointStore]. It is half of
 	// the 60 s after which the Event Hubs processors consider an ownership expired.
 	DefaultTimeout = 30 * time.Second
 
-	// DefaultMaxConcurrency is how many claims a store sends at once over a
-	// client that it built.
+	// DefaultMaxConcurrency is how many claims a store sends at once with a client
+	// that it built.
 	DefaultMaxConcurrency = 32
 
-	// DefaultMaxConcurrencyOfClient is how many claims a store sends at once over
-	// a client that it was handed. The default transport of the Azure SDK keeps
-	// that many idle connections to a host; with more claims at once, every round
-	// would dial again.
+	// DefaultMaxConcurrencyOfClient is how many claims a store sends at once with a
+	// client that the caller built. It equals the number of idle connections per
+	// host that the Azure SDK's default transport keeps: with more claims at once,
+	// every round would dial again.
 	DefaultMaxConcurrencyOfClient = 10
 )
 
 // BlobNaming says how the namespace, event hub and consumer group are spelled in
-// the names of blobs.
+// blob names.
 type BlobNaming string
 
 const (
-	// BlobNamingLowerCase writes the letters A to Z in lower case, as the .NET,
-	// JavaScript and Python packages and Java's EventProcessorClient do and as the
-	// Event Hubs team states the format (Azure/azure-sdk-for-go issue 21352). This
-	// is the default.
+	// BlobNamingLowerCase, the default, writes the letters A to Z in lower case, as
+	// the .NET, JavaScript and Python packages and Java's EventProcessorClient do,
+	// and as the Event Hubs team defined the format (Azure/azure-sdk-for-go issue
+	// 21352).
 	//
-	// If the caller's spelling differs from its lower case, as in "$Default", the
-	// store also reads the verbatim names, which the official Go, Java and Rust
-	// stores write. It never writes them. See [BlobCheckpointStore.ListCheckpoints]
-	// and [BlobCheckpointStore.ListOwnership].
+	// If the caller's spelling has upper case, as in "$Default", the store also
+	// reads the verbatim names, which the official Go, Java and Rust stores write.
+	// It never writes them. See [BlobCheckpointStore.ListCheckpoints] and
+	// [BlobCheckpointStore.ListOwnership].
 	BlobNamingLowerCase BlobNaming = "LowerCase"
 
 	// BlobNamingLowerCaseOnly writes as [BlobNamingLowerCase] does and never reads
 	// verbatim names, which saves requests. Use it for containers that no official
-	// Go, Java or Rust consumer ever wrote to.
+	// Go, Java or Rust consumer has written to.
 	BlobNamingLowerCaseOnly BlobNaming = "LowerCaseOnly"
 
 	// BlobNamingVerbatim reads and writes the names exactly as the caller spells
 	// them, to share partitions with consumers that do the same. Unlike Event Hubs,
-	// such a store considers "Hub" and "hub" two event hubs.
+	// such a store treats "Hub" and "hub" as two event hubs.
 	BlobNamingVerbatim BlobNaming = "Verbatim"
 )
 
 // BlobCheckpointStoreOptions are the options of all constructors of a
-// [BlobCheckpointStore]. Nil is the same as the zero value. An option that
-// cannot take effect with the constructor or with the other options is an error
-// of the kind [ErrInvalidArgument].
+// [BlobCheckpointStore]. Nil means the zero value. A constructor returns
+// [ErrInvalidArgument] for an option that cannot take effect.
 type BlobCheckpointStoreOptions struct {
-	// ClientOptions are for the client that the store builds. They are not allowed
-	// with [NewBlobCheckpointStore]. Where they are zero, the store sets:
-	// Retry.MaxRetries 3, RetryDelay 200 ms, MaxRetryDelay half of Timeout (it does
-	// not wait for a longer Retry-After), TryTimeout 7/30 of Timeout (7 s, so that
-	// four tries fit), and a Transport that reads proxies from the environment,
-	// follows no redirects, and keeps up to 1,024 connections to a host idle for
-	// 90 s, so that requests sent at the same time find one.
+	// ClientOptions are for the client that the store builds; they are not allowed
+	// with [NewBlobCheckpointStore]. Defaults of fields that are zero:
+	// Retry.MaxRetries 3; Retry.RetryDelay 200 ms; Retry.MaxRetryDelay half of
+	// Timeout (a longer Retry-After is not waited for); Retry.TryTimeout 7/30 of
+	// Timeout, so that four tries fit; and a Transport that uses the proxies of the
+	// environment, follows no redirects and keeps up to 1,024 idle connections to a
+	// host for 90 s.
 	//
-	// Audience is the resource that tokens are requested for, and only allowed with
-	// a token credential. Empty is "https://storage.azure.com", which every account
-	// accepts in Azure's public and national clouds. Azure Stack Hub has its own.
+	// Audience is the resource that tokens are requested for. It is allowed only
+	// with a token credential. Empty means "https://storage.azure.com", which every
+	// account in Azure's public and national clouds accepts; Azure Stack Hub has
+	// its own.
 	//
-	// Cloud has no effect, as with azblob's own clients: the URL and Audience name
-	// the cloud, and the credential has options of its own. Not allowed, because
-	// they have no effect: APIVersion (use the field below) and
-	// ExpectContinueBehavior (no request has a body).
+	// Cloud has no effect, as in azblob: the URL and Audience name the cloud.
+	// APIVersion (use the field below) and ExpectContinueBehavior (no request has a
+	// body) have no effect in azblob either, and are not allowed.
 	ClientOptions container.ClientOptions
 
-	// APIVersion is the version of the storage service to ask for, as a date:
-	// "2019-07-07". Empty is that of the azblob module. For Azure Stack Hub and
-	// clouds that lag behind. Not allowed with [NewBlobCheckpointStore].
+	// APIVersion is the version of the storage service's API to use, a date such as
+	// "2019-07-07", for Azure Stack Hub and clouds that lag behind. Empty means the
+	// version of the azblob module. Not allowed with [NewBlobCheckpointStore].
 	APIVersion string
 
-	// SecondaryHost is the host name of the read-only secondary of a
-	// read-access geo-redundant account: "myaccount-secondary.blob.core.windows.net".
+	// SecondaryHost is the host name of the secondary of a read-access
+	// geo-redundant account, such as "myaccount-secondary.blob.core.windows.net".
 	// If set, GetCheckpoint sends the retry after a failure of the primary there.
-	// The secondary lags behind: an older checkpoint than the last one may come
-	// back, which means duplicates. "Not found" from there counts as a failure.
-	// Everything else stays at the primary, lists too, as the secondary cannot
-	// prove that a partition has no checkpoint. Not allowed with
-	// [NewBlobCheckpointStore], nor without retries.
+	// The secondary lags behind, so an older checkpoint than the last one may be
+	// returned. If the secondary has no checkpoint, the try counts as failed. All
+	// other requests, lists included, go to the primary. Not allowed with
+	// [NewBlobCheckpointStore] or without retries.
 	SecondaryHost string
 
-	// BlobNaming is how names are spelled. Empty is [BlobNamingLowerCase].
+	// BlobNaming is how names are spelled. Empty means [BlobNamingLowerCase].
 	BlobNaming BlobNaming
 
-	// MaxConcurrency is how many claims one ClaimOwnership call sends at once.
-	// Zero is [DefaultMaxConcurrency], or [DefaultMaxConcurrencyOfClient] with
-	// [NewBlobCheckpointStore]. Negative is an error.
+	// MaxConcurrency is how many claims one ClaimOwnership call sends at once. Zero
+	// means [DefaultMaxConcurrency], or [DefaultMaxConcurrencyOfClient] with
+	// [NewBlobCheckpointStore]. A negative value is an error.
 	MaxConcurrency int
 
-	// Timeout is the deadline of every call, retries included. Zero is
-	// [DefaultTimeout], negative is none. A context with an earlier deadline
-	// keeps it.
+	// Timeout limits every call, retries included. Zero means [DefaultTimeout], a
+	// negative value no limit. An earlier deadline of the caller's context applies
+	// as well.
 	Timeout time.Duration
 
 	// DisableFencing makes every checkpoint write unconditional: the last writer
 	// wins, as in all other packages. See [BlobCheckpointStore.UpdateCheckpoint].
 	DisableFencing bool
 
-	// Logger gets warnings about what needs a human, and lost claims at debug
-	// level. Nil is silent. No line holds a credential.
+	// Logger receives warnings about conditions that need an operator, and lost
+	// claims at debug level. Nil logs nothing. No line contains a credential.
 	Logger *slog.Logger
 }
 
-// settings are the options with their defaults in place.
+// settings are the options with their defaults filled in.
 type settings BlobCheckpointStoreOptions
 
-// clientSource says where the client of a store comes from. Which options can
-// take effect depends on it.
+// clientSource says where the client of a store comes from, which decides which
+// options can take effect.
 type clientSource int
 
 const (
@@ -175,7 +173,7 @@ func (s *settings) check(source clientSource) error {
 	case s.APIVersion != "" && !isDate(s.APIVersion):
 		return fmt.Errorf("APIVersion %s is not a date such as 2019-07-07", layout.Quote(s.APIVersion))
 	case s.BlobNaming != "" && s.BlobNaming != BlobNamingLowerCase && s.BlobNaming != BlobNamingLowerCaseOnly && s.BlobNaming != BlobNamingVerbatim:
-		return fmt.Errorf("BlobNaming %s is not known", layout.Quote(string(s.BlobNaming)))
+		return fmt.Errorf("BlobNaming %s is not LowerCase, LowerCaseOnly or Verbatim", layout.Quote(string(s.BlobNaming)))
 	case s.MaxConcurrency < 0:
 		return fmt.Errorf("MaxConcurrency is %d, below 0", s.MaxConcurrency)
 	}
@@ -185,8 +183,8 @@ func (s *settings) check(source clientSource) error {
 	return s.checkSecondaryHost()
 }
 
-// checkClientOptions refuses what azblob takes and never reads, or what this
-// store has no use for.
+// checkClientOptions refuses options that azblob accepts and never reads, and those
+// that this store has no use for.
 func (s *settings) checkClientOptions(source clientSource) error {
 	o := &s.ClientOptions
 	switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// Ownership is the record that says who reads a partition. It has the fields of
-// the azeventhubs/v2 type of the same name, so that one converts to the other:
+// Ownership is the record of who reads a partition. It has the fields of the
+// azeventhubs/v2 type of the same name and converts to it:
 // azeventhubs.Ownership(o).
 type Ownership struct {
 	ConsumerGroup           string
@@ -19,25 +19,29 @@ type Ownership struct {
 	PartitionID             string
 
 	// OwnerID is who owns the partition: up to 2048 bytes of printable ASCII,
-	// without spaces around it or several in a row. Empty means relinquished:
-	// free to be claimed at once.
+	// without leading, trailing or repeated spaces. It must be unique for each
+	// process. Empty means relinquished: anybody can claim the partition at once.
 	OwnerID string
 
-	// LastModifiedTime is when the record was written last, by the store's
-	// clock, in UTC, to the second on blobs. Claims ignore it.
+	// LastModifiedTime is when the record was last written, by the store's clock,
+	// in UTC; on blobs, to the second. Claims ignore it.
 	LastModifiedTime time.Time
 
-	// ETag is the state of the record. A claim wins only if it is still the
-	// record's; nil claims a partition that has no record.
+	// ETag identifies the state of the record. A claim wins only if the record
+	// still has this ETag. Nil claims a partition that has no record.
 	ETag *azcore.ETag
 }
 
-// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot
-// take the record as a claim: a name that is empty, too long, or has slashes,
-// control characters, a final dot or outer spaces; an owner id that is too long,
-// not printable ASCII, or has outer or repeated spaces; a name or an owner id that
-// holds a credential, such as a connection string; an ETag that is empty,
-// "*" in any quotes, or has spaces or characters other than printable ASCII.
+// Validate returns an error of the kind [ErrInvalidArgument] if a store cannot take
+// the record as a claim. Stores call it before they send anything. It refuses:
+//
+//   - names that are empty, too long, or have slashes, control characters, a
+//     trailing dot, or leading or trailing spaces;
+//   - owner IDs that are too long, not printable ASCII, or have leading, trailing
+//     or repeated spaces;
+//   - names and owner IDs that contain a credential, such as a connection string;
+//   - ETags that are empty, "*" in any quotes, or have spaces or characters other
+//     than printable ASCII.
 func (o Ownership) Validate() error {
 	scope := o.scope()
 	err := checkPartition(scope, o.PartitionID)
@@ -57,24 +61,24 @@ func (o Ownership) scope() layout.Scope {
 // GetOwnershipOptions has no fields yet.
 type GetOwnershipOptions struct{}
 
-// ListOwnership returns the ownership records of a scope, as [CheckpointStore]
-// has it: every record can be claimed with its ETag. It skips blobs that are no
-// records: directories, snapshots and the like, deeper names, and names that no
-// partition can have, which it logs once for each prefix. A missing owner ID
-// means relinquished.
+// ListOwnership returns the ownership records of a scope: see [CheckpointStore]. It
+// skips blobs that are not records: directories, snapshots, names below a
+// partition, and names that no partition can have, which it logs once for each
+// prefix. A record without an owner ID is relinquished.
 //
-// If the verbatim names differ from the store's spelling, as "$Default" does, it
-// also looks there for a live owner, which would read the same partitions without
-// seeing this store, and logs a warning. This look is not part of the result, its
-// failure is not an error, and it never delays the list: it ends with the list,
-// and takes place again in the next call if it was not completed.
+// If the verbatim names differ from the store's spelling, as for "$Default", the
+// store also checks every five minutes for a live owner under the verbatim names,
+// and logs a warning: both would read the same partitions. The check never delays
+// or fails the list. It is canceled when the list is done, and the next call then
+// repeats it.
 //
-// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; others
-// are an [*Error] whose Kind is nil, also for a response that is not a list.
-// Requests: one List Blobs for each page of up to 5,000 blobs, always at the
-// primary, and again for a page that was cut off or that azblob has to decode; as
-// many for the look, at the same time, every five minutes. It may be called
-// concurrently.
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]. Any
+// other failure, such as a response that is not a list, is an [*Error] whose Kind
+// is nil.
+//
+// Requests: one List Blobs for each page of up to 5,000 blobs, always to the
+// primary, and one more for a page that was cut off or that azblob has to decode.
+// The check sends as many, at the same time. Safe for concurrent use.
 func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListOwnershipOptions) ([]Ownership, error) {
 	const op = "ListOwnership"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
@@ -97,13 +101,14 @@ func (s *BlobCheckpointStore) ListOwnership(ctx context.Context, fullyQualifiedN
 	return ownerships, nil
 }
 
-// GetOwnership returns the ownership record of one partition. A relinquished one
+// GetOwnership returns the ownership record of one partition. A relinquished record
 // is not an error.
 //
 // Errors: [ErrNotFound] for a partition that was never claimed,
 // [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized].
-// Requests: one Get Blob Properties, always at the primary. It may be called
-// concurrently.
+//
+// Requests: one Get Blob Properties, always to the primary. Safe for concurrent
+// use.
 func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *GetOwnershipOptions) (Ownership, error) {
 	const op = "GetOwnership"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
@@ -112,7 +117,7 @@ func (s *BlobCheckpointStore) GetOwnership(ctx context.Context, fullyQualifiedNa
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	at := target{partitionID, s.scope(verbatim).Prefix(layout.Ownership) + partitionID, readBlob}
+	at := target{partitionID, s.scope(verbatim).BlobName(layout.Ownership, partitionID), readBlob}
 	r, err := read(ctx, s.blob(at.blobName))
 	if err != nil {
 		return Ownership{}, s.failure(op, at, err)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
@@ -12,24 +13,24 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ClaimOwnership claims partitions, as [CheckpointStore] has it, up to
-// MaxConcurrency of them at the same time. A claim on a blob that was deleted
-// since creates it again.
+// ClaimOwnership claims partitions, up to MaxConcurrency at the same time: see
+// [CheckpointStore]. It creates a blob that was deleted since its ETag was read.
 //
-// Lost claims are not errors: they are left out, and logged at debug level. If
-// the answer to a claim was lost on the way, the blob is read: the claim is won if
-// the blob can be what this claim wrote. Owner IDs must be unique per process: of
-// two concurrent claims under one ID, both may be reported won. A relinquish then
-// succeeds if the partition has no owner.
+// A lost claim is not an error: it is left out, and logged at debug level. If the
+// response to a claim was lost, the store reads the blob: the claim is won if the
+// blob can be what this claim wrote. Owner IDs must be unique per process: of two
+// concurrent claims under one ID, both may be reported won. A relinquish whose
+// response was lost succeeds if the partition has no owner.
 //
-// Errors: [ErrInvalidArgument] before the first request; otherwise
-// [*PartitionErrors], together with the winners: [ErrContainerNotFound],
-// [ErrNotAuthorized], [ErrCredential], a blob that somebody leased, or the
-// context's error for partitions that may or may not be claimed.
+// Errors: [ErrInvalidArgument] before the first request. After that, a
+// [*PartitionErrors] together with the won records. Its entries are
+// [ErrContainerNotFound], [ErrNotAuthorized], [ErrCredential], a blob that somebody
+// leased, or the context's error for a partition that may or may not be claimed.
 //
-// Requests, for each partition: Put Blob with If-None-Match: * without an ETag,
-// Set Blob Metadata with If-Match with one; then a Put Blob if the blob was deleted,
-// and a Get Blob Properties if it is not known whether the write was applied.
+// Requests for each partition: Put Blob with If-None-Match: * if the claim has no
+// ETag, otherwise Set Blob Metadata with If-Match; then Put Blob if the blob was
+// deleted, and Get Blob Properties if the outcome of the write is not known. Safe
+// for concurrent use.
 func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []Ownership, options *ClaimOwnershipOptions) ([]Ownership, error) {
 	const op = "ClaimOwnership"
 	if err := validateClaims(ownerships, s.scope); err != nil {
@@ -38,28 +39,25 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 
-	type result struct {
-		won Ownership
-		ok  bool
-		err error
-	}
-	results := make([]result, len(ownerships))
-	etags := make([]azcore.ETag, len(ownerships)) // of the winners, in one piece of memory
+	results := make([]claimResult, len(ownerships))
 	scopes := s.scopes(ownerships)
 	inParallel(len(ownerships), s.settings.MaxConcurrency, func(i int) {
-		r := &results[i]
-		r.won, r.ok, r.err = s.claim(ctx, ownerships[i], scopes(i), &etags[i])
+		results[i] = s.claim(ctx, ownerships[i], scopes(i))
 	})
 
 	won := make([]Ownership, 0, len(ownerships))
+	etags := make([]azcore.ETag, len(ownerships)) // of the winners, in one piece of memory
 	var failed []*Error
 	for i, r := range results {
+		o := ownerships[i]
 		switch {
 		case r.err != nil:
-			at := target{ownerships[i].PartitionID, s.ownershipBlob(ownerships[i]), writeBlob}
+			at := target{o.PartitionID, scopes(i).BlobName(layout.Ownership, o.PartitionID), writeBlob}
 			failed = append(failed, s.failure(op, at, r.err).(*Error))
-		case r.ok:
-			won = append(won, r.won)
+		case r.won:
+			etags[i] = azcore.ETag(r.etag)
+			o.ETag, o.LastModifiedTime = &etags[i], r.lastModified
+			won = append(won, o)
 		}
 	}
 	if failed != nil {
@@ -68,8 +66,8 @@ func (s *BlobCheckpointStore) ClaimOwnership(ctx context.Context, ownerships []O
 	return won, nil
 }
 
-// scopes spells the scope of each claim as the store writes it. Those of one call
-// are nearly always the same.
+// scopes spells the scope of each claim as the store writes it. The claims of one
+// call nearly always have the same scope.
 func (s *BlobCheckpointStore) scopes(ownerships []Ownership) func(i int) layout.Scope {
 	if len(ownerships) == 0 {
 		return nil
@@ -82,84 +80,6 @@ func (s *BlobCheckpointStore) scopes(ownerships []Ownership) func(i int) layout.
 		}
 		return spelled
 	}
-}
-
-func (s *BlobCheckpointStore) ownershipBlob(o Ownership) string {
-	return s.scope(o.scope()).Prefix(layout.Ownership) + o.PartitionID
-}
-
-// claim claims one partition. It returns the record if it was won, with its ETag
-// in etag, and an error if that could not be decided.
-func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layout.Scope, etag *azcore.ETag) (won Ownership, ok bool, err error) {
-	if ctx.Err() != nil {
-		return Ownership{}, false, ended(ctx, nil)
-	}
-	var on string
-	if o.ETag != nil {
-		on = layout.ETag(string(*o.ETag))
-	}
-	p := s.partitions.of(scope, o.PartitionID)
-	b := p.client(s, scope, layout.Ownership, o.PartitionID)
-	now, ok, err := s.resolveClaim(ctx, b, o.OwnerID, on, s.tryClaim(ctx, b, o, on))
-	switch {
-	case err != nil:
-		return Ownership{}, false, err
-	case !ok:
-		s.settings.Logger.LogAttrs(ctx, slog.LevelDebug, "claim lost", slog.String("blob", s.ownershipBlob(o)), slog.String("owner", o.OwnerID))
-		return Ownership{}, false, nil
-	}
-	s.partitions.won(p, on, now.etag, o.OwnerID)
-	*etag = azcore.ETag(now.etag)
-	o.ETag, o.LastModifiedTime = etag, now.lastModified
-	return o, true, nil
-}
-
-// tryClaim writes the owner, on condition that the blob has that ETag or, without
-// one or if somebody deleted it, that there is no blob.
-func (s *BlobCheckpointStore) tryClaim(ctx context.Context, b *blockblob.Client, o Ownership, on string) writeResult {
-	m := layout.OwnershipMetadata(o.OwnerID)
-	if on != "" {
-		if w := replace(ctx, b, m, on); w.outcome != notFound {
-			return w
-		}
-		s.settings.Logger.LogAttrs(ctx, slog.LevelInfo, "the ownership blob was deleted, claiming anew", slog.String("blob", s.ownershipBlob(o)))
-	}
-	return create(ctx, b, m)
-}
-
-// resolveClaim tells whether a claim was won: from the result of its write or, if
-// that does not settle it, from the blob. See docs/design.md, "The decision of a
-// claim whose answer was lost".
-func (s *BlobCheckpointStore) resolveClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, w writeResult) (now blobState, won bool, err error) {
-	switch w.outcome {
-	case applied:
-		return blobState{etag: w.etag, lastModified: w.lastModified}, true, nil
-	case conditionNotMet:
-		return blobState{}, false, nil
-	case ambiguous:
-		return s.readClaim(ctx, b, ownerID, on, w)
-	}
-	return blobState{}, false, w.err
-}
-
-// readClaim resolves an ambiguous claim by reading the blob. In doubt the claim is
-// lost, or undecided: to lose what was won costs one round of claims, to win what
-// somebody else won makes a second owner.
-func (s *BlobCheckpointStore) readClaim(ctx context.Context, b *blockblob.Client, ownerID, on string, w writeResult) (now blobState, won bool, err error) {
-	now, err = readBack(ctx, b, w, s.tryTimeout())
-	switch {
-	case err != nil && ctx.Err() != nil && !w.sawConditionNotMet:
-		return blobState{}, false, ended(ctx, w.err)
-	case err != nil && (w.sawConditionNotMet || isRefused(err) && !isRefused(w.err)):
-		return blobState{}, false, &readError{err} // the write's own answer does not say what is wrong
-	case err != nil:
-		return blobState{}, false, w.err
-	case now.etag != "" && now.etag != on && now.values.OwnerID() == ownerID && now.canBe(w):
-		return now, true, nil
-	case w.sawConditionNotMet:
-		return blobState{}, false, nil
-	}
-	return blobState{}, false, w.err
 }
 
 // inParallel calls do for 0 to n-1, at most limit at once, and returns when all
@@ -183,4 +103,98 @@ func inParallel(n, limit int, do func(int)) {
 		})
 	}
 	wg.Wait()
+}
+
+// claimResult is the outcome of one claim: won, with the record's new state; lost;
+// or not decided, with an error.
+type claimResult struct {
+	won          bool
+	etag         string // in the form of [layout.ETag]
+	lastModified time.Time
+	err          error
+}
+
+// claim claims one partition.
+func (s *BlobCheckpointStore) claim(ctx context.Context, o Ownership, scope layout.Scope) claimResult {
+	if ctx.Err() != nil {
+		return claimResult{err: ended(ctx, nil)}
+	}
+	p := s.partitions.of(scope, o.PartitionID)
+	c := ownershipClaim{store: s, scope: scope, partitionID: o.PartitionID, ownerID: o.OwnerID}
+	c.blob = p.client(s, scope, layout.Ownership, o.PartitionID)
+	if o.ETag != nil {
+		c.etag = layout.ETag(string(*o.ETag))
+	}
+	r := c.resolve(ctx, c.try(ctx))
+	switch {
+	case r.won:
+		s.partitions.won(p, c.etag, r.etag, c.ownerID)
+	case r.err == nil:
+		c.log(ctx, slog.LevelDebug, "claim lost")
+	}
+	return r
+}
+
+// ownershipClaim is one claim on its way.
+type ownershipClaim struct {
+	store       *BlobCheckpointStore
+	scope       layout.Scope // as the store spells it
+	partitionID string
+	ownerID     string
+	etag        string // of the record that the claim replaces; empty for none
+	blob        *blockblob.Client
+}
+
+// try writes the owner, on condition that the blob still has the claim's ETag. If
+// the claim has none, or somebody deleted the blob, the condition is that there is
+// no blob.
+func (c *ownershipClaim) try(ctx context.Context) writeResult {
+	m := layout.OwnershipMetadata(c.ownerID)
+	if c.etag != "" {
+		if w := replace(ctx, c.blob, m, c.etag); w.outcome != notFound {
+			return w
+		}
+		c.log(ctx, slog.LevelInfo, "the ownership blob was deleted; the claim creates it again")
+	}
+	return create(ctx, c.blob, m)
+}
+
+// resolve decides whether the claim was won: from the result of its write or, if
+// that does not settle it, from the blob. See docs/design.md, "The decision of a
+// claim whose answer was lost".
+func (c *ownershipClaim) resolve(ctx context.Context, w writeResult) claimResult {
+	switch w.outcome {
+	case applied:
+		return claimResult{won: true, etag: w.etag, lastModified: w.lastModified}
+	case conditionNotMet:
+		return claimResult{}
+	case ambiguous:
+		return c.resolveByRead(ctx, w)
+	}
+	return claimResult{err: w.err}
+}
+
+// resolveByRead decides an ambiguous claim by reading the blob. In doubt the claim
+// is lost or an error: a claim that is lost by mistake costs one round of claims,
+// a claim that is won by mistake makes a second owner.
+func (c *ownershipClaim) resolveByRead(ctx context.Context, w writeResult) claimResult {
+	now, err := readBack(ctx, c.blob, w, c.store.tryTimeout())
+	switch {
+	case err != nil && ctx.Err() != nil && !w.sawConditionNotMet:
+		return claimResult{err: ended(ctx, w.err)}
+	case err != nil && (w.sawConditionNotMet || isRefused(err) && !isRefused(w.err)):
+		return claimResult{err: &readError{err}} // the write's own answer does not say what is wrong
+	case err != nil:
+		return claimResult{err: w.err}
+	case now.etag != "" && now.etag != c.etag && now.values.OwnerID() == c.ownerID && now.canBe(w):
+		return claimResult{won: true, etag: now.etag, lastModified: now.lastModified}
+	case w.sawConditionNotMet:
+		return claimResult{}
+	}
+	return claimResult{err: w.err}
+}
+
+func (c *ownershipClaim) log(ctx context.Context, level slog.Level, message string) {
+	c.store.settings.Logger.LogAttrs(ctx, level, message,
+		slog.String("blob", c.scope.BlobName(layout.Ownership, c.partitionID)), slog.String("owner", c.ownerID))
 }

@@ -1,6 +1,7 @@
 package checkpointstore
 
 import (
+	"context"
 	"maps"
 	"sync"
 
@@ -10,21 +11,21 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// partitions is what a store remembers: one small entry for each partition that it
+// partitions is the store's memory: one small entry for each partition that it
 // claimed, listed or wrote a checkpoint of. The zero value is empty.
 type partitions struct {
 	mu      sync.Mutex
 	byScope map[layout.Scope]map[string]*partition // scope as the store spells it, partition id
 
-	// clock counts wins and rewinds, to tell whether a read that is coming back
-	// now set out before one.
+	// clock counts wins and rewinds. It tells whether a read that returns now was
+	// sent before one of them.
 	clock uint64
 }
 
 // partition is one entry.
 type partition struct {
-	// writing is held by the one update that is on its way. It is a channel for
-	// the others to wait for no longer than their context.
+	// writing is held by the update in progress. It is a channel so that the
+	// updates that wait can stop when their context ends.
 	writing chan struct{}
 
 	mu    sync.Mutex // guards what follows
@@ -33,12 +34,12 @@ type partition struct {
 
 	writer string // the owner id of the last claim, for the checkpoints to name
 
-	// The clients of its two blobs are kept, as making one takes longer than the
-	// rest of a write together.
+	// The clients of the partition's two blobs are kept, because creating one takes
+	// longer than the rest of a write.
 	ownership, checkpoint *blockblob.Client
 }
 
-// of returns the entry of a partition, a new one if there is none.
+// of returns the entry of a partition and creates it if there is none.
 func (r *partitions) of(scope layout.Scope, partitionID string) *partition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +64,8 @@ func (r *partitions) known(scope layout.Scope, partitionID string) *partition {
 	return r.byScope[scope][partitionID]
 }
 
-// won tells the fence of a claim that was won.
+// won records that a claim was won: the ETag that it replaced, the new one, and the
+// owner ID.
 func (r *partitions) won(p *partition, on, now, ownerID string) {
 	at := r.tick()
 	p.mu.Lock()
@@ -76,8 +78,8 @@ func (r *partitions) won(p *partition, on, now, ownerID string) {
 	}
 }
 
-// rewound tells a partition that this store rewound it: a look that set out
-// before does not count any more.
+// rewound records that this store rewound a partition: a read that was sent before
+// does not count any more.
 func (r *partitions) rewound(p *partition) {
 	at := r.tick()
 	p.mu.Lock()
@@ -85,7 +87,7 @@ func (r *partitions) rewound(p *partition) {
 	p.since = at
 }
 
-// tick is a moment later than every mark before it.
+// tick advances the clock, and returns a time later than every earlier mark.
 func (r *partitions) tick() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,16 +95,16 @@ func (r *partitions) tick() uint64 {
 	return r.clock
 }
 
-// mark is the time at which a read sets out.
+// mark returns the time to note when a read is sent.
 func (r *partitions) mark() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.clock
 }
 
-// listed tells the fences what a list found that set out at mark: own are the
-// blobs that this store writes, newest has for each partition the one that was
-// modified last. A partition that is known and not found has no checkpoint.
+// listed records the result of a list that was sent at mark: own are the blobs that
+// this store writes, newest are the most recently modified ones under any spelling.
+// A known partition that is not in the list has no checkpoint.
 func (r *partitions) listed(scope layout.Scope, own, newest []blobState, mark uint64) {
 	latest := latestOf(own, newest)
 	seen := make(map[*partition]bool, len(own))
@@ -118,8 +120,8 @@ func (r *partitions) listed(scope layout.Scope, own, newest []blobState, mark ui
 	}
 }
 
-// latestOf finds the newest record of a partition. Nearly always the blobs that
-// this store writes are all that there is.
+// latestOf returns a function that finds the newest record of a partition. In
+// nearly all lists, own and newest are the same slice.
 func latestOf(own, newest []blobState) func(*blobState) *blobState {
 	if len(own) == len(newest) && (len(own) == 0 || &own[0] == &newest[0]) {
 		return func(b *blobState) *blobState {
@@ -141,8 +143,8 @@ func latestOf(own, newest []blobState) func(*blobState) *blobState {
 	}
 }
 
-// read tells a fence what a read of its one partition found that set out at mark.
-// A partition that nothing is known of and nothing was found of is not kept.
+// read records the result of a read of one partition that was sent at mark. It
+// makes no entry for an unknown partition that has no checkpoint.
 func (r *partitions) read(scope layout.Scope, partitionID string, own, newest []blobState, mark uint64) {
 	p := r.known(scope, partitionID)
 	switch {
@@ -161,7 +163,7 @@ func (r *partitions) all(scope layout.Scope) map[string]*partition {
 	return maps.Clone(r.byScope[scope])
 }
 
-// client is that of one of the partition's two blobs.
+// client returns the client of one of the partition's two blobs.
 func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layout.Kind, partitionID string) *blockblob.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,14 +172,69 @@ func (p *partition) client(s *BlobCheckpointStore, scope layout.Scope, kind layo
 		kept = &p.ownership
 	}
 	if *kept == nil {
-		*kept = s.blob(scope.Prefix(kind) + partitionID)
+		*kept = s.blob(scope.BlobName(kind, partitionID))
 	}
 	return *kept
 }
 
-// saw tells the fence what a list found that set out at mark: the partition's own
-// blob, and the newest one under all spellings of its name. A read from before
-// the tenure says nothing about it.
+// lock waits until no other update of the partition is in progress, or until the
+// context ends.
+func (p *partition) lock(ctx context.Context) error {
+	select {
+	case p.writing <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case p.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx, nil)
+	}
+}
+
+func (p *partition) unlock() { <-p.writing }
+
+// start begins an update of the generation that the partition is in now, and
+// returns the owner id that its checkpoint names.
+func (p *partition) start(position fence.Position, rewind bool) (u fence.Update, writer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fence.Start(position, rewind), p.writer
+}
+
+// begin returns the first step of an update.
+func (p *partition) begin(u *fence.Update) fence.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fence.Begin(u)
+}
+
+// found returns the step that follows a read.
+func (p *partition) found(u *fence.Update, r fence.Record) fence.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fence.Found(u, r)
+}
+
+// wrote returns the step that follows a write.
+func (p *partition) wrote(u *fence.Update, w writeResult) fence.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case w.outcome == applied:
+		return p.fence.Wrote(u, w.etag)
+	case w.outcome == notFound:
+		return p.fence.Gone(u)
+	case w.outcome == ambiguous && !w.sawConditionNotMet:
+		return p.fence.Ambiguous(u)
+	}
+	return p.fence.Refused(u, w.sawConditionNotMet)
+}
+
+// saw tells the fence the result of a list that was sent at mark: the partition's
+// own blob, and the newest one under any spelling. A list that was sent before the
+// tenure began does not count.
 func (p *partition) saw(own, newest blobState, mark uint64) {
 	p.look(own, newest, mark, (*fence.Partition).Saw)
 }

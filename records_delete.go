@@ -66,9 +66,9 @@ func (s *BlobCheckpointStore) delete(ctx context.Context, op string, kind layout
 	}
 	err = request.explain(err)
 	switch answer := answerIn(err); {
-	case answer != nil && isAbsent(answer):
+	case answer != nil && isBlobNotFound(answer):
 		return nil
-	case answer != nil && isLost(answer):
+	case answer != nil && isConditionNotMet(answer):
 		now, err := read(ctx, s.blob(at.blobName)) // some services answer so for a blob that does not exist
 		if err != nil {
 			return s.failure(op, at, &readError{err})

@@ -16,10 +16,10 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// The requests that everything but lists is made of: two conditional writes, an
-// unconditional one, and a read of one blob.
+// The requests that all operations except lists are made of: two conditional
+// writes, an unconditional one, and a read of one blob.
 
-// outcome is what is known after a write.
+// outcome is what a write's response says about its effect.
 type outcome int
 
 const (
@@ -30,29 +30,29 @@ const (
 	failed                         // it took no effect
 )
 
-// writeResult is the outcome of a write, with the blob's new state if the write
-// was applied.
+// writeResult is the outcome of a write, with the blob's new state if the write was
+// applied.
 type writeResult struct {
 	outcome      outcome
 	etag         string // in the form of [layout.ETag]
 	lastModified time.Time
 
-	// err is the reason, unless the write was applied.
+	// err is why the write was not applied, or may not have been.
 	err error
 
-	// sawConditionNotMet is set on an ambiguous write whose last answer was
-	// "condition not met" and that was sent more than once: an earlier try may
-	// have changed the blob.
+	// sawConditionNotMet is set on an ambiguous write that was sent more than once
+	// and whose last response was "condition not met": an earlier try may have
+	// changed the blob.
 	sawConditionNotMet bool
 
-	// exhausted is set on an ambiguous write that used up the client's retries
-	// without an answer that settles it. See [readBack].
+	// exhausted is set on an ambiguous write that used up the client's retries. See
+	// [readBack].
 	exhausted bool
 
 	started time.Time // when the write was first sent, by this machine's clock
 }
 
-// create writes a blob that does not exist: Put Blob, If-None-Match: *.
+// create writes a blob that does not exist: Put Blob with If-None-Match: *.
 func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) writeResult {
 	w := newWrite(ctx, b, "")
 	none := azcore.ETagAny
@@ -61,8 +61,8 @@ func create(ctx context.Context, b *blockblob.Client, m layout.Metadata) writeRe
 	return w.classify(resp.ETag, resp.LastModified, err)
 }
 
-// replace writes the metadata of a blob that still has that ETag: Set Blob
-// Metadata, If-Match. Without an ETag, of any blob that exists.
+// replace writes the metadata of a blob that still has that ETag: Set Blob Metadata
+// with If-Match. Without an ETag, it writes to any blob that exists.
 func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag string) writeResult {
 	w := newWrite(ctx, b, etag)
 	if etag != "" {
@@ -73,8 +73,8 @@ func replace(ctx context.Context, b *blockblob.Client, m layout.Metadata, etag s
 	return w.classify(resp.ETag, resp.LastModified, err)
 }
 
-// conditionalWrite is all that one write needs, in one piece of memory: it is
-// the hot path of every checkpoint.
+// conditionalWrite holds everything that one write needs in one allocation, because
+// every checkpoint takes this path.
 type conditionalWrite struct {
 	requestContext
 	started  time.Time
@@ -94,12 +94,12 @@ func newWrite(ctx context.Context, b *blockblob.Client, etag string) *conditiona
 // context is the context to send the write with.
 func (w *conditionalWrite) context() context.Context { return w.traced() }
 
-// classify tells what became of a write.
+// classify determines the outcome of a write.
 func (w *conditionalWrite) classify(etag *azcore.ETag, lastModified *time.Time, err error) writeResult {
 	if err == nil {
 		r := newBlobState(nil, etag, lastModified)
 		if r.etag == "" || lastModified == nil {
-			return writeResult{outcome: ambiguous, started: w.started, err: errors.New("the service's answer has no ETag or no Last-Modified")}
+			return writeResult{outcome: ambiguous, started: w.started, err: errors.New("the service's response has no ETag or no Last-Modified")}
 		}
 		return writeResult{outcome: applied, started: w.started, etag: r.etag, lastModified: r.lastModified}
 	}
@@ -111,18 +111,18 @@ func (w *conditionalWrite) classify(etag *azcore.ETag, lastModified *time.Time, 
 	case answer == nil && sent == 0 && (known || isCredential(err)):
 	case answer == nil:
 		result.outcome, result.exhausted = ambiguous, true
-	case isAbsent(answer):
+	case isBlobNotFound(answer):
 		result.outcome = notFound
 	case sent > 1, answer.StatusCode >= 500:
-		result.outcome, result.sawConditionNotMet = ambiguous, isLost(answer)
+		result.outcome, result.sawConditionNotMet = ambiguous, isConditionNotMet(answer)
 		result.exhausted = answer.StatusCode >= 500 || answer.StatusCode == http.StatusRequestTimeout || answer.StatusCode == http.StatusTooManyRequests
-	case isLost(answer):
+	case isConditionNotMet(answer):
 		result.outcome = conditionNotMet
 	}
 	return result
 }
 
-// blobState is a blob as it was read.
+// blobState is the state of a blob when it was read.
 type blobState struct {
 	prefix       string // of the blob's name; empty if there is no blob, or one that was asked for by name
 	partitionID  string // the rest of it; likewise
@@ -132,20 +132,21 @@ type blobState struct {
 	date         time.Time // the service's clock when it was read, of a blob that was asked for by name
 }
 
-// read reads one blob: Get Blob Properties. No blob is not an error.
+// read reads one blob: Get Blob Properties. A missing blob is not an error: the
+// state then has no ETag.
 func read(ctx context.Context, b *blockblob.Client) (blobState, error) {
 	request := &requestContext{Context: ctx}
 	resp, err := b.GetProperties(request, nil)
 	if err != nil {
 		err = request.explain(err)
-		if answer := answerIn(err); answer != nil && isAbsent(answer) {
+		if answer := answerIn(err); answer != nil && isBlobNotFound(answer) {
 			return blobState{}, nil
 		}
 		return blobState{}, err
 	}
 	r := newBlobState(resp.Metadata, resp.ETag, resp.LastModified)
 	if r.etag == "" {
-		return blobState{}, errors.New("the service's answer has no ETag")
+		return blobState{}, errors.New("the service's response has no ETag")
 	}
 	if resp.Date != nil {
 		r.date = *resp.Date
@@ -153,11 +154,10 @@ func read(ctx context.Context, b *blockblob.Client) (blobState, error) {
 	return r, nil
 }
 
-// readBack reads a blob to find out what became of an ambiguous write. A write
-// that used up the client's retries leaves this read a single try: a service
-// that is down or busy gets one request more than the retry options say, not
-// twice as many. tryTimeout bounds that try; see
-// [BlobCheckpointStore.tryTimeout].
+// readBack reads a blob to find out whether an ambiguous write was applied. If the
+// write used up the client's retries, the read gets a single try, limited by
+// tryTimeout: a service that is down or busy then gets one request more than the
+// retry options say, not twice as many.
 func readBack(ctx context.Context, b *blockblob.Client, w writeResult, tryTimeout time.Duration) (blobState, error) {
 	if w.exhausted {
 		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1, TryTimeout: tryTimeout})
@@ -167,7 +167,7 @@ func readBack(ctx context.Context, b *blockblob.Client, w writeResult, tryTimeou
 
 // canBe reports whether a blob that was read just now can be in the state into
 // which a write brought it: it was modified no earlier than the write was first
-// sent. The service's clock alone decides; this machine's measures how long ago
+// sent. The time of the service decides; the local clock measures only how long ago
 // the write was sent. Last-Modified has a resolution of one second.
 func (r blobState) canBe(w writeResult) bool {
 	if r.date.IsZero() || r.lastModified.IsZero() {
@@ -188,7 +188,7 @@ func newBlobState(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time)
 	return r
 }
 
-// blob is the client of one blob.
+// blob returns the client of one blob.
 func (s *BlobCheckpointStore) blob(name string) *blockblob.Client {
 	return s.client.NewBlockBlobClient(name)
 }

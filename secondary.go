@@ -10,11 +10,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
-// Reads at the secondary of a geo-redundant account. The secondary lags behind:
+// Reads from the secondary of a geo-redundant account. The secondary lags behind:
 // what it has may be old, and what it does not have may exist. So only a read of
-// one record goes there, only after the primary failed, and only a record that
-// is found there counts. A list never does: what a list lacks is "no checkpoint"
-// to its caller, and no secondary can prove that. See docs/design.md.
+// one record goes there, only after the primary failed, and only a record that is
+// found there counts. Lists never go there: a partition that is missing from a list
+// has no checkpoint for the caller, and no secondary can prove that. See
+// docs/design.md.
 
 // secondaryReadsKey marks the context of reads that may go to the secondary.
 type secondaryReadsKey struct{}
@@ -23,9 +24,8 @@ func withSecondaryReads(ctx context.Context) context.Context {
 	return context.WithValue(ctx, secondaryReadsKey{}, true)
 }
 
-// secondary sends the retry of a marked read to the secondary host if the try
-// before it failed at the primary. The retry after that goes to the primary
-// again.
+// secondary sends the retry of a marked read to the secondary host if the previous
+// try failed at the primary. The retry after that goes to the primary again.
 type secondary struct{ host string }
 
 // secondaryRead is what the two policies know of one request.
@@ -35,12 +35,12 @@ type secondaryRead struct {
 	atSecondary   bool  // where the current try is
 }
 
-// errSecondaryFailed ends a try at the secondary, whatever the reason; the next
-// one goes to the primary.
+// errSecondaryFailed ends a try at the secondary, for whatever reason; the next try
+// goes to the primary.
 var errSecondaryFailed = errors.New("the secondary has no record to offer, which says nothing about the primary")
 
 // perCall runs around all tries of a request. The secondary is a fallback: if it
-// had nothing either, the error is the primary's.
+// had no record either, the error is the primary's.
 func (s secondary) perCall(req *policy.Request) (*http.Response, error) {
 	if req.Raw().Context().Value(secondaryReadsKey{}) == nil {
 		return req.Next()
@@ -58,9 +58,9 @@ func (s secondary) perCall(req *policy.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// perTry runs for every try of a request, after it was signed: neither a shared
-// key nor a SAS nor a token signs the host. It also runs when the credential
-// answers a challenge (401), which is no failure and stays at the same host.
+// perTry runs for every try of a request, after it was signed: a shared key, a SAS
+// or a token does not sign the host. It also runs when the credential responds to a
+// challenge (401), which is not a failure and stays at the same host.
 func (s secondary) perTry(req *policy.Request) (*http.Response, error) {
 	var read *secondaryRead
 	if !req.OperationValue(&read) {
@@ -91,7 +91,7 @@ func (s secondary) perTry(req *policy.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isOutage tells whether a status says that a host cannot serve a read now.
+// isOutage reports whether a status says that a host cannot serve a read now.
 func isOutage(status int) bool {
 	return status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests
 }

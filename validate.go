@@ -7,17 +7,17 @@ import (
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// Checks of arguments, for all stores to use before they do anything else.
+// The checks of arguments, which every store makes before anything else.
 
-// ValidateClaims returns an error of the kind [ErrInvalidArgument] if a store
-// cannot take the records as the claims of one call: if one of them is not valid,
-// or if two of them claim the same partition. Namespaces, event hubs and consumer
-// groups that differ by the case of A to Z alone are the same.
+// ValidateClaims is for authors of stores, who call it first in ClaimOwnership. It
+// returns an error of the kind [ErrInvalidArgument] if one of the records is not
+// valid (see [Ownership.Validate]), or if two of them claim the same partition of
+// the same scope. Scopes are compared ignoring the case of A to Z.
 func ValidateClaims(ownerships []Ownership) error {
 	return validateClaims(ownerships, layout.Scope.Lower)
 }
 
-// validateClaims is ValidateClaims for a store that spells scopes in its own way.
+// validateClaims is [ValidateClaims] for a store that spells scopes in its own way.
 func validateClaims(ownerships []Ownership, spell func(layout.Scope) layout.Scope) error {
 	type partition struct {
 		scope layout.Scope
@@ -41,7 +41,8 @@ func validateClaims(ownerships []Ownership, spell func(layout.Scope) layout.Scop
 	return nil
 }
 
-// ValidateScope returns an error of the kind [ErrInvalidArgument] if a store
+// ValidateScope is for authors of stores, who call it first in ListOwnership and
+// ListCheckpoints. It returns an error of the kind [ErrInvalidArgument] if a store
 // cannot hold records of that namespace, event hub and consumer group.
 func ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup string) error {
 	scope := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)
@@ -59,8 +60,8 @@ func checkPartition(scope layout.Scope, id string) error {
 	return scope.CheckPartition(id)
 }
 
-// invalid makes an [Error] of what layout found, if it found anything. A partition
-// id that holds a credential is left without it.
+// invalid turns an error of layout into an [Error]. It returns nil for nil. If the
+// partition ID contains a credential, the credential is removed.
 func invalid(partitionID string, err error) error {
 	if err == nil {
 		return nil

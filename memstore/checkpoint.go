@@ -11,13 +11,14 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// UpdateCheckpoint stores a position by the rules of the blob store: what moves
-// back is stale, what belongs to an earlier generation is rewound, and Rewind
-// begins the next generation. To store the stored position again is not an error.
+// UpdateCheckpoint stores a position by the rules of the blob store. Storing the
+// stored position again is not an error.
+// [checkpointstore.UpdateCheckpointOptions].EnqueuedTime is checked and not kept.
 //
-// Errors: [checkpointstore.ErrInvalidArgument],
-// [checkpointstore.ErrStaleCheckpoint], [checkpointstore.ErrRewound], and the
-// context's if it has ended.
+// Errors: [checkpointstore.ErrInvalidArgument];
+// [checkpointstore.ErrStaleCheckpoint] for a position behind the stored one;
+// [checkpointstore.ErrRewound] for an update of an earlier generation; the
+// context's error if it has ended.
 func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
 	const op = "UpdateCheckpoint"
 	if err := cmp.Or(checkpoint.Validate(), options.Validate()); err != nil {
@@ -35,7 +36,7 @@ func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore
 	return nil
 }
 
-// refused is the error of an update that was not stored.
+// refused returns the error of an update that was not stored.
 func refused(op string, c checkpointstore.Checkpoint, step fence.Step) error {
 	e := &checkpointstore.Error{
 		Op:          op,
@@ -50,8 +51,8 @@ func refused(op string, c checkpointstore.Checkpoint, step fence.Step) error {
 	return e
 }
 
-// update does what the fence says, as a blob store does, and returns how it
-// ended. It keeps the lock throughout, so that no write is ambiguous.
+// update takes the steps that the fence asks for, as a blob store does, and returns
+// the last one. It holds the lock throughout, so no write is ambiguous.
 func (s *Store) update(c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) fence.Step {
 	k := makeKey(c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup, c.PartitionID)
 	record := newCheckpoint(c)
@@ -99,9 +100,11 @@ func newCheckpoint(c checkpointstore.Checkpoint) checkpoint {
 	return record
 }
 
-// ListCheckpoints returns the checkpoints of a scope, sorted by partition. A
-// scope or a partition without any is not an error. Errors:
-// [checkpointstore.ErrInvalidArgument], and the context's if it has ended.
+// ListCheckpoints returns the checkpoints of a scope, sorted by partition. A scope
+// or a partition without any is not an error.
+//
+// Errors: [checkpointstore.ErrInvalidArgument], and the context's error if it has
+// ended.
 func (s *Store) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
 	const op = "ListCheckpoints"
 	if err := checkpointstore.ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup); err != nil {
@@ -125,8 +128,8 @@ func (s *Store) ListCheckpoints(ctx context.Context, fullyQualifiedNamespace, ev
 	return list, nil
 }
 
-// sawNone tells the partitions that are not in a list that they have no
-// checkpoint: that is their baseline too. The caller has the lock.
+// sawNone tells the fences of the partitions that a list does not contain that they
+// have no checkpoint. The caller holds the lock.
 func (s *Store) sawNone(scope layout.Scope) {
 	for k, p := range s.fences {
 		if _, found := s.checkpoints[k]; !found && k.scope == scope {
@@ -144,7 +147,7 @@ func (c checkpoint) position() fence.Position {
 	return fence.Position{SequenceNumber: c.sequenceNumber, Offset: c.offset}
 }
 
-// as is the record with the caller's spelling of the scope.
+// as returns the record with the caller's spelling of the scope.
 func (c checkpoint) as(namespace, eventHub, consumerGroup, partition string) checkpointstore.Checkpoint {
 	sequenceNumber := c.sequenceNumber
 	out := checkpointstore.Checkpoint{
@@ -161,9 +164,10 @@ func (c checkpoint) as(namespace, eventHub, consumerGroup, partition string) che
 	return out
 }
 
-// GetCheckpoint returns the checkpoint of one partition. Errors:
-// [checkpointstore.ErrNotFound] for a partition without one,
-// [checkpointstore.ErrInvalidArgument], and the context's if it has ended.
+// GetCheckpoint returns the checkpoint of one partition.
+//
+// Errors: [checkpointstore.ErrNotFound] for a partition without a checkpoint,
+// [checkpointstore.ErrInvalidArgument], and the context's error if it has ended.
 func (s *Store) GetCheckpoint(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *checkpointstore.GetCheckpointOptions) (checkpointstore.Checkpoint, error) {
 	k, err := one(ctx, "GetCheckpoint", fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID)
 	if err != nil {

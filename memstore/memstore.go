@@ -1,11 +1,11 @@
-// Package memstore is a checkpoint store in memory: the contract of
+// Package memstore is a checkpoint store in memory. It implements
 // [checkpointstore.CheckpointStore] without a service, for tests, examples and
-// single processes that need no resumption.
+// single processes that need not resume after they end.
 //
-// It decides about claims and checkpoints exactly as the blob store does, the
-// fence against stale checkpoints included. What a process needs to know of
-// another one goes through [Store.Share]: two stores over the same records, each
-// with a memory of its own of what it won and wrote.
+// It decides about claims and checkpoints as the blob store does, and refuses the
+// same stale checkpoints. To simulate a second process, use [Store.Share]: it
+// returns a store on the same records, with its own memory of what it claimed and
+// wrote.
 package memstore
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// Store is a [checkpointstore.CheckpointStore] in memory. Make one with [New];
-// its methods may be called from several goroutines at once.
+// Store is a [checkpointstore.CheckpointStore] in memory. Create it with [New] or
+// [NewWithClock]. It is safe for concurrent use.
 type Store struct {
 	*records
 	fences  map[key]*fence.Partition // guarded by records.mu
@@ -34,7 +34,7 @@ type Store struct {
 
 var _ checkpointstore.CheckpointStore = (*Store)(nil)
 
-// records are what stores over the same data share.
+// records are what the stores on the same data share.
 type records struct {
 	now func() time.Time
 
@@ -44,7 +44,8 @@ type records struct {
 	checkpoints map[key]checkpoint
 }
 
-// key is where a record is: the scope in lower case, the partition as it is.
+// key identifies a partition: the scope in lower case, and the partition ID as it
+// is.
 type key struct {
 	scope     layout.Scope
 	partition string
@@ -66,14 +67,12 @@ type checkpoint struct {
 	modified       time.Time
 }
 
-// New returns an empty store that takes LastModifiedTime from the system's
-// clock.
+// New returns an empty store that takes LastModifiedTime from the system's clock.
 func New() *Store { return NewWithClock(time.Now) }
 
-// NewWithClock returns an empty store that takes LastModifiedTime from now, for
-// tests of what happens when an ownership has expired. The store brings the time
-// to UTC. It calls now while it is locked, from one goroutine at a time: now
-// must not call the store.
+// NewWithClock returns an empty store that takes LastModifiedTime from now, so that
+// tests can let ownerships expire. The store converts the time to UTC. It holds its
+// lock while it calls now, so now must not call the store.
 func NewWithClock(now func() time.Time) *Store {
 	return newStore(&records{
 		now:         now,
@@ -82,16 +81,17 @@ func NewWithClock(now func() time.Time) *Store {
 	})
 }
 
-// Share returns another store over the same records, as a second process has:
-// what one writes the other lists, but each remembers for itself what it won and
-// wrote, which is what its checkpoints are fenced by.
+// Share returns another store on the same records, like that of a second process:
+// each store lists what the other writes, but remembers for itself what it claimed
+// and wrote, and refuses stale checkpoints by that.
 func (s *Store) Share() *Store { return newStore(s.records) }
 
 func newStore(r *records) *Store {
 	return &Store{records: r, fences: make(map[key]*fence.Partition), writers: make(map[key]string)}
 }
 
-// partition is what this store remembers of a partition. The caller has the lock.
+// partition returns what this store remembers of a partition. The caller holds the
+// lock.
 func (s *Store) partition(k key) *fence.Partition {
 	p := s.fences[k]
 	if p == nil {
@@ -101,8 +101,8 @@ func (s *Store) partition(k key) *fence.Partition {
 	return p
 }
 
-// nextETag is the ETag of the next write: text that no other write has. The
-// caller has the lock.
+// nextETag returns the ETag of the next write, which no other write has. The caller
+// holds the lock.
 func (r *records) nextETag() string {
 	r.writes++
 	return fmt.Sprintf(`"0x%X"`, r.writes)
@@ -113,7 +113,8 @@ func makeKey(namespace, eventHub, consumerGroup, partition string) key {
 	return key{scope.Lower(), partition}
 }
 
-// byPartition sorts a list, so that tests see the same one every time.
+// byPartition sorts a list by partition, so that tests see the same order every
+// time.
 func byPartition[T any](list []T, partition func(T) string) {
 	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(partition(a), partition(b)) })
 }
@@ -123,7 +124,8 @@ func toETag(text string) *azcore.ETag {
 	return &etag
 }
 
-// withOp names the method in what a Validate function found.
+// withOp returns a copy, with the method in it, of an error that a Validate
+// function returned.
 func withOp(op string, err error) error {
 	var found *checkpointstore.Error
 	if !errors.As(err, &found) {
@@ -134,7 +136,8 @@ func withOp(op string, err error) error {
 	return &named
 }
 
-// ended is the context's error, if it has ended.
+// ended returns the context's error as an Error if the context has ended, and nil
+// otherwise.
 func ended(ctx context.Context, op, partition string) *checkpointstore.Error {
 	if err := ctx.Err(); err != nil {
 		return &checkpointstore.Error{Op: op, PartitionID: partition, Err: err}

@@ -7,9 +7,11 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ListOwnership returns the ownership records of a scope, relinquished ones
-// included, sorted by partition. A scope without any is not an error. Errors:
-// [checkpointstore.ErrInvalidArgument], and the context's if it has ended.
+// ListOwnership returns the ownership records of a scope, sorted by partition.
+// Relinquished records are included. A scope without records is not an error.
+//
+// Errors: [checkpointstore.ErrInvalidArgument], and the context's error if it has
+// ended.
 func (s *Store) ListOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
 	const op = "ListOwnership"
 	if err := checkpointstore.ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup); err != nil {
@@ -31,7 +33,7 @@ func (s *Store) ListOwnership(ctx context.Context, fullyQualifiedNamespace, even
 	return list, nil
 }
 
-// as is the record with the caller's spelling of the scope.
+// as returns the record with the caller's spelling of the scope.
 func (record ownership) as(namespace, eventHub, consumerGroup, partition string) checkpointstore.Ownership {
 	return checkpointstore.Ownership{
 		FullyQualifiedNamespace: namespace,
@@ -44,12 +46,14 @@ func (record ownership) as(namespace, eventHub, consumerGroup, partition string)
 	}
 }
 
-// ClaimOwnership claims the partitions one after the other and returns what it
-// won, in the order asked. A lost partition is not an error. An ETag where there
-// is no record loses: nobody can have deleted one here. Errors:
-// [checkpointstore.ErrInvalidArgument], with nothing claimed;
-// [*checkpointstore.PartitionErrors] with the context's error for each partition
-// that it did not come to before the context ended, together with what it won.
+// ClaimOwnership claims the partitions one after another and returns the records
+// that it won, in the order of the claims. A lost partition is not an error. A
+// claim with an ETag loses if there is no record, because this store never deletes
+// one.
+//
+// Errors: [checkpointstore.ErrInvalidArgument] before anything is claimed;
+// [*checkpointstore.PartitionErrors], together with the won records, if the context
+// ended before all partitions were claimed.
 func (s *Store) ClaimOwnership(ctx context.Context, ownerships []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
 	const op = "ClaimOwnership"
 	if err := checkpointstore.ValidateClaims(ownerships); err != nil {
@@ -70,7 +74,7 @@ func (s *Store) ClaimOwnership(ctx context.Context, ownerships []checkpointstore
 	return won, nil
 }
 
-// claim writes the record if the claim names the state that it is in.
+// claim writes the record if it is in the state that the claim names.
 func (s *Store) claim(claim checkpointstore.Ownership) (checkpointstore.Ownership, bool) {
 	k := makeKey(claim.FullyQualifiedNamespace, claim.EventHubName, claim.ConsumerGroup, claim.PartitionID)
 	on := ""
@@ -95,10 +99,11 @@ func (s *Store) claim(claim checkpointstore.Ownership) (checkpointstore.Ownershi
 	return record.as(claim.FullyQualifiedNamespace, claim.EventHubName, claim.ConsumerGroup, claim.PartitionID), true
 }
 
-// GetOwnership returns the ownership record of one partition, relinquished or
-// not. Errors: [checkpointstore.ErrNotFound] for a partition that was never
-// claimed, [checkpointstore.ErrInvalidArgument], and the context's if it has
-// ended.
+// GetOwnership returns the ownership record of one partition. A relinquished record
+// is not an error.
+//
+// Errors: [checkpointstore.ErrNotFound] for a partition that was never claimed,
+// [checkpointstore.ErrInvalidArgument], and the context's error if it has ended.
 func (s *Store) GetOwnership(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID string, options *checkpointstore.GetOwnershipOptions) (checkpointstore.Ownership, error) {
 	k, err := one(ctx, "GetOwnership", fullyQualifiedNamespace, eventHubName, consumerGroup, partitionID)
 	if err != nil {

@@ -68,20 +68,12 @@ func aliasCases() []testCase {
 			e.stored(at("0", 6, "60"))
 		}},
 		{"what ListCheckpoints returned may be changed", func(e *env) {
-			e.update(at("0", 5, "50"))
-			c, found := e.checkpoints()["0"]
-			if !found || c.SequenceNumber == nil || c.Offset == nil {
-				e.Fatalf("partition 0 is listed with %s, %s", show(c.SequenceNumber), show(c.Offset))
-			}
+			c := e.storedAndRead(at("0", 5, "50"))
 			*c.SequenceNumber, *c.Offset = 9, "changed"
 			e.stored(at("0", 5, "50"))
 		}},
 		{"what ListCheckpoints returned does not change afterwards", func(e *env) {
-			e.update(at("0", 5, "50"))
-			c, found := e.checkpoints()["0"]
-			if !found || c.SequenceNumber == nil || c.Offset == nil {
-				e.Fatalf("partition 0 is listed with %s, %s", show(c.SequenceNumber), show(c.Offset))
-			}
+			c := e.storedAndRead(at("0", 5, "50"))
 			e.update(at("0", 6, "60"))
 			if *c.SequenceNumber != 5 || *c.Offset != "50" {
 				e.Fatalf("the listed checkpoint is now at %d, %q", *c.SequenceNumber, *c.Offset)
@@ -96,4 +88,16 @@ func copyOf(o checkpointstore.Ownership) checkpointstore.Ownership {
 		setETag(&o.ETag, string(*o.ETag))
 	}
 	return o
+}
+
+// storedAndRead stores a checkpoint, and returns it as it is listed, with its
+// position.
+func (e *env) storedAndRead(c checkpointstore.Checkpoint) checkpointstore.Checkpoint {
+	e.Helper()
+	e.update(c)
+	listed := e.checkpoints()[c.PartitionID]
+	if listed.SequenceNumber == nil || listed.Offset == nil {
+		e.Fatalf("partition %s is listed with %s, %s", c.PartitionID, show(listed.SequenceNumber), show(listed.Offset))
+	}
+	return listed
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -82,52 +83,87 @@ func scopeOf(o checkpointstore.Ownership) scope {
 	return scope{o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup}
 }
 
-// mapped claims what f makes of each claim.
-func (s inner) mapped(ctx context.Context, claims []checkpointstore.Ownership, f func(checkpointstore.Ownership) checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
-	changed := make([]checkpointstore.Ownership, len(claims))
-	for i, c := range claims {
-		changed[i] = f(c)
-	}
-	return s.claim(ctx, changed...)
-}
-
 // broken is a defect, with some of the cases that must find it.
 type broken struct {
-	name  string
-	found []string // how the cases' names begin
-	wreck func(inner, *hooked)
-	alone bool // not to be used by several goroutines at once, which would be another defect
+	name   string
+	found  []string // how the cases' names begin
+	breaks func(inner, *hooked)
+	alone  bool // not to be used by several goroutines at once, which would be another defect
+}
+
+// claimsWith replaces ClaimOwnership.
+func claimsWith(f func(context.Context, inner, []checkpointstore.Ownership) ([]checkpointstore.Ownership, error)) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+			return f(ctx, s, claims)
+		}
+	}
+}
+
+// updatesWith replaces UpdateCheckpoint.
+func updatesWith(f func(context.Context, inner, checkpointstore.Checkpoint, *checkpointstore.UpdateCheckpointOptions) error) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			return f(ctx, s, c, options)
+		}
+	}
+}
+
+// ownershipsWith replaces ListOwnership.
+func ownershipsWith(f func(context.Context, inner, scope) ([]checkpointstore.Ownership, error)) func(inner, *hooked) {
+	return func(s inner, h *hooked) {
+		h.ownerships = func(ctx context.Context, in scope) ([]checkpointstore.Ownership, error) { return f(ctx, s, in) }
+	}
 }
 
 // wonBy changes what claims return.
 func wonBy(f func([]checkpointstore.Ownership)) func(inner, *hooked) {
-	return func(s inner, h *hooked) {
-		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
-			won, err := s.claim(ctx, claims...)
-			f(won)
-			return won, err
-		}
-	}
+	return claimsWith(func(ctx context.Context, s inner, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+		won, err := s.claim(ctx, claims...)
+		f(won)
+		return won, err
+	})
 }
 
 // listedBy changes what the lists of ownerships return.
 func listedBy(f func([]checkpointstore.Ownership) []checkpointstore.Ownership) func(inner, *hooked) {
-	return func(s inner, h *hooked) {
-		h.ownerships = func(ctx context.Context, in scope) ([]checkpointstore.Ownership, error) {
-			list, err := s.ownerships(ctx, in)
-			return f(list), err
+	return ownershipsWith(func(ctx context.Context, s inner, in scope) ([]checkpointstore.Ownership, error) {
+		list, err := s.ownerships(ctx, in)
+		return f(list), err
+	})
+}
+
+// each changes every record of a list.
+func each[T any](f func(*T)) func([]T) []T {
+	return func(list []T) []T {
+		for i := range list {
+			f(&list[i])
 		}
+		return list
 	}
+}
+
+// eachWon changes every record that claims return.
+func eachWon(f func(*checkpointstore.Ownership)) func(inner, *hooked) {
+	return wonBy(func(won []checkpointstore.Ownership) { each(f)(won) })
 }
 
 // updatedBy changes each checkpoint before it is stored.
 func updatedBy(f func(checkpointstore.Checkpoint, bool) (checkpointstore.Checkpoint, bool)) func(inner, *hooked) {
-	return func(s inner, h *hooked) {
-		h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
-			c, rewind := f(c, options != nil && options.Rewind)
-			return s.update(ctx, c, rewind)
+	return updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+		c, rewind := f(c, options != nil && options.Rewind)
+		return s.update(ctx, c, rewind)
+	})
+}
+
+// numberedBy changes each valid sequence number before it is stored.
+func numberedBy(f func(int64) int64) func(inner, *hooked) {
+	return updatedBy(func(c checkpointstore.Checkpoint, rewind bool) (checkpointstore.Checkpoint, bool) {
+		if c.SequenceNumber != nil && *c.SequenceNumber != math.MinInt64 {
+			c = number(c, f(*c.SequenceNumber))
 		}
-	}
+		return c, rewind
+	})
 }
 
 // number is the checkpoint at another position.
@@ -148,54 +184,63 @@ func readBy(f func([]checkpointstore.Checkpoint) []checkpointstore.Checkpoint) f
 
 // claimedBy changes each claim before it is made.
 func claimedBy(f func(context.Context, inner, checkpointstore.Ownership) checkpointstore.Ownership) func(inner, *hooked) {
-	return func(s inner, h *hooked) {
-		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
-			return s.mapped(ctx, claims, func(c checkpointstore.Ownership) checkpointstore.Ownership { return f(ctx, s, c) })
+	return claimsWith(func(ctx context.Context, s inner, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+		changed := make([]checkpointstore.Ownership, len(claims))
+		for i, c := range claims {
+			changed[i] = f(ctx, s, c)
 		}
-	}
+		return s.claim(ctx, changed...)
+	})
+}
+
+// winsIf makes a claim on the record as it is, whatever ETag it has, if the two
+// meet a condition.
+func winsIf(condition func(claim, now checkpointstore.Ownership) bool) func(inner, *hooked) {
+	return claimedBy(func(ctx context.Context, s inner, c checkpointstore.Ownership) checkpointstore.Ownership {
+		if now := s.current(ctx, c); now != nil && condition(c, *now) {
+			c.ETag = now.ETag
+		}
+		return c
+	})
 }
 
 // in moves all records to other names, and spells them as asked.
 func in(move func(scope) scope) func(inner, *hooked) {
 	return func(s inner, h *hooked) {
-		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
-			var all []checkpointstore.Ownership
+		h.claim = func(ctx context.Context, claims []checkpointstore.Ownership) (all []checkpointstore.Ownership, err error) {
 			for _, c := range claims {
-				as, to := scopeOf(c), move(scopeOf(c))
-				c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = to.namespace, to.eventHub, to.group
+				as := scopeOf(c)
+				rename(&c, move(as))
 				won, err := s.claim(ctx, c)
 				if err != nil {
 					return all, err
 				}
-				for _, o := range won {
-					o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup = as.namespace, as.eventHub, as.group
-					all = append(all, o)
-				}
+				each(func(o *checkpointstore.Ownership) { rename(o, as) })(won)
+				all = append(all, won...)
 			}
 			return all, nil
 		}
 		h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
-			to := move(scope{c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup})
-			c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = to.namespace, to.eventHub, to.group
+			renameCheckpoint(&c, move(scope{c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup}))
 			return s.UpdateCheckpoint(ctx, c, options)
 		}
 		h.ownerships = func(ctx context.Context, as scope) ([]checkpointstore.Ownership, error) {
 			list, err := s.ownerships(ctx, move(as))
-			for i := range list {
-				o := &list[i]
-				o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup = as.namespace, as.eventHub, as.group
-			}
-			return list, err
+			return each(func(o *checkpointstore.Ownership) { rename(o, as) })(list), err
 		}
 		h.checkpoints = func(ctx context.Context, as scope) ([]checkpointstore.Checkpoint, error) {
 			list, err := s.checkpoints(ctx, move(as))
-			for i := range list {
-				c := &list[i]
-				c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = as.namespace, as.eventHub, as.group
-			}
-			return list, err
+			return each(func(c *checkpointstore.Checkpoint) { renameCheckpoint(c, as) })(list), err
 		}
 	}
+}
+
+func rename(o *checkpointstore.Ownership, to scope) {
+	o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup = to.namespace, to.eventHub, to.group
+}
+
+func renameCheckpoint(c *checkpointstore.Checkpoint, to scope) {
+	c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup = to.namespace, to.eventHub, to.group
 }
 
 // hexed spells names in a way that tells their case.
@@ -209,8 +254,8 @@ func hexed(s scope) scope {
 	return scope{hex(s.namespace), hex(s.eventHub), hex(s.group)}
 }
 
-// mend makes of a text one that can be stored.
-func mend(text, empty string) string {
+// repaired is a text that can be stored, made of one that cannot.
+func repaired(text, empty string) string {
 	text = strings.Map(func(r rune) rune {
 		if r <= ' ' || r > '~' || r == '/' || r == '\\' {
 			return '_'

@@ -97,6 +97,11 @@ func claimCases() []testCase {
 			record = e.win(on(record, ""))
 			e.win(on(record, "bob"))
 		}},
+		{"an ETag claims with quotes and without", func(e *env) {
+			record := e.win(claimOf("0", "alice", ""))
+			record = e.win(claimOf("0", "bob", plain(record)))
+			e.win(claimOf("0", "carol", `"`+plain(record)+`"`))
+		}},
 		{"relinquishing keeps the record, with no owner and a new ETag", func(e *env) {
 			first := e.win(claimOf("0", "alice", ""))
 			gone := e.win(on(first, ""))

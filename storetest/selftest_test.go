@@ -74,7 +74,7 @@ func everyCaseCanFail(t *testing.T) {
 			}
 			sound := inner{memstore.New()}
 			h := &hooked{CheckpointStore: sound}
-			b.wreck(sound, h)
+			b.breaks(sound, h)
 			share := func() checkpointstore.CheckpointStore { return sound.Share() }
 			if len(failures(t, c, h, share)) > 0 {
 				found = append(found, c.name)

@@ -1,13 +1,15 @@
-// Package storetest is the conformance suite of
-// [checkpointstore.CheckpointStore]: one named case for each sentence of the
-// contract. It needs the standard library only, and says nothing about what a
-// store is made of.
+// Package storetest is for authors of checkpoint stores. It is the conformance
+// suite of [checkpointstore.CheckpointStore], with one named case for each sentence
+// of the contract. It makes no assumption about where a store keeps its records,
+// and needs the standard library only.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(tb testing.TB) checkpointstore.CheckpointStore {
 //			return mystore.New(tb.TempDir())
 //		})
 //	}
+//
+// Run the suite under the race detector as well.
 package storetest
 
 import (
@@ -20,20 +22,19 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Run runs every case of the suite that one store can show, as a subtest of t,
-// one after the other, each on a store of its own. newStore returns a store
-// without any records; what it has to clean up it gives to Cleanup of the
-// testing.TB, and what keeps it from making a store it reports there with Fatal.
-// Run under the race detector, the cases with several goroutines show more.
+// Run runs every case that needs one store, each as a subtest of t on a store of
+// its own, one after another. newStore returns a store without records. It
+// registers what it has to clean up with tb.Cleanup, and calls tb.Fatal if it
+// cannot create a store.
 func Run(t *testing.T, newStore func(testing.TB) checkpointstore.CheckpointStore) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) { c.on(t, newStore(t), nil) })
 	}
 }
 
-// RunShared runs every case of [Run], and those that take two processes. newData
-// returns a function that opens stores over the same records, which are none at
-// first: each call of it stands for a process of its own.
+// RunShared runs every case of [Run], and those that need two processes. newData
+// prepares storage without records and returns a function that opens a store on it.
+// Each call of that function stands for another process.
 func RunShared(t *testing.T, newData func(testing.TB) (open func() checkpointstore.CheckpointStore)) {
 	for _, c := range slices.Concat(cases(), sharedCases()) {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,13 +8,7 @@ import (
 	"github.com/ea947076/checkpointstore/storetest"
 )
 
+// TestRun: package memstore's own test calls RunShared.
 func TestRun(t *testing.T) {
 	storetest.Run(t, func(testing.TB) checkpointstore.CheckpointStore { return memstore.New() })
-}
-
-func TestRunShared(t *testing.T) {
-	storetest.RunShared(t, func(testing.TB) func() checkpointstore.CheckpointStore {
-		first := memstore.New()
-		return func() checkpointstore.CheckpointStore { return first.Share() }
-	})
 }

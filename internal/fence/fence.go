@@ -1,15 +1,15 @@
-// Package fence decides whether a checkpoint may be written over what is stored.
-// It is pure: it sends nothing, and says what to send next.
+// Package fence decides whether a checkpoint may replace the stored one. It sends
+// no requests: it says which request to send next.
 //
-// A stored checkpoint has a generation and a sequence number. Within a
-// generation positions only move forward, and only a rewind begins the next
-// generation. Every write is conditional on the ETag of the record that it was
-// compared with, so that nothing comes between the comparison and the write.
+// A stored checkpoint has a generation and a sequence number. Within a generation
+// positions only move forward, and only a rewind begins the next generation. Every
+// write is conditional on the ETag of the record that it was compared with, so that
+// no other write comes between the comparison and the write.
 //
-// A tenure is the time from one take-over of a partition by an owner to the next
-// one: Raft's term, Kafka's generation of a group. The first look of a tenure
-// (a list or a read on behalf of the caller) fixes the generation that the
-// tenure's updates belong to. An update that meets a later one is refused.
+// A tenure is the time from one take-over of a partition to the next (Raft's term,
+// the generation of a Kafka group). The first look of a tenure, which is a list or
+// a read for the caller, fixes the generation of the tenure's updates. An update
+// that meets a later generation is refused.
 //
 // docs/design.md has the state diagram and the argument.
 package fence
@@ -24,8 +24,8 @@ type Record struct {
 	Readable   bool // whether the position's sequence number is known
 	Generation int64
 
-	// Elsewhere tells that the position is not that blob's, but that of a newer
-	// record under another spelling of the names, which is only ever read.
+	// Elsewhere is set if the position is that of a newer record under another
+	// spelling of the names, which is only ever read.
 	Elsewhere bool
 }
 
@@ -44,8 +44,8 @@ func (r Record) isAheadOf(sequenceNumber int64) bool {
 	return r.Readable && r.SequenceNumber > sequenceNumber
 }
 
-// An origin is where the baseline comes from: the record that the next write of
-// a tenure replaces without reading first.
+// An origin says where the baseline comes from, the record that the next write of a
+// tenure replaces without a read before it.
 type origin int
 
 const (
@@ -54,9 +54,8 @@ const (
 	written               // this store wrote it
 )
 
-// Partition is what a store remembers of one partition. The zero value is ready.
-// It is a value without pointers in it, for callers to lock and for tests to
-// copy.
+// Partition is what a store remembers of one partition. The zero value is ready to
+// use. It contains no pointers, so that tests can copy it. The caller locks it.
 type Partition struct {
 	win   string // the ETag of the ownership record that this store won last
 	owner string // under which owner id; empty if that win relinquished it
@@ -72,24 +71,24 @@ type Partition struct {
 	looked     bool
 
 	// first is the generation of the very first look, if that came before any
-	// tenure: what updates belong to that were asked for even earlier.
+	// tenure. Updates that were started earlier belong to it.
 	first    int64
 	anyLooks bool
 
 	// later is the latest generation that a look of the tenure has shown.
 	later int64
 
-	// rewound tells that an update was refused with [Rewound] since the last
-	// look by [Partition.Reread].
+	// rewound is set if an update was refused with [Rewound] since the last look by
+	// [Partition.Reread].
 	rewound bool
 }
 
-// Won tells that a claim on the ownership record was won: the ETag it was
-// conditional on ("" for none), the record's new one, and the owner id, which is
-// empty if the claim relinquished the partition. It reports whether a tenure
-// began: a claim under another owner id, on another ETag than that of this
-// store's last win, or after that win relinquished the partition. To relinquish
-// begins none, so that late updates meet what the tenure knows.
+// Won records that a claim was won: the ETag that the claim replaced ("" for none),
+// the record's new ETag, and the owner ID, which is empty if the claim relinquished
+// the partition. It reports whether a tenure began. One begins with a claim under
+// another owner ID, on an ETag other than that of this store's last win, or after
+// that win relinquished the partition. A relinquish begins none, so that late
+// updates still meet what the tenure knows.
 func (p *Partition) Won(on, now, owner string) bool {
 	renewed := on == p.win && owner == p.owner
 	p.win, p.owner = now, owner
@@ -102,9 +101,9 @@ func (p *Partition) Won(on, now, owner string) bool {
 	return true
 }
 
-// Saw tells what a list or a read on behalf of the caller found. The first look
-// of a tenure counts. Later ones do not: a list on behalf of another partition
-// must not let a late update of this one pass for one of the new generation.
+// Saw records what a list or a read for the caller found. Only the first look of a
+// tenure counts: a list for another partition must not move a late update of this
+// one into the new generation.
 func (p *Partition) Saw(r Record) {
 	p.later = max(p.later, r.Generation)
 	if p.looked {
@@ -116,9 +115,9 @@ func (p *Partition) Saw(r Record) {
 	}
 }
 
-// Reread is [Partition.Saw] for a read of this one partition. Without claims
-// through the store, one that follows a refusal takes over what it found, as a
-// new tenure would.
+// Reread is [Partition.Saw] for a read of this one partition. In a store that never
+// claims, a read that follows a refusal accepts what it found, as a new tenure
+// would.
 func (p *Partition) Reread(r Record) {
 	if p.tenure == 0 && p.rewound {
 		p.looked, p.origin = false, none
@@ -147,7 +146,7 @@ const (
 	Failed                // not known to be stored: the last write's own error says why
 )
 
-// Step is an action with what it needs.
+// Step is an action and its parameters.
 type Step struct {
 	Action     Action
 	ETag       string // of [Replace]
@@ -155,7 +154,7 @@ type Step struct {
 	Stored     Record // that [Stale] and [Rewound] were decided by
 }
 
-// Update is one checkpoint on its way.
+// Update is one checkpoint update in progress.
 type Update struct {
 	position   Position
 	rewind     bool
@@ -168,12 +167,13 @@ type Update struct {
 	repeated  bool // a write may have taken effect before its condition was not met
 }
 
-// Generation is what the update belongs to, as far as that is known.
+// Generation returns the generation that the update belongs to, as far as it is
+// known.
 func (u *Update) Generation() int64 { return u.generation }
 
-// Start begins an update. It is called when the caller asks for the update,
-// before any wait, so that an update which waits while the partition is rewound
-// or taken over still belongs to the generation that it came from.
+// Start begins an update. It must be called when the caller requests the update,
+// before any wait: an update that waits while the partition is rewound or taken
+// over still belongs to the generation in which it was requested.
 func (p *Partition) Start(position Position, rewind bool) Update {
 	return Update{
 		position:   position,
@@ -184,7 +184,7 @@ func (p *Partition) Start(position Position, rewind bool) Update {
 	}
 }
 
-// Begin gives the first step of an update.
+// Begin returns the first step of an update.
 func (p *Partition) Begin(u *Update) Step {
 	current := u.tenure == p.tenure
 	if u.open && p.anyLooks {
@@ -201,8 +201,8 @@ func (p *Partition) Begin(u *Update) Step {
 	return Step{Action: ReadAll} // nothing is known that the update may replace
 }
 
-// beginSeen replaces what a look showed, unless the update is behind it: then it
-// is stale if the record is still the same.
+// beginSeen replaces what a look showed. An update that is behind it is stale if
+// the record has not changed, so it reads first.
 func (p *Partition) beginSeen(u *Update) Step {
 	if !u.rewind && p.baseline.isAheadOf(u.position.SequenceNumber) {
 		return Step{Action: ReadAll}
@@ -210,8 +210,8 @@ func (p *Partition) beginSeen(u *Update) Step {
 	return u.write(p.baseline)
 }
 
-// beginWritten replaces what this store wrote, or is behind it. If a look has
-// shown a rewind since, a read tells which of the two errors it is.
+// beginWritten replaces what this store wrote, or refuses an update that is behind
+// it. If a look has shown a rewind since, a read decides between the two errors.
 func (p *Partition) beginWritten(u *Update) Step {
 	switch {
 	case u.rewind || !p.baseline.isAheadOf(u.position.SequenceNumber):
@@ -222,9 +222,9 @@ func (p *Partition) beginWritten(u *Update) Step {
 	return Step{Action: Stale, Stored: p.baseline}
 }
 
-// Found is the outcome of [Read] and [ReadAll]. What an update reads is compared
-// with the update, and is no look: it says nothing about where the caller
-// started.
+// Found returns the step after [Read] and [ReadAll]. What an update reads is only
+// compared with the update. It is not a look, because it does not show where the
+// caller started.
 func (p *Partition) Found(u *Update, r Record) Step {
 	if u.open {
 		u.open, u.generation = false, r.Generation
@@ -249,8 +249,8 @@ func (p *Partition) Found(u *Update, r Record) Step {
 	return u.write(r)
 }
 
-// foundByRewind compares a rewind with what is stored. It goes on top of it,
-// unless an earlier write of its own may be part of it.
+// foundByRewind compares a rewind with the stored record. It replaces the record,
+// unless an earlier write of the same rewind may be part of it.
 func (p *Partition) foundByRewind(u *Update, r Record) Step {
 	switch {
 	case u.ambiguous == 0 && !u.repeated, r.ETag == u.last.ETag && u.ambiguous == 1:
@@ -265,8 +265,8 @@ func (p *Partition) foundByRewind(u *Update, r Record) Step {
 	return u.write(r)
 }
 
-// Wrote is the outcome of a [Create] or [Replace] that took effect: the record's
-// new ETag. It says nothing about a tenure that began since.
+// Wrote returns the step after a [Create] or [Replace] that was applied, with the
+// record's new ETag. It does not affect a tenure that began since.
 func (p *Partition) Wrote(u *Update, etag string) Step {
 	generation := u.generation
 	if u.rewind {
@@ -280,24 +280,25 @@ func (p *Partition) Wrote(u *Update, etag string) Step {
 	return Step{Action: Done}
 }
 
-// Refused is the outcome of a [Create] or [Replace] whose condition was not met.
-// repeated tells that the request was sent more than once, and may have met its
-// own earlier self.
+// Refused returns the step after a [Create] or [Replace] whose condition was not
+// met. repeated is set if the request was sent more than once, so that it may have
+// met its own earlier effect.
 func (p *Partition) Refused(u *Update, repeated bool) Step {
 	u.repeated = u.repeated || repeated
 	return Step{Action: Read}
 }
 
-// Gone is the outcome of a [Replace] that found no record.
+// Gone returns the step after a [Replace] that found no record.
 func (p *Partition) Gone(u *Update) Step { return u.write(Record{}) }
 
-// Ambiguous is the outcome of a [Create] or [Replace] that may have taken effect.
+// Ambiguous returns the step after a [Create] or [Replace] that may have been
+// applied.
 func (p *Partition) Ambiguous(u *Update) Step {
 	u.ambiguous++
 	return Step{Action: Read}
 }
 
-// write is the step that replaces r and nothing else.
+// write returns the step that replaces exactly r.
 func (u *Update) write(r Record) Step {
 	step := Step{Action: Replace, ETag: r.ETag, Generation: u.generation}
 	if u.rewind {

@@ -76,17 +76,6 @@ func (b *blob) rewind(p *Partition, seq int64) (Action, []Action) {
 	return b.run(p, &u, step)
 }
 
-// expect checks an update's end, the requests that it took and what is stored.
-func (b *blob) expect(t *testing.T, what string, stored int64, end Action, requests []Action, wantEnd Action, wantRequests ...Action) {
-	t.Helper()
-	if end != wantEnd || fmt.Sprint(requests) != fmt.Sprint(wantRequests) {
-		t.Errorf("%s: ends with %d after the requests %v, want %d after %v", what, end, requests, wantEnd, wantRequests)
-	}
-	if b.record.SequenceNumber != stored {
-		t.Errorf("%s: %d is stored, want %d", what, b.record.SequenceNumber, stored)
-	}
-}
-
 func TestTenures(t *testing.T) {
 	type claim struct {
 		on, now, owner string
@@ -391,43 +380,5 @@ func TestRepeatedWrite(t *testing.T) {
 	}
 	if _, step = p.begin(11, false); step.Action != Replace || step.ETag != "e5" || step.Generation != 1 {
 		t.Errorf("the next update begins with %+v, want a write on e5 in generation 1", step)
-	}
-}
-
-// TestRewindToAnotherOffset: the same sequence number with another offset is
-// another position.
-func TestRewindToAnotherOffset(t *testing.T) {
-	var p Partition
-	var b blob
-	b.write(100)
-	b.record.Offset = "wrong"
-	u := p.Start(Position{SequenceNumber: 100, Offset: "right"}, true)
-	end, requests := b.run(&p, &u, p.Begin(&u))
-	b.expect(t, "the rewind", 100, end, requests, Done, ReadAll, Replace)
-	if b.record.Offset != "right" || b.record.Generation != 1 {
-		t.Errorf("stored: %+v", b.record)
-	}
-}
-
-// TestWriteOnWhatWasFound: after a condition was not met, the next write is
-// conditional on what was read, each time.
-func TestWriteOnWhatWasFound(t *testing.T) {
-	var p Partition
-	p.Saw(at("e1", 1))
-	u, step := p.begin(500, false)
-	for n := 2; n < 10; n++ {
-		if step.Action != Replace || step.ETag != fmt.Sprintf("e%d", n-1) {
-			t.Fatalf("round %d: %+v, want a write on e%d", n, step, n-1)
-		}
-		if step = p.Refused(&u, false); step.Action != Read {
-			t.Fatalf("round %d: %+v after a refusal, want a read", n, step)
-		}
-		step = p.Found(&u, at(fmt.Sprintf("e%d", n), int64(n)))
-	}
-	if step = p.Wrote(&u, "e99"); step.Action != Done {
-		t.Errorf("ends with %+v, want done", step)
-	}
-	if _, step = p.begin(501, false); step.Action != Replace || step.ETag != "e99" {
-		t.Errorf("the next update begins with %+v, want a write on e99", step)
 	}
 }

@@ -29,9 +29,9 @@ const (
 	remove                   // by somebody else, unconditional
 )
 
-func (k opKind) String() string {
-	return [...]string{"list", "read", "win", "win for another owner", "renew", "relinquish", "update", "rewind", "put", "delete"}[k]
-}
+var opNames = []string{"list", "read", "win", "win for another owner", "renew", "relinquish", "update", "rewind", "put", "delete"}
+
+func (k opKind) String() string { return opNames[k] }
 
 type op struct {
 	kind opKind

@@ -26,11 +26,11 @@ const (
 // maxValue keeps a record's metadata well within the service's 8 KiB.
 const maxValue = 2048
 
-// Metadata is what azblob takes and gives.
+// Metadata is the type that azblob uses for metadata.
 type Metadata = map[string]*string
 
-// Values are what this format knows of a record's metadata, as text. A key that is
-// missing is the empty text: nobody means anything else by it.
+// Values are the parts of a record's metadata that this format uses, as text. A
+// missing key is the empty text: no package distinguishes the two.
 type Values struct {
 	ownerID                                                    string
 	sequenceNumber, offset, generation, enqueuedTime, clientID string
@@ -40,7 +40,7 @@ type Values struct {
 // keys are all of them, for [ValuesOf].
 var keys = [...]string{keyOwnerID, keySequenceNumber, keyOffset, keyGeneration, keyEnqueuedTime, keyClientID, keyDirectory}
 
-// ValuesOf reads metadata. Of keys that differ by case alone the one in lower case
+// ValuesOf reads metadata. If keys differ only by case, the one in lower case
 // counts.
 func ValuesOf(m Metadata) Values {
 	var v Values
@@ -57,8 +57,8 @@ func ValuesOf(m Metadata) Values {
 	return v
 }
 
-// Field is where the value of a key goes, ignoring case, or nil for a key that
-// means nothing here.
+// Field returns where the value of a key is stored, ignoring the key's case, or nil
+// for a key that this format does not use.
 func (v *Values) Field(key []byte) *string {
 	switch {
 	case bytes.EqualFold(key, []byte(keyOwnerID)):
@@ -86,8 +86,8 @@ func OwnershipMetadata(ownerID string) Metadata {
 	return Metadata{keyOwnerID: &ownerID}
 }
 
-// OwnerID is the owner of an ownership blob. No metadata, no key and no value
-// all mean that the partition is relinquished.
+// OwnerID returns the owner of an ownership blob. If the metadata, the key or the
+// value is missing, the partition is relinquished.
 func (v Values) OwnerID() string { return v.ownerID }
 
 // CheckpointValues are what a checkpoint blob holds.
@@ -99,11 +99,11 @@ type CheckpointValues struct {
 	ClientID       string     // the owner id of the writer, empty if it has none
 }
 
-// Metadata is the metadata of a checkpoint blob. The sequence number and the
-// offset are always written, an absent offset as the empty text, as .NET does:
-// the other packages fail their whole list when one is missing. A text that
-// readers take for "none" is absent. The other keys are written only where they
-// say something.
+// Metadata returns the metadata of a checkpoint blob. It always has the sequence
+// number and the offset, because other packages fail their whole list if one is
+// missing. As in .NET, the offset is empty if there is none, or if it is a text
+// that readers take for "none". The other keys are written only if they have a
+// value.
 func (c CheckpointValues) Metadata() Metadata {
 	number, text := strconv.FormatInt(c.SequenceNumber, 10), ""
 	if c.Offset != nil && Offset(*c.Offset) != nil {
@@ -127,8 +127,8 @@ func (c CheckpointValues) Metadata() Metadata {
 // timeFormat is RFC 3339 in UTC, to the millisecond.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// Generation is that of a checkpoint blob: 0 if the key is missing or holds
-// anything but a decimal number from 0 to 2^62.
+// Generation returns the generation of a checkpoint blob. It is 0 if the key is
+// missing or is not a decimal number from 0 to 2^62.
 func (v Values) Generation() int64 {
 	n, err := strconv.ParseInt(v.generation, 10, 64)
 	if err != nil || n < 0 || n > 1<<62 {
@@ -137,7 +137,8 @@ func (v Values) Generation() int64 {
 	return n
 }
 
-// EnqueuedTime is that of a checkpoint blob, nil if it cannot be read.
+// EnqueuedTime returns the enqueued time of a checkpoint blob, or nil if it cannot
+// be read.
 func (v Values) EnqueuedTime() *time.Time {
 	t, err := time.Parse(time.RFC3339, v.enqueuedTime)
 	if err != nil {
@@ -147,12 +148,12 @@ func (v Values) EnqueuedTime() *time.Time {
 	return &t
 }
 
-// ClientID is the owner id of the one that wrote a checkpoint blob, empty if it
-// is not known.
+// ClientID returns the owner ID of the writer of a checkpoint blob. It is empty if
+// the writer is not known.
 func (v Values) ClientID() string { return v.clientID }
 
-// Position is that of a checkpoint blob. What no package means as a position is nil:
-// see [Offset] and [SequenceNumber].
+// Position returns the position of a checkpoint blob. A value that no package means
+// as a position is nil: see [Offset] and [SequenceNumber].
 func (v Values) Position() (offset *string, sequenceNumber *int64) {
 	return Offset(v.offset), SequenceNumber(v.sequenceNumber)
 }
@@ -192,8 +193,8 @@ func deref(v *string) string {
 	return *v
 }
 
-// CheckOwnerID says what is wrong with an owner id, if anything. An empty one
-// relinquishes.
+// CheckOwnerID returns an error if an owner ID cannot be stored. An empty one is
+// valid: it relinquishes.
 func CheckOwnerID(id string) error {
 	if kind := CredentialIn(id); kind != "" {
 		return fmt.Errorf("the owner id is not a name, this looks like %s; everybody who reads the container would see it", kind)
@@ -201,10 +202,10 @@ func CheckOwnerID(id string) error {
 	return checkValue("owner id", id)
 }
 
-// CheckOffset says what is wrong with an offset, if anything.
+// CheckOffset returns an error if an offset cannot be stored.
 func CheckOffset(offset string) error { return checkValue("offset", offset) }
 
-// CheckEnqueuedTime refuses the years that RFC 3339 cannot write.
+// CheckEnqueuedTime refuses years that RFC 3339 cannot represent.
 func CheckEnqueuedTime(t time.Time) error {
 	if year := t.UTC().Year(); year < 0 || year > 9999 {
 		return fmt.Errorf("the enqueued time is in the year %d, outside of 0 to 9999", year)
@@ -215,37 +216,37 @@ func CheckEnqueuedTime(t time.Time) error {
 // CheckSequenceNumber refuses the one number that readers take for "none".
 func CheckSequenceNumber(n int64) error {
 	if n == math.MinInt64 {
-		return fmt.Errorf("the sequence number %d means \"none\" to readers", n)
+		return fmt.Errorf("the sequence number %d cannot be stored, as other packages read it as \"none\"", n)
 	}
 	return nil
 }
 
-// checkValue allows what travels in an HTTP header and comes back the same:
-// printable ASCII, without spaces around it or several in a row. For anything
-// else the service answers 403, as the signature no longer fits: it folds white
-// space before it computes one ("Authorize with Shared Key").
+// checkValue accepts values that an HTTP header transports unchanged: printable
+// ASCII, without leading, trailing or repeated spaces. The service folds white
+// space before it computes a signature ("Authorize with Shared Key"), so it would
+// refuse other values with 403.
 func checkValue(what, v string) error {
 	switch {
 	case len(v) > maxValue:
-		return fmt.Errorf("the %s has %d bytes, %d fit", what, len(v), maxValue)
+		return fmt.Errorf("the %s has %d bytes; the limit is %d", what, len(v), maxValue)
 	case strings.TrimSpace(v) != v:
 		return fmt.Errorf("the %s %s has spaces around it, which do not survive in metadata", what, Quote(v))
 	case strings.Contains(v, "  "):
 		return fmt.Errorf("the %s %s has several spaces in a row, which the service folds", what, Quote(v))
 	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }):
-		return fmt.Errorf("the %s %s has characters other than printable ASCII, which metadata cannot hold", what, Quote(v))
+		return fmt.Errorf("the %s %s has characters other than printable ASCII, which metadata cannot contain", what, Quote(v))
 	}
 	return nil
 }
 
-// CheckETag says what is wrong with the ETag of a claim, if anything. "*" would
-// take the partition from whoever has it, in quotes as well: Azurite takes the
-// quotes off before it compares. So would a list of ETags with "*" in it.
+// CheckETag returns an error if a claim cannot be made on an ETag. "*" would take
+// the partition from any owner; so would "*" in quotes, which Azurite removes
+// before it compares, and a list of ETags that contains "*".
 func CheckETag(etag string) error {
 	opaque := opaqueTag(etag)
 	switch {
 	case opaque == "":
-		return errors.New("the ETag is empty: nil claims a partition that has no record")
+		return errors.New("the ETag is empty; use nil to claim a partition that has no record")
 	case isAnyState(opaque):
 		return fmt.Errorf("the ETag %s stands for any state, which would take the partition from any owner", Quote(etag))
 	case strings.ContainsFunc(opaque, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }):
@@ -266,8 +267,7 @@ func isAnyState(etag string) bool {
 	return false
 }
 
-// opaqueTag is an ETag without its quotes and its mark of weakness, however many
-// there are.
+// opaqueTag returns an ETag without its quotes and its weakness marks.
 func opaqueTag(etag string) string {
 	for {
 		bare := strings.TrimPrefix(strings.TrimPrefix(strings.Trim(etag, `"`), "W/"), "w/")
@@ -278,9 +278,9 @@ func opaqueTag(etag string) string {
 	}
 }
 
-// ETag brings an ETag to the one form in which it is handed out: quoted, as in
-// the HTTP header. Lists give it without quotes. What a claim could not be made
-// on is as good as no ETag, which is the empty text.
+// ETag converts an ETag to the form in which the store returns it: quoted, as in
+// the HTTP header. Lists have it without quotes. It returns "" for an ETag that no
+// claim can be made on.
 func ETag(etag string) string {
 	if CheckETag(etag) != nil {
 		return ""

@@ -1,5 +1,5 @@
-// Package layout is the storage format: where a record's blob is and what its
-// metadata means. It is pure; nothing here sends a request.
+// Package layout is the storage format: the names of the blobs and the meaning of
+// their metadata. It sends no requests.
 package layout
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// A Kind is the segment of a blob's name that says what the record is.
+// A Kind is the segment of a blob's name that says what the blob holds.
 type Kind string
 
 const (
@@ -29,10 +29,10 @@ type Scope struct {
 	Namespace, EventHub, ConsumerGroup string
 }
 
-// Lower is the scope as the .NET, JavaScript and Python packages spell it. It
-// folds the letters A to Z only: names in Event Hubs have no others, each package
-// folds those in a way of its own, and Unicode's folding makes one name of two,
-// such as "k" and the Kelvin sign.
+// Lower returns the scope as the .NET, JavaScript and Python packages spell it. It
+// folds the letters A to Z only. Names in Event Hubs have no other letters, each
+// package folds others in its own way, and Unicode's folding would make different
+// names equal, such as "k" and the Kelvin sign.
 func (s Scope) Lower() Scope {
 	return Scope{lower(s.Namespace), lower(s.EventHub), lower(s.ConsumerGroup)}
 }
@@ -51,15 +51,18 @@ func lower(name string) string {
 
 func isUpper(r rune) bool { return 'A' <= r && r <= 'Z' }
 
-// Prefix is what the names of all blobs of that kind begin with. It ends in a
+// Prefix returns the beginning of the names of all blobs of that kind. It ends in a
 // slash: without it, accounts with a hierarchical namespace list the directory
 // itself.
 func (s Scope) Prefix(kind Kind) string {
 	return s.Namespace + "/" + s.EventHub + "/" + s.ConsumerGroup + "/" + string(kind) + "/"
 }
 
-// PartitionID takes the partition out of a blob's name. It reports false for a
-// blob that is not a direct child of the prefix.
+// BlobName returns the name of the blob that holds a partition's record.
+func (s Scope) BlobName(kind Kind, partitionID string) string { return s.Prefix(kind) + partitionID }
+
+// PartitionID returns the partition in a blob's name. It reports false for a blob
+// that is not a direct child of the prefix.
 func PartitionID(prefix string, blobName []byte) (string, bool) {
 	if len(blobName) <= len(prefix) || string(blobName[:len(prefix)]) != prefix {
 		return "", false
@@ -71,7 +74,7 @@ func PartitionID(prefix string, blobName []byte) (string, bool) {
 	return string(id), true
 }
 
-// Check says what is wrong with the scope's three names, if anything.
+// Check returns an error if one of the scope's three names cannot be stored.
 func (s Scope) Check() error {
 	for _, atom := range [...]struct{ what, name string }{
 		{"fully qualified namespace", s.Namespace},
@@ -88,7 +91,7 @@ func (s Scope) Check() error {
 	return nil
 }
 
-// length is that of the longest prefix, in characters.
+// length is the length of the longest prefix, in characters.
 func (s Scope) length() int {
 	n := len("///") + len(Checkpoint) + len("/")
 	for _, atom := range [...]string{s.Namespace, s.EventHub, s.ConsumerGroup} {
@@ -97,8 +100,8 @@ func (s Scope) length() int {
 	return n
 }
 
-// CheckPartition says what is wrong with a partition id in a scope that passed
-// [Scope.Check], if anything.
+// CheckPartition returns an error if a partition ID cannot be stored in a scope
+// that passed [Scope.Check].
 func (s Scope) CheckPartition(id string) error {
 	if err := checkAtom("partition id", id); err != nil {
 		return err
@@ -109,10 +112,10 @@ func (s Scope) CheckPartition(id string) error {
 	return nil
 }
 
-// checkAtom refuses a name that would lead to another blob than the one it names:
-// slashes make another depth, clients and proxies resolve "." and "..", and the
-// service drops or refuses a segment's final dot. It also refuses a name that
-// holds a credential, which logs and the container would show.
+// checkAtom refuses names that would lead to another blob than the one they name: a
+// slash adds a segment, clients and proxies resolve "." and "..", and the service
+// drops or refuses a trailing dot of a segment. It also refuses names that contain
+// a credential, which logs and the container would show.
 func checkAtom(what, name string) error {
 	if kind := CredentialIn(name); kind != "" {
 		return fmt.Errorf("the %s is not a name, this looks like %s; give the name alone", what, kind)
@@ -136,9 +139,9 @@ func checkAtom(what, name string) error {
 	return nil
 }
 
-// CredentialIn says what a text looks like that holds a credential, with its
-// article: "a connection string", "a URL with a credential", "a shared access
-// signature", "a credential". It is empty for any other text.
+// CredentialIn returns what kind of credential a text looks like, with its article:
+// "a connection string", "a URL with a credential", "a shared access signature" or
+// "a credential". It returns "" for any other text.
 func CredentialIn(s string) string {
 	if !strings.ContainsAny(s, "=:% ") && !strings.Contains(s, "eyJ") {
 		return "" // no credential is without any of them
@@ -160,8 +163,8 @@ func CredentialIn(s string) string {
 	return "a credential"
 }
 
-// Quote quotes a name for an error's text, without credentials and cut to a
-// readable length.
+// Quote quotes a name for an error's text. It removes credentials and shortens long
+// names.
 func Quote(s string) string {
 	const (
 		maxShown = 64

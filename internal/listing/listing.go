@@ -1,11 +1,11 @@
-// Package listing decodes the responses to List Blobs, as far as a checkpoint
-// store needs them: name, ETag, time and metadata of each blob, and where the next
-// page begins. It reads a body as it arrives and keeps nothing of it.
+// Package listing decodes the responses to List Blobs as far as a checkpoint store
+// needs them: the name, ETag, time and metadata of each blob, and the marker of the
+// next page. It reads a body as it arrives and does not keep it.
 //
 // The format is that of "List Blobs" in the REST reference of Blob Storage. The
-// decoder reads less than all XML, and nothing differently than azblob does: it
-// returns [ErrUnknown] for what it does not understand, so that azblob's decoder
-// can be asked instead.
+// decoder understands a part of XML, and reads that part exactly as azblob does.
+// For everything else it returns [ErrUnknown], so that the caller can use azblob's
+// decoder instead.
 package listing
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ErrUnknown: the body is not written in the way that this package understands.
+// ErrUnknown means that this package does not understand the body.
 // It may still be a list.
 var ErrUnknown = errors.New("not the XML of a blob list as it is known")
 
@@ -43,19 +43,19 @@ type Blob struct {
 	Values       layout.Values // the metadata
 }
 
-// Decode reads a page to its end, calls add for each blob in the order of the
-// page, and returns the marker of the next page, or "" after the last one.
+// Decode reads a page to its end, calls add for each blob in the order of the page,
+// and returns the marker of the next page, or "" after the last one.
 //
-// It leaves out entries without a name, and those that are not a blob as it is
-// now: snapshots, deleted blobs, blobs of which only versions are left, versions
+// It skips entries without a name, and entries that are not the current state of a
+// blob: snapshots, deleted blobs, blobs of which only versions are left, versions
 // that are marked as not current, and directories that ResourceType marks.
 //
 // Errors: [io.ErrUnexpectedEOF] for a body that ends before the list does,
-// [ErrUnknown], and those of body. The blobs that were added before an error are
-// not a page.
+// [ErrUnknown], and the errors of body. After an error, the caller must discard the
+// blobs that were added.
 //
-// It allocates a buffer of 16 KiB, which grows up to 128 KiB for a text that
-// long; a longer one is [ErrUnknown].
+// Decode allocates a buffer of 16 KiB, which grows up to 128 KiB for long texts.
+// Longer texts are [ErrUnknown].
 func Decode(body io.Reader, add func(*Blob)) (nextMarker string, err error) {
 	d := decoder{lexer: lexer{from: body, buf: make([]byte, firstBuffer)}, add: add, name: []byte{}}
 	if err := d.prolog(); err != nil {
@@ -74,9 +74,9 @@ func Decode(body io.Reader, add func(*Blob)) (nextMarker string, err error) {
 	return d.nextMarker, d.epilog()
 }
 
-// CheckRoot returns an error for a body that is not a blob list by its root
-// element: [io.ErrUnexpectedEOF] if it has none, [ErrUnknown] if it has another or
-// is not XML. It looks no further; other decoders take any root element.
+// CheckRoot returns an error for a body whose root element is not that of a blob
+// list: [io.ErrUnexpectedEOF] if it has none, [ErrUnknown] if it has another or is
+// not XML. It checks nothing else. Other decoders accept any root element.
 func CheckRoot(body []byte) error {
 	for d := xml.NewDecoder(bytes.NewReader(body)); ; {
 		token, err := d.Token()

@@ -12,14 +12,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
-// Error is an error without secrets in its text, and in the texts of all errors
-// that it wraps. What holds none stays the error that it was.
+// Error returns an error without secrets in its text and in the texts of all errors
+// that it wraps. An error without secrets is returned unchanged.
 func (r Secrets) Error(err error) error {
 	clean, _ := r.clean(err)
 	return clean
 }
 
-// clean tells as well whether the error had to be replaced.
+// clean is Error, and reports whether it had to replace the error.
 func (r Secrets) clean(err error) (error, bool) {
 	switch e := err.(type) {
 	case nil:
@@ -134,8 +134,8 @@ func (r Secrets) causes(err error) (causes []error, replaced bool) {
 	return causes, replaced
 }
 
-// urlError takes the query out of the URL: net/http puts all of it into its
-// errors, and a SAS is in there.
+// urlError removes the query from the URL: net/http includes it in its errors, and
+// it may contain a SAS.
 func (r Secrets) urlError(e *url.Error) (error, bool) {
 	clean := *e
 	u, err := url.Parse(e.URL)
@@ -201,8 +201,8 @@ func (r Secrets) header(header http.Header) http.Header {
 	return clean
 }
 
-// redacted is an error with a secret in its text, or in that of a cause, told
-// without it. It holds the error in functions, which print as addresses.
+// redacted stands for an error with a secret in its text or in that of a cause. It
+// holds the original in functions, which print as addresses.
 type redacted struct {
 	text   string
 	causes []error
@@ -215,7 +215,8 @@ func (e *redacted) Unwrap() []error      { return e.causes }
 func (e *redacted) Is(target error) bool { return e.is(target) }
 func (e *redacted) As(target any) bool   { return e.as(target) }
 
-// itself gives out an error as [errors.As] does, without what it wraps.
+// itself assigns an error to target as [errors.As] does, without looking at what it
+// wraps.
 func itself(err error, target any) bool {
 	to := reflect.ValueOf(target).Elem()
 	if !reflect.TypeOf(err).AssignableTo(to.Type()) {

@@ -10,8 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
-// Transport is a transport that tells no secrets to the policies above it, which
-// write errors and the bodies of refusals to azcore's log and into spans.
+// Transport hides secrets from the policies above it, which write errors and the
+// bodies of refusals to azcore's log and into spans.
 type Transport struct{ policy.Transporter }
 
 func (t Transport) Do(req *http.Request) (*http.Response, error) {
@@ -38,8 +38,8 @@ func (t Transport) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Credential is a credential that tells no secrets in its errors, which are all
-// of type [*CredentialError].
+// Credential removes secrets from a credential's errors, all of which become a
+// [*CredentialError].
 type Credential struct{ azcore.TokenCredential }
 
 func (c Credential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
@@ -51,7 +51,7 @@ func (c Credential) GetToken(ctx context.Context, options policy.TokenRequestOpt
 }
 
 // CredentialError is the failure of a [Credential], without secrets. azcore does
-// not retry it: a credential retries by itself what can be retried.
+// not retry it, because credentials retry by themselves.
 type CredentialError struct{ err error }
 
 func (e *CredentialError) Error() string { return e.err.Error() }

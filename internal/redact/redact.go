@@ -1,5 +1,5 @@
-// Package redact takes credentials out of texts and errors: out of an error's own
-// text, and out of that of everything that it wraps.
+// Package redact removes credentials from texts and errors, including the errors
+// that an error wraps.
 package redact
 
 import (
@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// Secrets are those that are known, in the forms in which a text may repeat them.
-// What looks like a secret is taken out as well, also by nil Secrets.
+// Secrets are known secrets, in the forms in which a text may repeat them. Nil
+// Secrets still remove what looks like a secret.
 type Secrets []string
 
-// Of are what a request authenticates with, in the forms in which a text
-// may repeat it.
+// Of returns what authenticates a request, in the forms in which a text may repeat
+// it.
 func Of(req *http.Request) Secrets {
 	if req == nil {
 		return nil
@@ -35,7 +35,7 @@ func Of(req *http.Request) Secrets {
 	return r
 }
 
-// InURL are those of the shared access signatures in a URL.
+// InURL returns the signatures of the shared access signatures in a URL.
 func InURL(u *url.URL) Secrets {
 	var r Secrets
 	if u == nil || u.RawQuery == "" {
@@ -52,7 +52,7 @@ func InURL(u *url.URL) Secrets {
 	return r
 }
 
-// with adds a secret, unless it is so short that it would match by accident.
+// with adds a secret, unless it is so short that it would match other text.
 func (r Secrets) with(secret string) Secrets {
 	if len(secret) < 8 {
 		return r
@@ -86,7 +86,7 @@ var secretForms = [...]struct {
 // would take some milliseconds for each 100 KB.
 const maxText = 64 << 10
 
-// Text is a text without secrets. A text of more than 64 KiB is cut.
+// Text returns a text without secrets. It cuts texts longer than 64 KiB.
 func (r Secrets) Text(s string) string {
 	s, cut := r.cut(s)
 	for _, secret := range r {
@@ -104,9 +104,10 @@ func (r Secrets) Text(s string) string {
 	return s
 }
 
-// cut bounds a text, and reports whether it had to. The end of what is left may be
-// the beginning of a secret, which nothing would recognize: so it is left out, to
-// the last character that no secret has, and to the beginning of one that is known.
+// cut limits the length of a text, and reports whether it had to. The remaining
+// text may end with the beginning of a secret, which nothing would recognize. So
+// cut also removes everything after the last character that no secret contains, and
+// the beginning of a known secret.
 func (r Secrets) cut(s string) (string, bool) {
 	if len(s) <= maxText {
 		return s, false

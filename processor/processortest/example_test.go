@@ -11,7 +11,7 @@ import (
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
-// count is the handler that the README tests.
+// count counts events by their bodies.
 type count map[string]int
 
 func (c count) handle(_ context.Context, b *processor.Batch) error {
@@ -21,7 +21,6 @@ func (c count) handle(_ context.Context, b *processor.Batch) error {
 	return nil
 }
 
-// The README shows this test.
 func TestHandlerCountsEachEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // its waits take no time
 		counted := count{}

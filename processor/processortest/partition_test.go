@@ -3,8 +3,6 @@ package processortest_test
 import (
 	"context"
 	"errors"
-	"os"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -121,15 +119,4 @@ func TestErrorOfTheHandlerEndsRun(t *testing.T) {
 	failed := errors.New("failed")
 	p := processortest.Start(t, func(context.Context, *processor.Partition) error { return processor.Fatal(failed) }, nil)
 	require.ErrorIs(t, p.Await(), failed)
-}
-
-// The README shows the test of a handler as it stands in the example.
-func TestREADMEShowsTheTestOfAHandler(t *testing.T) {
-	source, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(source), "// The README shows this test.\n")
-	require.True(t, found)
-	readme, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	require.True(t, strings.Contains(string(readme), "```go\n"+rest+"```\n"), "README.md does not show it")
 }

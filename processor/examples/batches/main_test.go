@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,18 +22,4 @@ func TestRunReturnsWhatIsMissing(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	require.Error(t, run(t.Context()))
-}
-
-// Both READMEs begin with this program.
-func TestREADMEsShowTheProgram(t *testing.T) {
-	source, err := os.ReadFile("main.go")
-	require.NoError(t, err)
-	_, program, found := strings.Cut(string(source), "package main\n")
-	require.True(t, found)
-	for _, name := range []string{"../../README.md", "../../../README.md"} {
-		readme, err := os.ReadFile(name)
-		require.NoError(t, err)
-		_, snippet, _ := strings.Cut(string(readme), "```go\n")
-		require.True(t, strings.HasPrefix(snippet, "package main\n"+program+"```\n"), "%s does not begin with the program", name)
-	}
 }

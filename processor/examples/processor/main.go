@@ -1,21 +1,22 @@
-// Command processor reads an event hub together with all others that run it with
-// the same storage container, and prints the events. Ctrl-C ends it cleanly: what
-// was printed is checkpointed, and its partitions go to the others at once.
+// Command processor has a handler of its own, which receives events and decides
+// when to checkpoint. It reads an event hub together with all others that run it
+// with the same container, and prints the events until it is interrupted.
 //
+//	processor                        # an event hub in memory
 //	processor -eventhub-connection-string "Endpoint=sb://…;EntityPath=hub" -storage-connection-string "…"
 //	processor -namespace ns.servicebus.windows.net -eventhub hub -storage https://account.blob.core.windows.net
 //
-// The second form signs in with DefaultAzureCredential, which needs the roles
-// "Azure Event Hubs Data Receiver" and "Storage Blob Data Contributor". -h lists the
-// flags and the environment variables that stand in for those that are not given.
-// It exits with 2 if it was called wrongly, and with 1 if it failed.
+// The last form signs in with DefaultAzureCredential, which needs the roles "Azure
+// Event Hubs Data Receiver" and "Storage Blob Data Contributor".
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -27,83 +28,85 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/processor"
+	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
 func main() {
+	var s settings
+	flag.StringVar(&s.eventHubConnection, "eventhub-connection-string", "", "connection string of the event hub, with an EntityPath")
+	flag.StringVar(&s.storageConnection, "storage-connection-string", "", "connection string of the storage account")
+	flag.StringVar(&s.namespace, "namespace", "", "fully qualified namespace: ns.servicebus.windows.net")
+	flag.StringVar(&s.eventHub, "eventhub", "", "name of the event hub in the namespace")
+	flag.StringVar(&s.storage, "storage", "", "URL of the storage account: https://account.blob.core.windows.net")
+	flag.StringVar(&s.container, "container", "checkpoints", "name of the blob container, which must exist")
+	verbose := flag.Bool("v", false, "log what the processor, the store and azeventhubs do")
+	flag.Parse()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if *verbose {
+		logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		logAzure(logger)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := start(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	defer stop()
+	if err := s.run(ctx, os.Stdout, logger); err != nil {
+		log.Fatal(err)
+	}
 }
 
-// start is the program, without its surroundings. It returns the exit code.
-func start(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	s, err := parse(args, getenv, stderr)
-	switch {
-	case errors.Is(err, errHelp):
-		return 0
-	case err != nil:
-		return 2 // and was printed
-	}
-	if err := s.run(ctx, stdout, slog.New(slog.NewTextHandler(stderr, nil))); err != nil {
-		_, _ = fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
+type settings struct {
+	eventHubConnection, storageConnection   string
+	namespace, eventHub, storage, container string
 }
 
 func (s settings) run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
-	client, err := s.consumer()
+	hub, store, err := s.open(&checkpointstore.BlobCheckpointStoreOptions{Logger: logger})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = client.Close(context.Background()) }()
-	store, err := s.store(logger)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = store.Close() }()
-	if s.create {
-		if err := store.EnsureContainer(ctx, nil); err != nil {
-			return err
-		}
-	}
-	earliest := !s.latest
-	return processor.Run(ctx, client, store, printer{out}.handle, &processor.Options{
+	earliest := true // where partitions without a checkpoint begin; the default is their end
+	p, err := processor.NewWithEventHub(hub, store, printer{out}.handle, &processor.Options{
 		StartPositions: azeventhubs.StartPositions{Default: azeventhubs.StartPosition{Earliest: &earliest}},
 		Logger:         logger,
 	})
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
 }
 
-func (s settings) consumer() (*azeventhubs.ConsumerClient, error) {
+func (s settings) open(options *checkpointstore.BlobCheckpointStoreOptions) (processor.EventHub, checkpointstore.CheckpointStore, error) {
+	if s == (settings{container: s.container}) {
+		hub := processortest.NewHub(2)
+		hub.Send("0", "apple", "pear")
+		hub.Send("1", "plum")
+		return hub.Client("me"), memstore.New(), nil
+	}
 	if s.eventHubConnection != "" {
-		return azeventhubs.NewConsumerClientFromConnectionString(s.eventHubConnection, s.eventHub, s.group, nil)
+		client, err := azeventhubs.NewConsumerClientFromConnectionString(s.eventHubConnection, "", azeventhubs.DefaultConsumerGroup, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storageConnection, s.container, options)
+		return processor.NewEventHub(client), store, err
 	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return azeventhubs.NewConsumerClient(s.namespace, s.eventHub, s.group, credential, nil)
-}
-
-func (s settings) store(logger *slog.Logger) (*checkpointstore.BlobCheckpointStore, error) {
-	options := &checkpointstore.BlobCheckpointStoreOptions{Logger: logger}
-	if s.storageConnection != "" {
-		return checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storageConnection, s.container, options)
-	}
-	credential, err := azidentity.NewDefaultAzureCredential(nil)
+	client, err := azeventhubs.NewConsumerClient(s.namespace, s.eventHub, azeventhubs.DefaultConsumerGroup, credential, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	url := strings.TrimRight(s.storage, "/") + "/" + s.container
-	return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(url, credential, options)
+	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(strings.TrimRight(s.storage, "/")+"/"+s.container, credential, options)
+	return processor.NewEventHub(client), store, err
 }
 
 // printer prints the events of all partitions.
 type printer struct{ out io.Writer }
 
-// handle prints the events of one partition. It stores a checkpoint after what came
+// handle prints the events of one partition. It checkpoints once for what arrived
 // within a second: a checkpoint for each event would be a request for each event.
 func (w printer) handle(ctx context.Context, p *processor.Partition) error {
 	for {

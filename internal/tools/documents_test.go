@@ -266,7 +266,7 @@ func TestUnmeasuredFigures(t *testing.T) {
 		"claims took 54 ms:\n\n    go test -bench .\n":           false,
 		"claims took 54 ms:\n```\nmake bench\n```\n":             false,
 		"claims took 54 ms, see [it](docs/performance.md)":       false,
-		"claims took 54 ms, see [it](docs/claims.svg)":         true,
+		"claims took 54 ms, see [it](docs/claims.svg)":           true,
 		"claims took 54 ms, see [above](#use)":                   true,
 		"at most 5 times, 3 retries from 200 ms on, each of 7 s": false,
 		"`1.4 s`":                              false,

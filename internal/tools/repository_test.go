@@ -19,7 +19,7 @@ func repository(t *testing.T) string {
 }
 
 // files returns the paths of the repository's files with the extension, relative to
-// its root and with slashes. Installed packages, build output and testdata are left out.
+// its root and with slashes. Installed packages and build output are left out.
 func files(t *testing.T, extension string) []string {
 	t.Helper()
 	root := os.DirFS(repository(t))
@@ -29,7 +29,7 @@ func files(t *testing.T, extension string) []string {
 			return err
 		}
 		switch name := entry.Name(); {
-		case entry.IsDir() && (name == ".git" || name == "node_modules" || name == "testdata" || name == "target"):
+		case entry.IsDir() && (name == ".git" || name == "node_modules" || name == "target"):
 			return fs.SkipDir
 		case !entry.IsDir() && strings.HasSuffix(name, extension):
 			found = append(found, path)

@@ -37,7 +37,7 @@ test: ## the tests of the library, as the README has them
 	$(GO) test ./...
 
 .PHONY: short
-short: ## the tests of every module that need neither Node.js nor a network, in about two minutes
+short: ## the tests of every module that need neither Node.js nor a network
 	@$(call each,. $(TESTED),$(GO) test -short ./...)
 
 .PHONY: race
@@ -83,7 +83,7 @@ proof: ## the proof without the race detector: all histories and a soak of 30 s
 	cd proof && $(GO) test -timeout 30m -soak 30s ./...
 
 .PHONY: proof-long
-proof-long: ## the proof for about two hours, nightly: 100,000 new histories of fleets, a soak of 20 minutes
+proof-long: ## the nightly proof, which takes hours: 100,000 new histories of fleets, a soak of 20 minutes
 	cd proof && $(GO) test -run TestFleets -fleets 100000 -fleetseed $${SEED:-$$(date +%s)} -timeout 3h .
 	cd proof && $(GO) test -run Soak -v -soak 20m -timeout 40m .
 

@@ -116,31 +116,30 @@ func register() porcupine.Model {
 	}
 }
 
-// rules say what a check lets pass.
-type rules struct {
-	// deleted: records were deleted, once each. What a claim did before and what it did after are two effects then, so a
-	// claim that was won may have had another one, and one that was lost or is unknown two; and a request that is late
-	// may make the record anew at any time.
+// allowances are the documented exceptions that a check makes.
+type allowances struct {
+	// deleted: somebody deleted records, once each. A claim may then have one effect before and one after: a claim that was
+	// won may have had another one, a claim that was lost or unknown two, and a late request may create the record again.
 	deleted bool
-	// same tells for which owners a claim is won also if the record is the owner's already, by another claim: where
-	// several claim with one id.
-	same func(owner string) bool
+	// sharedID reports whether several claims may have this owner ID. Such a claim is also won if the record already has
+	// the ID, by another claim.
+	sharedID func(owner string) bool
 }
 
-func (r rules) isSame(owner string) bool { return r.same != nil && r.same(owner) }
+func (a allowances) shared(owner string) bool { return a.sharedID != nil && a.sharedID(owner) }
 
 // steps are the operations of the model for those of one partition.
-func steps(ops []operation, r rules) []porcupine.Operation {
+func steps(ops []operation, a allowances) []porcupine.Operation {
 	last, got := int64(0), make(map[string]bool)
 	for _, o := range ops {
 		last = max(last, o.end)
-		if o.action == claims && o.result == won && !r.isSame(o.owner) {
+		if o.action == claims && o.result == won && !a.shared(o.owner) {
 			got[o.etag] = true
 		}
 	}
 	var all []porcupine.Operation
 	add := func(o operation, s step, call, end int64) {
-		s.operation, s.anew = o, r.deleted && o.on != ""
+		s.operation, s.anew = o, a.deleted && o.on != ""
 		all = append(all, porcupine.Operation{ClientId: len(all), Input: s, Call: call, Return: end})
 	}
 	open := func(o operation, times int) {
@@ -149,7 +148,7 @@ func steps(ops []operation, r rules) []porcupine.Operation {
 		}
 	}
 	late := 0
-	if r.deleted {
+	if a.deleted {
 		late = 1
 	}
 	for _, o := range ops {
@@ -159,8 +158,8 @@ func steps(ops []operation, r rules) []porcupine.Operation {
 		case o.action == deletes:
 			add(o, step{kind: vanishes}, o.call, o.end)
 		case o.result == won:
-			add(o, step{kind: wins, same: r.isSame(o.owner)}, o.call, o.end)
-			if r.isSame(o.owner) {
+			add(o, step{kind: wins, same: a.shared(o.owner)}, o.call, o.end)
+			if a.shared(o.owner) {
 				open(o, 1)
 			}
 			open(o, late)
@@ -176,6 +175,6 @@ func steps(ops []operation, r rules) []porcupine.Operation {
 }
 
 // linearizable checks the history of one partition.
-func linearizable(ops []operation, r rules) bool {
-	return porcupine.CheckOperations(register(), steps(ops, r))
+func linearizable(ops []operation, a allowances) bool {
+	return porcupine.CheckOperations(register(), steps(ops, a))
 }

@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -17,6 +16,7 @@ import (
 type checkpointMonitor struct {
 	service *fakeblob.Service
 	mu      sync.Mutex
+	writes  []checkpointWrite
 	acked   checkpoint // the latest that was acknowledged
 	found   []string
 	acks    []int64
@@ -25,22 +25,6 @@ type checkpointMonitor struct {
 	results map[string]int
 	broken  []string // how the promise was broken
 	calls   []string // as their callers saw them, in the order in which they ended
-}
-
-// checkpoint is a checkpoint that the service stores. The zero value is none. Each position is written by one handler, which
-// the offset names.
-type checkpoint struct {
-	generation, position int64
-	offset               string
-}
-
-// behind reports whether a record must not replace another one.
-func (r checkpoint) behind(other checkpoint) bool {
-	return r.generation < other.generation || r.generation == other.generation && r.position < other.position
-}
-
-func (r checkpoint) String() string {
-	return fmt.Sprintf("%d of generation %d (%s)", r.position, r.generation, r.offset)
 }
 
 // checkpointBy returns a checkpoint of a handler, whose offset is unique.
@@ -66,15 +50,13 @@ func (m *checkpointMonitor) stored() checkpoint {
 	return checkpoint{number(b.Metadata["generation"]), number(b.Metadata["sequencenumber"]), b.Metadata["offset"]}
 }
 
-func number(text string) int64 {
-	if text == "" {
-		return 0
+// observe notes a write that the service applied.
+func (m *checkpointMonitor) observe(req *http.Request, etag uint64) {
+	if strings.Contains(req.URL.Path, "/checkpoint/") {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.writes = append(m.writes, checkpointWrite{etag: etag, checkpoint: checkpointOf(req)})
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		panic(err)
-	}
-	return n
 }
 
 func (m *checkpointMonitor) saw(format string, args ...any) {
@@ -179,10 +161,11 @@ func (m *checkpointMonitor) looked(who string, found checkpointstore.Checkpoint,
 }
 
 // check checks all writes, in the order in which the service applied them.
-func (m *checkpointMonitor) check(wire string) {
+func (m *checkpointMonitor) check() {
 	written, last := map[string]checkpoint{"": {}}, checkpoint{}
 	positions := make(map[int64]bool)
-	for _, r := range applied(wire) {
+	for _, w := range inOrder(m.writes) {
+		r := w.checkpoint
 		if r.behind(last) {
 			m.fail("the checkpoint went back from %v to %v", last, r)
 		}
@@ -233,39 +216,4 @@ func (m *checkpointMonitor) closed(who string, position int64, any bool, err err
 			m.fail("%s was told that %d was flushed, and %v is stored", who, position, stored)
 		}
 	}
-}
-
-// applied returns the writes that took effect, in the order of their ETags, which the fake service counts.
-func applied(wire string) []checkpoint {
-	type write struct {
-		etag uint64
-		checkpoint
-	}
-	var writes []write
-	for line := range strings.Lines(wire) {
-		if !strings.HasPrefix(line, "PUT") || !strings.Contains(line, checkpointPrefix) {
-			continue
-		}
-		request, result, _ := strings.Cut(line, " -> ")
-		etag, err := strconv.ParseUint(value(result, "etag"), 0, 64)
-		if err != nil {
-			continue // it had no effect
-		}
-		writes = append(writes, write{etag, checkpoint{
-			number(value(request, "generation")), number(value(request, "sequencenumber")), value(request, "offset"),
-		}})
-	}
-	slices.SortFunc(writes, func(a, b write) int { return cmp.Compare(a.etag, b.etag) })
-	records := make([]checkpoint, len(writes))
-	for i, w := range writes {
-		records[i] = w.checkpoint
-	}
-	return records
-}
-
-// value returns the quoted value of a name in a line of the transcript.
-func value(line, name string) string {
-	_, text, _ := strings.Cut(line, " "+name+`="`)
-	text, _, _ = strings.Cut(text, `"`)
-	return text
 }

@@ -72,10 +72,6 @@ func seeds(n uint64, c config) iter.Seq[config] {
 
 // smaller yields configs that are a step smaller, each under the same seed and some others.
 func (c config) smaller() iter.Seq[config] {
-	otherSeeds := uint64(100)
-	if raceEnabled {
-		otherSeeds = 3
-	}
 	return func(yield func(config) bool) {
 		try := func(change func(*config)) bool {
 			s := c
@@ -83,7 +79,7 @@ func (c config) smaller() iter.Seq[config] {
 			if s == c {
 				return true
 			}
-			for seed := uint64(0); seed < otherSeeds; seed++ {
+			for seed := uint64(0); seed < 100; seed++ {
 				if seed > 0 {
 					s.Seed = seed
 				}
@@ -120,4 +116,12 @@ func shrink[C any](c C, tries int, smaller func(C) iter.Seq[C], fails func(C) bo
 		}
 	}
 	return c
+}
+
+// skipUnderRace skips a test that shows that a check can fail, or that a limit exists. The race detector would take minutes.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("plays broken histories and shrinks them: left out with the race detector")
+	}
 }

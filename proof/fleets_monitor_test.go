@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -66,17 +65,10 @@ func (l logLine) String() string {
 }
 
 type ownershipRecord struct {
-	owner, etag string
-	by          string // the name of the process
-	number      uint64 // of the ETag, which the service counts
-	at          time.Time
-}
-
-type checkpointWrite struct {
-	etag uint64
-	checkpoint
-	by      string
-	deleted bool // the record was deleted after all earlier writes
+	owner string
+	by    string // the name of the process
+	etag  uint64
+	at    time.Time
 }
 
 type rewindDone struct {
@@ -134,52 +126,24 @@ func (m *monitor) count(what string) {
 	m.results[what]++
 }
 
-// tap observes the writes that the service applies.
-type tap struct {
-	*monitor
-	next policy.Transporter
-	by   string
-}
-
-func (t *tap) Do(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.Do(req)
-	if err != nil || req.Method != http.MethodPut || resp.StatusCode >= 300 {
-		return resp, err
-	}
-	etag := resp.Header.Get("ETag")
-	number, failed := strconv.ParseUint(strings.Trim(etag, `"`), 0, 64)
-	if failed != nil {
-		return resp, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	partition := path.Base(req.URL.Path)
-	switch {
-	case strings.Contains(req.URL.Path, "/ownership/"):
-		t.ownershipWritten(partition, ownershipRecord{metadata(req, "ownerid"), strings.Trim(etag, `"`), t.by, number, time.Now()})
-	case strings.Contains(req.URL.Path, "/checkpoint/"):
-		t.checkpointWritten(partition, checkpointWrite{etag: number, by: t.by, checkpoint: checkpointOf(req)})
-	}
-	return resp, err
-}
-
-// metadata returns the value that a request writes under a key.
-func metadata(req *http.Request, name string) string {
-	for key, values := range req.Header {
-		if strings.EqualFold(key, "x-ms-meta-"+name) && len(values) > 0 {
-			return values[0]
+// observe notes the writes of a process that the service applies.
+func (m *monitor) observe(next policy.Transporter, by string) policy.Transporter {
+	return observeWrites(next, func(req *http.Request, etag uint64) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		partition := path.Base(req.URL.Path)
+		switch {
+		case strings.Contains(req.URL.Path, "/ownership/"):
+			m.ownershipWritten(partition, ownershipRecord{metadata(req, "ownerid"), by, etag, time.Now()})
+		case strings.Contains(req.URL.Path, "/checkpoint/"):
+			m.checkpointWritten(partition, checkpointWrite{etag: etag, by: by, checkpoint: checkpointOf(req)})
 		}
-	}
-	return ""
-}
-
-func checkpointOf(req *http.Request) checkpoint {
-	return checkpoint{number(metadata(req, "generation")), number(metadata(req, "sequencenumber")), metadata(req, "offset")}
+	})
 }
 
 func (m *monitor) ownershipWritten(partition string, now ownershipRecord) {
 	before := m.ownerships[partition]
-	if now.number < before.number {
+	if now.etag < before.etag {
 		return // a later one was noted before
 	}
 	m.ownerships[partition] = now
@@ -240,10 +204,9 @@ func (m *monitor) checkWrites() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for partition, writes := range m.checkpoints {
-		slices.SortStableFunc(writes, func(a, b checkpointWrite) int { return int(a.etag) - int(b.etag) })
 		none := checkpoint{position: -2} // before -1, the start of a partition
 		last := none
-		for _, w := range writes {
+		for _, w := range inOrder(writes) {
 			switch {
 			case w.deleted:
 				last = none
@@ -459,7 +422,7 @@ func (m *monitor) checkReaders(bound time.Duration) {
 					continue
 				}
 				from, to := later(a.start, b.start), earlier(a.until(now), b.until(now))
-				if d := to.Sub(from) - a.process.gate.pausedIn(from, to) - b.process.gate.pausedIn(from, to); d > bound {
+				if d := to.Sub(from) - a.process.gate.paused.within(from, to) - b.process.gate.paused.within(from, to); d > bound {
 					m.failLocked("%s and %s read partition %s for %v at the same time", a.process.name, b.process.name, partition, d)
 				} else if d > 0 {
 					m.results["two readers"]++
@@ -601,7 +564,7 @@ func (o *observer) checkClaim(c checkpointstore.Ownership) {
 	}
 	record := m.ownerships[id]
 	age := time.Since(record.at)
-	if record.owner == "" || record.owner == o.ownerID || record.etag != plainETag(c) || age > fleetExpiration-time.Second {
+	if record.owner == "" || record.owner == o.ownerID || record.etag != etagNumber(plainETag(c)) || age > fleetExpiration-time.Second {
 		return
 	}
 	// A record that has not expired is only taken from an owner above its share.

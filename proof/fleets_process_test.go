@@ -39,72 +39,85 @@ const (
 
 var errGone = errors.New("the process is gone")
 
-// gate stands in front of all that a process does: requests, calls of Event Hubs, and the work of handlers. A paused process
-// waits here, whatever its contexts say, and a process that is gone gets an error.
-type gate struct {
-	mu      sync.Mutex
-	paused  int
-	resume  chan struct{} // closed when paused becomes zero
-	gone    time.Time
-	pauses  []span
-	storage reach
-	hub     reach
-}
-
-// reach says whether a service can be reached.
-type reach struct {
-	refused, hanging int
-	answers          chan struct{} // closed when hanging becomes zero
+// outage is a state that incidents begin and end. They may overlap.
+type outage struct {
+	mu    sync.Mutex
+	n     int           // how many incidents last
+	over  chan struct{} // closed when n becomes zero
+	spans []span
 }
 
 type span struct{ from, to time.Time }
 
-// pass waits while the process is paused.
-func (g *gate) pass() error {
-	for {
-		g.mu.Lock()
-		gone, paused, resume := !g.gone.IsZero(), g.paused > 0, g.resume
-		g.mu.Unlock()
-		switch {
-		case gone:
-			return errGone
-		case !paused:
-			return nil
+// change begins an incident (by 1) or ends one (by -1).
+func (o *outage) change(by int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n == 0 {
+		o.over = make(chan struct{})
+		o.spans = append(o.spans, span{from: time.Now()})
+	}
+	if o.n += by; o.n == 0 {
+		o.spans[len(o.spans)-1].to = time.Now()
+		close(o.over)
+	}
+}
+
+func (o *outage) isOn() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.n > 0
+}
+
+// wait waits until the outage is over.
+func (o *outage) wait(ctx context.Context) error {
+	for o.isOn() {
+		o.mu.Lock()
+		over := o.over
+		o.mu.Unlock()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		<-resume
 	}
+	return nil
 }
 
-func (g *gate) pause() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.paused++; g.paused == 1 {
-		g.resume = make(chan struct{})
-		g.pauses = append(g.pauses, span{from: time.Now()})
-	}
-}
-
-func (g *gate) goOn() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.paused--; g.paused == 0 {
-		g.pauses[len(g.pauses)-1].to = time.Now()
-		close(g.resume)
-	}
-}
-
-// pausedIn returns how long the process was paused in a span.
-func (g *gate) pausedIn(from, to time.Time) (d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, p := range g.pauses {
-		end := p.to
+// within returns how long the outage lasted within a span.
+func (o *outage) within(from, to time.Time) (d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.spans {
+		end := s.to
 		if end.IsZero() {
 			end = to
 		}
-		d += max(0, earlier(end, to).Sub(later(p.from, from)))
+		d += max(0, earlier(end, to).Sub(later(s.from, from)))
 	}
 	return d
+}
+
+// gate stands in front of all that a process does: requests, calls of Event Hubs, and the work of handlers. A paused process
+// waits here, whatever its contexts say, and a process that is gone gets an error.
+type gate struct {
+	paused       outage
+	storage, hub reach
+	mu           sync.Mutex
+	gone         time.Time
+}
+
+// reach says whether a service refuses connections, or does not respond.
+type reach struct{ refused, hanging outage }
+
+func (g *gate) pass() error {
+	if !g.isGone() {
+		_ = g.paused.wait(context.Background())
+	}
+	if g.isGone() {
+		return errGone
+	}
+	return nil
 }
 
 func (g *gate) isGone() bool { return !g.goneAt().IsZero() }
@@ -123,42 +136,12 @@ func (g *gate) leave() {
 	}
 }
 
-// refuse starts refusing connections (by 1) or ends that (by -1).
-func (g *gate) refuse(r *reach, by int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	r.refused += by
-}
-
-// hang stops responses (by 1) or resumes them (by -1).
-func (g *gate) hang(r *reach, by int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	r.hanging += by
-	switch {
-	case by > 0 && r.hanging == 1:
-		r.answers = make(chan struct{})
-	case r.hanging == 0:
-		close(r.answers)
-	}
-}
-
 // await waits until a service can be reached.
-func (g *gate) await(ctx context.Context, r *reach) error {
-	g.mu.Lock()
-	refused, hanging, answers := r.refused > 0, r.hanging > 0, r.answers
-	g.mu.Unlock()
-	switch {
-	case refused:
+func (r *reach) await(ctx context.Context) error {
+	if r.refused.isOn() {
 		return fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
-	case hanging:
-		select {
-		case <-answers:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
-	return nil
+	return r.hanging.wait(ctx)
 }
 
 // through passes the gate before and after a call.
@@ -182,7 +165,7 @@ type gated struct {
 
 func (s *gated) Do(req *http.Request) (*http.Response, error) {
 	return through(s.gate, func() (*http.Response, error) {
-		if err := s.gate.await(req.Context(), &s.gate.storage); err != nil {
+		if err := s.gate.storage.await(req.Context()); err != nil {
 			return nil, err
 		}
 		if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/checkpoint/") {
@@ -215,7 +198,7 @@ func call[T any](ctx context.Context, p *process, what string, f func() (T, erro
 	var none T
 	return through(p.gate, func() (T, error) {
 		time.Sleep(time.Duration(p.draw("hub " + what).Int64N(int64(fleetPace / 5))))
-		if err := p.gate.await(ctx, &p.gate.hub); err != nil {
+		if err := p.gate.hub.await(ctx); err != nil {
 			return none, err
 		}
 		return f()
@@ -249,7 +232,7 @@ type gatedReceiver struct {
 
 func (r *gatedReceiver) ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
 	events, err := through(r.gate, func() ([]*azeventhubs.ReceivedEventData, error) {
-		if err := r.gate.await(ctx, &r.gate.hub); err != nil {
+		if err := r.gate.hub.await(ctx); err != nil {
 			return nil, err
 		}
 		if !r.opened && ctx.Err() == nil {
@@ -364,7 +347,7 @@ func (p *process) run(ctx context.Context) {
 	case ctx.Err() == nil:
 		m.failLocked("%s ended by itself: %v", p.name, err)
 		return
-	case p.gate.pausedIn(stopped, now) > 0: // its time may have passed when it resumed
+	case p.gate.paused.within(stopped, now) > 0: // its time may have passed when it resumed
 	case err != nil && len(late) == 0:
 		m.failLocked("%s ended with an error though all handlers have returned in time: %v", p.name, err)
 	}
@@ -373,7 +356,7 @@ func (p *process) run(ctx context.Context) {
 			m.failLocked("%s ended with the error %v, and the handler of %s has not returned", p.name, err, partition)
 		}
 	}
-	if took := now.Sub(stopped) - p.gate.pausedIn(stopped, now); took > fleetShutdown+fleetRelease+time.Second {
+	if took := now.Sub(stopped) - p.gate.paused.within(stopped, now); took > fleetShutdown+fleetRelease+time.Second {
 		m.failLocked("%s took %v to stop", p.name, took)
 	}
 }
@@ -535,7 +518,7 @@ func (f *fleetRun) newProcess(name, ownerID string) *process {
 		p.clock = time.Duration(random.Int64N(int64(time.Hour))) - 30*time.Minute
 	}
 	seed := random.Uint64()
-	network := faults.New(&tap{f.monitor, f.service, name}, seed, rule(1, faults.Latency(0, fleetPace/4).Named("network")))
+	network := faults.New(f.monitor.observe(f.service, name), seed, rule(1, faults.Latency(0, fleetPace/4).Named("network")))
 	var rules []faults.Rule
 	for _, k := range f.plan.Faults.kinds() {
 		rules = append(rules, k.rules(fleetPace)...)

@@ -138,7 +138,7 @@ func playFleet(t *testing.T, p fleetPlan) (v fleetVerdict) {
 			slots: make([]*process, p.Owners), hung: make(map[string]int), denied: make(map[string]int),
 		}
 		f.service.SetRecording(false)
-		f.operator = f.newStore(&tap{m, f.service, "operator"}, "")
+		f.operator = f.newStore(m.observe(f.service, "operator"), "")
 		f.play()
 		v = fleetVerdict{p, m.broken, m.lines, m.results}
 	})
@@ -283,17 +283,11 @@ func (f *fleetRun) begin(in incident, slot int, p *process, partition string) (u
 		}
 		return func() { f.startIn(slot, in.draw&1 == 0) }
 	case pauses:
-		return onProcess("is paused", func(by int) {
-			if by > 0 {
-				g.pause()
-			} else {
-				g.goOn()
-			}
-		})
+		return onProcess("is paused", g.paused.change)
 	case losesStorage:
-		return onProcess("cannot connect to the storage", func(by int) { g.refuse(&g.storage, by) })
+		return onProcess("cannot connect to the storage", g.storage.refused.change)
 	case waitsForStorage:
-		return onProcess("gets no answer from the storage", func(by int) { g.hang(&g.storage, by) })
+		return onProcess("gets no answer from the storage", g.storage.hanging.change)
 	case storageIsAway:
 		log("storage", "is away for %v", in.lasts.Round(time.Second))
 		there := f.service.Inject(fakeblob.Fault{Action: fakeblob.Answer, Status: 503, Code: "ServerBusy"})
@@ -302,9 +296,9 @@ func (f *fleetRun) begin(in incident, slot int, p *process, partition string) (u
 			log("storage", "is back")
 		}
 	case losesEventHubs:
-		return onProcess("cannot reach Event Hubs", func(by int) { g.refuse(&g.hub, by) })
+		return onProcess("cannot reach Event Hubs", g.hub.refused.change)
 	case waitsForEventHubs:
-		return onProcess("gets no answer from Event Hubs", func(by int) { g.hang(&g.hub, by) })
+		return onProcess("gets no answer from Event Hubs", g.hub.hanging.change)
 	case handlersFail, handlersPanic, handlersExit, handlersReturn, handlersSlow, handlersDeaf:
 		return onProcess(string(in.kind), func(by int) { p.setBehavior(in.kind, by > 0) })
 	case eventHubsHangs:
@@ -397,7 +391,7 @@ func (f *fleetRun) usurp(partition string) {
 	}
 	f.monitor.mu.Lock()
 	if r, found := f.monitor.ownerships[partition]; found {
-		claim.ETag = to.Ptr(azcore.ETag(strconv.Quote(r.etag)))
+		claim.ETag = to.Ptr(azcore.ETag(fmt.Sprintf(`"0x%X"`, r.etag)))
 	}
 	f.monitor.mu.Unlock()
 	_, _ = f.operator.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim}, nil)
@@ -534,11 +528,7 @@ func brokenFleet(t *testing.T, p fleetPlan, what string) fleetVerdict {
 	fails := func(p fleetPlan) bool {
 		return playFleet(t, p).breaks(what)
 	}
-	tries := 300
-	if raceEnabled {
-		tries = 30
-	}
-	small := shrink(p, tries, fleetPlan.smaller, fails)
+	small := shrink(p, 300, fleetPlan.smaller, fails)
 	v := playFleet(t, small)
 	for i := 0; i < 20 && !v.breaks(what); i++ {
 		v = playFleet(t, small) // the order within one instant may differ
@@ -626,6 +616,7 @@ func findDefect(t *testing.T, d defect, what string) {
 }
 
 func TestTheCheckFindsBrokenProcesses(t *testing.T) {
+	skipUnderRace(t)
 	for _, c := range []struct {
 		defect
 		breaks string

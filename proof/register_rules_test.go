@@ -6,8 +6,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The model itself, on histories written by hand.
-
 func claimed(call, end int64, owner, on string, r result, etag string) operation {
 	return operation{id: int(call), action: claims, owner: owner, on: on, result: r, etag: etag, call: call, end: end}
 }
@@ -20,6 +18,7 @@ func deleted(call, end int64) operation {
 	return operation{id: int(call), action: deletes, call: call, end: end}
 }
 
+// The model itself, on histories written by hand.
 func TestWhatTheModelTellsApart(t *testing.T) {
 	sameID := func(string) bool { return true }
 	for name, c := range map[string]struct {

@@ -164,11 +164,12 @@ func (s *soak) requireNothingLost(t *testing.T, owners []*soakOwner, plain *chec
 // soakOwner balances, renews, and stores checkpoints of what it owns.
 type soakOwner struct {
 	*soak
-	id      string
-	client  client
-	random  *rand.Rand
-	held    []checkpointstore.Ownership // what its last claim won
-	settled bool                        // it relinquishes and steals nothing
+	id        string
+	client    client
+	random    *rand.Rand
+	held      []checkpointstore.Ownership // what its last claim won
+	positions map[string]int64            // what it stored last, of what it held in every round since
+	settled   bool                        // it relinquishes and steals nothing
 }
 
 // touchAll makes the store keep all that it keeps of each partition, so that its memory does not grow with the partitions that
@@ -206,19 +207,31 @@ func (o *soakOwner) round(ctx context.Context, balance bool) {
 	o.lost.Add(int64(len(asked) - len(won) - len(failed.Errors)))
 	o.held = slices.DeleteFunc(won, func(r checkpointstore.Ownership) bool { return r.OwnerID == "" })
 
-	list, err := o.client.ListCheckpoints(ctx, namespace, eventHub, group, nil)
-	if err != nil {
-		return
-	}
 	positions := make(map[string]int64)
-	for _, c := range list {
-		positions[c.PartitionID] = *c.SequenceNumber
-	}
-	var all sync.WaitGroup
 	for _, r := range o.held {
-		all.Go(func() { o.update(ctx, r.PartitionID, positions[r.PartitionID]+1) })
+		position, known := o.positions[r.PartitionID] // it was won in every round since it was read
+		if !known {
+			if position, known = o.read(ctx, r.PartitionID); !known {
+				continue
+			}
+		}
+		positions[r.PartitionID] = position + 1
+	}
+	o.positions = positions
+	var all sync.WaitGroup
+	for p, position := range positions {
+		all.Go(func() { o.update(ctx, p, position) })
 	}
 	all.Wait()
+}
+
+// read returns the position of a partition in a new tenure.
+func (o *soakOwner) read(ctx context.Context, partition string) (int64, bool) {
+	c, err := o.client.GetCheckpoint(ctx, namespace, eventHub, group, partition, nil)
+	if err != nil {
+		return 0, false
+	}
+	return *c.SequenceNumber, true
 }
 
 // choose renews what it owns, relinquishes some of it, and takes others up to its share: those without an owner first.

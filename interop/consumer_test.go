@@ -44,12 +44,6 @@ func (s consumer) update(partition string, sequenceNumber int64) {
 	s.put(s.at(partition, sequenceNumber))
 }
 
-// rewind stores a position with the option Rewind.
-func (s consumer) rewind(partition string, sequenceNumber int64) {
-	s.t.Helper()
-	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), s.at(partition, sequenceNumber), &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
-}
-
 func (s consumer) put(c checkpointstore.Checkpoint) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), c, nil))

@@ -58,40 +58,35 @@ func fill(n int) func(*testing.T, *fakeblob.Service, *checkpointstore.BlobCheckp
 }
 
 func readCalls() []publicCall {
-	type call = func(context.Context, *checkpointstore.BlobCheckpointStore) error
-	read := func(name string, partitions int, f call) publicCall {
-		return publicCall{name: name, prepare: fill(partitions), call: func(ctx context.Context, _ *testing.T, _ *fakeblob.Service, s *checkpointstore.BlobCheckpointStore) error {
-			return f(ctx, s)
+	type store = *checkpointstore.BlobCheckpointStore
+	read := func(name string, partitions int, call func(context.Context, store) error) publicCall {
+		return publicCall{name: name, prepare: fill(partitions), call: func(ctx context.Context, _ *testing.T, _ *fakeblob.Service, s store) error {
+			return call(ctx, s)
 		}}
 	}
 	calls := []publicCall{
-		read("ListOwnership, three pages", 5, func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, eventHub, group, nil)
-			return err
+		read("ListOwnership, three pages", 5, func(ctx context.Context, s store) error {
+			return errorOf(s.ListOwnership(ctx, namespace, eventHub, group, nil))
 		}),
-		read("ListOwnership, two spellings", 3, func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, eventHub, spelled, nil)
-			return err
+		read("ListOwnership, two spellings", 3, func(ctx context.Context, s store) error {
+			return errorOf(s.ListOwnership(ctx, namespace, eventHub, spelled, nil))
 		}),
-		read("ListCheckpoints", 3, func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, namespace, eventHub, spelled, nil)
-			return err
+		read("ListCheckpoints", 3, func(ctx context.Context, s store) error {
+			return errorOf(s.ListCheckpoints(ctx, namespace, eventHub, spelled, nil))
 		}),
-		read("GetOwnership", 1, func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(ctx, namespace, eventHub, group, "0", nil)
-			return err
+		read("GetOwnership", 1, func(ctx context.Context, s store) error {
+			return errorOf(s.GetOwnership(ctx, namespace, eventHub, group, "0", nil))
 		}),
-		read("GetCheckpoint", 1, func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, namespace, eventHub, spelled, "0", nil)
-			return err
+		read("GetCheckpoint", 1, func(ctx context.Context, s store) error {
+			return errorOf(s.GetCheckpoint(ctx, namespace, eventHub, spelled, "0", nil))
 		}),
-		read("EnsureContainer", 0, func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.EnsureContainer(ctx, nil)
-		}),
+		read("EnsureContainer", 0, func(ctx context.Context, s store) error { return s.EnsureContainer(ctx, nil) }),
 	}
 	calls[1].options.Logger = slog.New(slog.NewTextHandler(io.Discard, nil)) // with one, the store looks for owners in the other spelling
 	return calls
 }
+
+func errorOf[T any](_ T, err error) error { return err }
 
 // updateCalls store a checkpoint at 100.
 func updateCalls() []publicCall {

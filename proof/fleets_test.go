@@ -639,11 +639,3 @@ func TestTheCheckFindsBrokenProcesses(t *testing.T) {
 		t.Run(string(c.defect)+" "+c.breaks, func(t *testing.T) { findDefect(t, c.defect, c.breaks) })
 	}
 }
-
-func TestAFleetPlanIsReadAsItIsWritten(t *testing.T) {
-	for seed := range uint64(100) {
-		p := drawFleet(seed)
-		p.Drop, p.Defect = seed, ownClock
-		require.Equal(t, p, replayed[fleetPlan](t, "fleet", replayable(p)))
-	}
-}

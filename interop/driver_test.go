@@ -19,7 +19,7 @@ import (
 	"github.com/ea947076/checkpointstore/internal/nodepkg"
 )
 
-// The programs of the other languages, each in a process that is started once for all tests.
+// The drivers of the other SDKs. Each is started once for all tests.
 var (
 	javaScript = driver{runtime: "Node.js 20", packageName: "@azure/eventhubs-checkpointstore-blob", prepare: prepareJavaScript}
 	python     = driver{runtime: "Python 3.10", packageName: "azure-eventhub-checkpointstoreblob", prepare: preparePython("sync")}
@@ -33,13 +33,13 @@ func drivers() []*driver {
 	return []*driver{&javaScript, &python, &pythonAIO, &java, &rust, &keda}
 }
 
-// callTimeout ends a call that hangs; the answer takes milliseconds.
+// callTimeout ends a call that hangs. A reply takes milliseconds.
 const callTimeout = time.Minute
 
-// driver is the process of one package. It answers one request at a time.
+// driver is the process of one SDK. It answers one request at a time.
 type driver struct {
 	runtime, packageName string
-	// prepare installs the package, the first time, and returns how to run its program.
+	// prepare installs the package if necessary, and returns the command of its program.
 	prepare func(context.Context) (nodepkg.Command, error)
 
 	mu      sync.Mutex
@@ -68,7 +68,7 @@ type reply struct {
 	Error       string           `json:"error"`
 }
 
-// wireOwnership has an owner that some packages give as null when it is empty. Modified is in seconds.
+// wireOwnership is an ownership. Some SDKs return null for an empty owner. Modified is in Unix seconds.
 type wireOwnership struct {
 	Partition string       `json:"partition"`
 	Owner     *string      `json:"owner"`
@@ -76,14 +76,14 @@ type wireOwnership struct {
 	Modified  *int64       `json:"modified,omitempty"`
 }
 
-// wireCheckpoint has its number as text, as JSON.parse would round it.
+// wireCheckpoint is a checkpoint. Its sequence number is text, because JSON.parse rounds large numbers.
 type wireCheckpoint struct {
 	Partition      string  `json:"partition"`
 	Offset         *string `json:"offset,omitempty"`
 	SequenceNumber *int64  `json:"sequenceNumber,omitempty,string"`
 }
 
-// need skips the test, in -short mode, by the name of what it needs. What is missing fails a test later, in open.
+// need skips the test with -short, and names what it needs. A missing runtime fails the test later, in open.
 func (d *driver) need(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -91,7 +91,7 @@ func (d *driver) need(t *testing.T) {
 	}
 }
 
-// open returns the store over a container. It fails the test, with one line, if the process cannot be started.
+// open returns the store over a container. It fails the test with one line if the process cannot be started.
 func (d *driver) open(t *testing.T, container string) checkpointstore.CheckpointStore {
 	t.Helper()
 	server := azurite.Shared(t)
@@ -100,17 +100,16 @@ func (d *driver) open(t *testing.T, container string) checkpointstore.Checkpoint
 	if !d.tried {
 		d.tried = true
 		d.answers = make(chan string, 1)
-		d.process, d.err = d.launch(context.Background(), // for all tests: longer than t.Context
+		d.process, d.err = d.launch(context.Background(), // outlives t.Context: it serves all tests
 			"INTEROP_CONNECTION_STRING="+server.ConnectionString(), "INTEROP_SAS_URL="+sasURL(t, server))
 	}
 	if d.err != nil {
 		t.Fatal(d.err)
 	}
-	return &drivenStore{driver: d, container: container}
+	return &driverStore{driver: d, container: container}
 }
 
-// launch starts the process. What nodepkg does for a Node process serves the others as well: they end with their
-// standard input.
+// launch starts the process. nodepkg can run every driver, because they all end with their standard input.
 func (d *driver) launch(ctx context.Context, environment ...string) (*nodepkg.Process, error) {
 	command, err := d.prepare(ctx)
 	if err != nil {
@@ -121,7 +120,7 @@ func (d *driver) launch(ctx context.Context, environment ...string) (*nodepkg.Pr
 	return nodepkg.Start(command)
 }
 
-// sasURL is the account's URL with a SAS, for clients that take no shared key.
+// sasURL returns the account's URL with a SAS, for clients that accept no shared key.
 func sasURL(t *testing.T, server *azurite.Server) string {
 	t.Helper()
 	key, err := service.NewSharedKeyCredential(azurite.AccountName, azurite.AccountKey)
@@ -142,7 +141,7 @@ func (d *driver) stop() {
 	}
 }
 
-// call sends a request and waits for its answer.
+// call sends a request and waits for the reply.
 func (d *driver) call(ctx context.Context, r request) (reply, error) {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -168,17 +167,17 @@ func (d *driver) call(ctx context.Context, r request) (reply, error) {
 	case <-d.process.Done():
 		return reply{}, d.process.Err()
 	case <-ctx.Done():
-		d.process.Stop() // its next line would be the answer to this call
-		return reply{}, fmt.Errorf("no answer: %w: %s", ctx.Err(), d.process.Tail())
+		d.process.Stop() // its next line would be the reply to this call
+		return reply{}, fmt.Errorf("no reply: %w: %s", ctx.Err(), d.process.Tail())
 	}
 }
 
-// refusal is what the other store itself returned as its error.
+// refusal is an error that the SDK returned.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// onPath returns where a program is. The error is one line that says what to install.
+// onPath returns the path of a program, or an error in one line that says what to install.
 func onPath(program, install string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {

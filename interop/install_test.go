@@ -12,14 +12,13 @@ import (
 )
 
 const (
-	// installTimeout bounds what is installed or built the first time.
+	// installTimeout bounds the first installation or build.
 	installTimeout = 10 * time.Minute
 	installed      = ".complete"
 )
 
-// install returns a folder of this name in the user's cache that fill filled, now or earlier, for the same content. It
-// is filled beside its place and renamed, so that nobody sees half of one; if several processes fill it at once, the
-// first rename stays.
+// install returns a folder in the user's cache that fill has filled, now or earlier, for the same content. The folder is filled
+// under another name and then renamed, so it is never half full; of several processes, the first rename wins.
 func install(ctx context.Context, name, content string, fill func(ctx context.Context, dir string) error) (string, error) {
 	cache, err := cacheFolder()
 	if err != nil {
@@ -54,7 +53,7 @@ func isInstalled(dir string) bool {
 	return err == nil
 }
 
-// cacheFolder is where everything that the tests install lives.
+// cacheFolder returns the folder for all that the tests install.
 func cacheFolder() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -64,8 +63,8 @@ func cacheFolder() (string, error) {
 	return cache, os.MkdirAll(cache, 0o700)
 }
 
-// run runs a program in a folder, the tests' own if empty, with more in its environment. Its failure is told in one
-// line, under a name.
+// run runs a program in a folder (empty: the current one) with additions to the environment. Its error is one line that starts
+// with name.
 func run(ctx context.Context, name, dir string, env []string, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir

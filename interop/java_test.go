@@ -27,7 +27,7 @@ const (
 	mavenCentral = "https://repo1.maven.org/maven2/"
 )
 
-// prepareJava downloads the locked jars and returns the driver, which the JDK compiles when it starts it.
+// prepareJava downloads the locked jars. The JDK compiles the driver when it starts it.
 func prepareJava(ctx context.Context) (nodepkg.Command, error) {
 	program, err := findJava(ctx)
 	if err != nil {
@@ -58,10 +58,10 @@ func findJava(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// It prints "jdk.compiler@17.0.15" first; a java without one, or that has no modules, fails.
+	// It prints "jdk.compiler@17.0.15" first. It fails without a compiler or modules.
 	output, err := exec.CommandContext(ctx, program, "--describe-module", "jdk.compiler").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("java on PATH does not do (%s): %s", lastLine(output), installJava)
+		return "", fmt.Errorf("java on PATH is not usable (%s): %s", lastLine(output), installJava)
 	}
 	first, _, _ := strings.Cut(string(output), "\n")
 	_, version, _ := strings.Cut(strings.TrimSpace(first), "@")
@@ -72,7 +72,7 @@ func findJava(ctx context.Context) (string, error) {
 	return program, nil
 }
 
-// download writes what is at a URL to a file, if it has this SHA-256 sum.
+// download writes the content of a URL to a file, if it has this SHA-256 sum.
 func download(ctx context.Context, url, sum, file string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -115,7 +115,7 @@ func TestAnOldJavaIsRefused(t *testing.T) {
 	t.Setenv("PATH", dir)
 	for script, want := range map[string]string{
 		"echo jdk.compiler@11.0.2":                "java on PATH is jdk.compiler@11.0.2: install a JDK 17 or later",
-		"echo jdk.compiler not found >&2; exit 1": "java on PATH does not do (jdk.compiler not found): install a JDK 17 or later",
+		"echo jdk.compiler not found >&2; exit 1": "java on PATH is not usable (jdk.compiler not found): install a JDK 17 or later",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "java"), []byte("#!/bin/sh\n"+script+"\n"), 0o700))
 		_, err := findJava(t.Context())

@@ -11,22 +11,22 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// oddRecord is one that some package or somebody leaves at a partition.
+// oddRecord is an unusual record that an SDK or a person may leave at a partition.
 type oddRecord struct {
 	name string
-	ours string // what ours lists beside the good record
+	ours string // what ours lists
 
-	// A package leaves it by itself: a checkpoint, or a partition that it claims and relinquishes.
+	// An SDK writes it: a checkpoint, or a partition that it claims and relinquishes.
 	by         string // ours if empty
-	checkpoint func(seat) checkpointstore.Checkpoint
+	checkpoint func(consumer) checkpointstore.Checkpoint
 
-	// Or, if no package that runs here leaves it, it is a blob with this metadata.
+	// Or it is a blob with this metadata, if no SDK that runs here writes it.
 	blob      map[string]*string
 	partition string // "1" if empty
 }
 
-func without(offset *string, sequenceNumber *int64) func(seat) checkpointstore.Checkpoint {
-	return func(s seat) checkpointstore.Checkpoint { return s.checkpoint("1", sequenceNumber, offset) }
+func without(offset *string, sequenceNumber *int64) func(consumer) checkpointstore.Checkpoint {
+	return func(s consumer) checkpointstore.Checkpoint { return s.checkpoint("1", sequenceNumber, offset) }
 }
 
 func oddCheckpoints() []oddRecord {
@@ -75,15 +75,15 @@ func oddOwnerships() []oddRecord {
 	}
 }
 
-// leave puts the record beside a good one, and returns its metadata as text.
-func (o oddRecord) leave(t *testing.T, b box, kind string) string {
+// leave writes the record and returns its metadata as text.
+func (o oddRecord) leave(t *testing.T, tc testContainer, kind string) string {
 	t.Helper()
 	if o.blob != nil {
 		partition := "1"
 		if o.partition != "" {
 			partition = o.partition
 		}
-		b.put(t, lowerCase().blob(kind, partition), o.blob)
+		tc.put(t, lowerCase().blob(kind, partition), o.blob)
 		return metadataText(o.blob, func(key string) string { return key })
 	}
 	writer := ours()
@@ -91,22 +91,22 @@ func (o oddRecord) leave(t *testing.T, b box, kind string) string {
 		writer = peer(o.by)
 		writer.need(t)
 	}
-	s := writer.sit(t, b, lowerCase())
+	s := writer.consumer(t, tc, lowerCase())
 	if o.checkpoint != nil {
 		s.put(o.checkpoint(s))
 	} else {
 		s.relinquish(s.win(s.first("1")))
 	}
-	return b.metadata(t, lowerCase().blob(kind, "1"))
+	return tc.metadata(t, lowerCase().blob(kind, "1"))
 }
 
-// TestMatrixOddCheckpoints puts beside a good checkpoint of ours another one as packages and people leave them, where
-// they can be run by themselves, and has every store list. Ours gives the good one whatever lies there.
+// TestMatrixOddCheckpoints writes each odd checkpoint beside a good one of ours, and has every store list both. Ours always
+// lists the good one.
 func TestMatrixOddCheckpoints(t *testing.T) {
-	readers := append(append([]party{ours()}, peers()...), kedaReader())
-	testOdd(t, "odd checkpoints", "checkpoint", oddCheckpoints(), readers, func(t *testing.T, b box, p party) string {
-		us := ours().sit(t, b, lowerCase())
-		s := p.sit(t, b, lowerCase())
+	readers := append(append([]sdk{ours()}, peers()...), kedaReader())
+	testOdd(t, "odd checkpoints", "checkpoint", oddCheckpoints(), readers, func(t *testing.T, tc testContainer, p sdk) string {
+		us := ours().consumer(t, tc, lowerCase())
+		s := p.consumer(t, tc, lowerCase())
 		found, err := s.list()
 		text := func(c checkpointstore.Checkpoint) string { return checkpointText(c, p) }
 		return oddCell(t, p, err, s.read(us.at("0", 1234)), found, checkpointID, text)
@@ -115,43 +115,43 @@ func TestMatrixOddCheckpoints(t *testing.T) {
 
 // TestMatrixOddOwnerships does the same with ownerships.
 func TestMatrixOddOwnerships(t *testing.T) {
-	readers := append([]party{ours()}, peers()...)
-	testOdd(t, "odd ownerships", "ownership", oddOwnerships(), readers, func(t *testing.T, b box, p party) string {
-		good := ours().sit(t, b, lowerCase()).owned()["0"]
+	readers := append([]sdk{ours()}, peers()...)
+	testOdd(t, "odd ownerships", "ownership", oddOwnerships(), readers, func(t *testing.T, tc testContainer, p sdk) string {
+		good := ours().consumer(t, tc, lowerCase()).owned()["0"]
 		require.Equal(t, "owner-ours", good.OwnerID)
-		found, err := p.sit(t, b, lowerCase()).listOwnership()
+		found, err := p.consumer(t, tc, lowerCase()).listOwnership()
 		return oddCell(t, p, err, good, found, ownershipID, ownershipText)
 	})
 }
 
-func testOdd(t *testing.T, name, kind string, records []oddRecord, readers []party, cell func(*testing.T, box, party) string) {
-	tb := newTable(name, append([]string{kind + " beside a good one", "metadata"}, names(readers)...)...)
+func testOdd(t *testing.T, name, kind string, records []oddRecord, readers []sdk, cell func(*testing.T, testContainer, sdk) string) {
+	tbl := newTable(name, append([]string{kind + " beside a good one", "metadata"}, names(readers)...)...)
 	for _, o := range records {
 		row := append([]string{o.name, off}, slices.Repeat([]string{off}, len(readers))...)
 		t.Run(o.name, func(t *testing.T) {
 			if o.by != "" {
 				peer(o.by).need(t)
 			}
-			b := newBox(t)
-			us := ours().sit(t, b, lowerCase())
+			tc := newContainer(t)
+			us := ours().consumer(t, tc, lowerCase())
 			us.update("0", 1234)
 			us.win(us.first("0"))
-			row[1] = o.leave(t, b, kind)
-			copy(row[2:], measure(t, readers, func(t *testing.T, p party) string {
-				text := cell(t, b, p)
-				if p.name == us.party.name {
+			row[1] = o.leave(t, tc, kind)
+			copy(row[2:], measure(t, readers, func(t *testing.T, p sdk) string {
+				text := cell(t, tc, p)
+				if p.name == us.sdk.name {
 					require.Equal(t, o.ours, text)
 				}
 				return text
 			}))
 		})
-		tb.add(row...)
+		tbl.add(row...)
 	}
-	tb.check(t)
+	tbl.check(t)
 }
 
 // oddCell says what a store listed beside the good record: nothing, one more record, or that its list failed.
-func oddCell[R any](t *testing.T, p party, err error, good R, found []R, id, text func(R) string) string {
+func oddCell[R any](t *testing.T, p sdk, err error, good R, found []R, id, text func(R) string) string {
 	t.Helper()
 	if err != nil {
 		require.NotEqual(t, ours().name, p.name, "our list failed: %v", err)
@@ -183,7 +183,7 @@ func oddCell[R any](t *testing.T, p party, err error, good R, found []R, id, tex
 func checkpointID(c checkpointstore.Checkpoint) string { return c.PartitionID }
 func ownershipID(o checkpointstore.Ownership) string   { return o.PartitionID }
 
-func checkpointText(c checkpointstore.Checkpoint, p party) string {
+func checkpointText(c checkpointstore.Checkpoint, p sdk) string {
 	sequenceNumber, offset := "nil", "nil"
 	if c.SequenceNumber != nil {
 		sequenceNumber = itoa(*c.SequenceNumber)

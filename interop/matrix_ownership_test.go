@@ -8,31 +8,31 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// TestMatrixOwnership has each peer and ours take what the other one owns, in every way in which a consumer tries to.
+// TestMatrixOwnership has each peer and ours claim what the other one owns, in every way in which consumers do.
 func TestMatrixOwnership(t *testing.T) {
 	for _, s := range []scope{lowerCase(), capitals()} {
 		t.Run(s.String(), func(t *testing.T) {
-			tb := newTable("ownership "+s.String(), "owner", "claimant", "sees it", "without an ETag", "on an old ETag",
+			tbl := newTable("ownership "+s.String(), "owner", "claimant", "sees it", "without an ETag", "on an old ETag",
 				"renews on the listed ETag", "after relinquishing", "after expiry", "then the old owner renews")
 			for _, pair := range pairs() {
 				row := []string{pair.owner.name, pair.claimant.name, off, off, off, off, off, off, off}
 				t.Run(pair.claimant.name+" claims of "+pair.owner.name, func(t *testing.T) {
 					pair.owner.need(t)
 					pair.claimant.need(t)
-					b := newBox(t)
-					owner, claimant := pair.owner.sit(t, b, s), pair.claimant.sit(t, b, s)
-					row = append(row[:2], takeOver(t, b, owner, claimant)...)
+					tc := newContainer(t)
+					owner, claimant := pair.owner.consumer(t, tc, s), pair.claimant.consumer(t, tc, s)
+					row = append(row[:2], takeOver(t, tc, owner, claimant)...)
 				})
-				tb.add(row...)
+				tbl.add(row...)
 			}
-			tb.check(t)
+			tbl.check(t)
 		})
 	}
 }
 
-type pair struct{ owner, claimant party }
+type pair struct{ owner, claimant sdk }
 
-// pairs are each peer and ours, with its defaults and, beside a peer that keeps names as typed, with verbatim names.
+// pairs returns each peer with ours, with our defaults and, for a peer that writes names as typed, with BlobNamingVerbatim.
 func pairs() []pair {
 	var all []pair
 	for _, p := range peers() {
@@ -44,9 +44,8 @@ func pairs() []pair {
 	return all
 }
 
-// takeOver returns the cells of one pair: what a claimant does to partitions that another consumer owns, each of the
-// ways at a partition of its own.
-func takeOver(t *testing.T, b box, owner, claimant seat) []string {
+// takeOver returns the cells of one pair. The claimant claims partitions of another consumer, one partition in each way.
+func takeOver(t *testing.T, tc testContainer, owner, claimant consumer) []string {
 	t.Helper()
 	const blindly, late, renewed, relinquished, expired = "0", "1", "2", "3", "4"
 	held := make(map[string]checkpointstore.Ownership)
@@ -54,8 +53,8 @@ func takeOver(t *testing.T, b box, owner, claimant seat) []string {
 		held[o.PartitionID] = o
 	}
 	require.Len(t, held, 5)
-	if !owner.party.shares(owner.scope, claimant.party) {
-		return twoOwners(t, b, owner, claimant)
+	if !owner.sdk.shares(owner.scope, claimant.sdk) {
+		return twoOwners(t, tc, owner, claimant)
 	}
 	cells := []string{"yes"}
 	listed := claimant.owned()
@@ -68,7 +67,7 @@ func takeOver(t *testing.T, b box, owner, claimant seat) []string {
 		cells = append(cells, map[bool]string{true: "wins", false: "loses"}[won])
 	}
 
-	add(claimant.party.blind, claimant.wins(claimant.first(blindly)))
+	add(claimant.sdk.overwritesOwner, claimant.wins(claimant.first(blindly)))
 
 	held[late] = owner.win(held[late])
 	add(false, claimant.wins(listed[late]))
@@ -82,8 +81,8 @@ func takeOver(t *testing.T, b box, owner, claimant seat) []string {
 	add(true, claimant.wins(free))
 	require.Equal(t, claimant.owner, owner.owners()[relinquished])
 
-	// When an ownership has expired is for the claimant to say, from what it lists as the time of the last claim.
-	written := b.modified(t, owner.party.writes(owner.scope).blob("ownership", expired))
+	// The claimant decides whether an ownership has expired, from the time of the last claim that it lists.
+	written := tc.modified(t, owner.sdk.writes(owner.scope).blob("ownership", expired))
 	require.Equal(t, written.Unix(), listed[expired].LastModifiedTime.Unix())
 	add(true, claimant.wins(listed[expired]))
 	add(false, owner.wins(held[expired]))
@@ -91,23 +90,38 @@ func takeOver(t *testing.T, b box, owner, claimant seat) []string {
 	return cells
 }
 
-// twoOwners returns the cells of a pair that spells the names in two ways: both own each partition. Ours says so.
-func twoOwners(t *testing.T, b box, owner, claimant seat) []string {
+// twoOwners returns the cells of a pair with two spellings of the names: both own each partition. Ours logs a warning, once.
+func twoOwners(t *testing.T, tc testContainer, owner, claimant consumer) []string {
 	t.Helper()
 	sees := "no"
 	require.Empty(t, claimant.owned())
-	if claimant.party.name == ours().name {
-		listUntilWarned(t, b, claimant)
-		require.Equal(t, 1, b.warnings(), b.log)
-		require.Contains(t, b.log.String(), owner.owner)
+	if claimant.sdk.name == ours().name {
+		listUntilWarned(t, tc, claimant)
+		require.Equal(t, 1, tc.warnings(), tc.log)
+		require.Contains(t, tc.log.String(), owner.owner)
+		require.Contains(t, tc.log.String(), "theirs="+owner.scope.blob("ownership", ""))
+		require.Contains(t, tc.log.String(), "ours="+lower(claimant.scope).blob("ownership", ""))
 		sees = "no, and warns"
 	}
 	claimant.win(claimant.first("0"))
 	require.Equal(t, claimant.owner, claimant.owners()["0"])
 	require.Equal(t, owner.owner, owner.owners()["0"])
-	if owner.party.name == ours().name {
-		listUntilWarned(t, b, owner)
-		require.Equal(t, 1, b.warnings(), "the owner is warned of it, once: %s", b.log)
+	if owner.sdk.name == ours().name {
+		listUntilWarned(t, tc, owner)
+		require.Equal(t, 1, tc.warnings(), "the owner logs it, once: %s", tc.log)
 	}
 	return []string{sees, "wins: two owners", "-", "-", "-", "-", "-"}
+}
+
+// listUntilWarned lists ownerships until there is a warning. The list of owners under other names never delays a list: it ends
+// with the list, and is sent again with the next one if it did not complete.
+func listUntilWarned(t *testing.T, tc testContainer, us consumer) {
+	t.Helper()
+	for range 1000 {
+		if tc.warnings() > 0 {
+			return
+		}
+		us.owned()
+	}
+	t.Fatal("1000 lists without a warning")
 }

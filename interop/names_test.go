@@ -2,7 +2,7 @@ package interop_test
 
 import "strings"
 
-// scope is the names that a consumer was told, as typed.
+// scope is the names that a consumer is configured with, as typed.
 type scope struct{ namespace, hub, group string }
 
 const (
@@ -16,12 +16,12 @@ func (s scope) String() string {
 	return name + "…/" + s.hub + "/" + s.group
 }
 
-// blob is the name of a blob under exactly this spelling.
+// blob returns the name of a blob in exactly this spelling.
 func (s scope) blob(kind, partition string) string {
 	return s.namespace + "/" + s.hub + "/" + s.group + "/" + kind + "/" + partition
 }
 
-// The spellings of a scope that a package uses.
+// The spellings of a scope that SDKs use.
 
 func lower(s scope) scope {
 	return scope{strings.ToLower(s.namespace), strings.ToLower(s.hub), strings.ToLower(s.group)}
@@ -31,13 +31,13 @@ func typed(s scope) scope { return s }
 
 func lowerGroup(s scope) scope { return scope{s.namespace, s.hub, strings.ToLower(s.group)} }
 
-// lowerCase are names that every package spells in the same way.
+// lowerCase returns names that every SDK spells in the same way.
 func lowerCase() scope { return scope{lowerNamespace, "myhub", "mygroup"} }
 
-// capitals are names with a capital in each.
+// capitals returns names with a capital in each.
 func capitals() scope { return scope{mixedNamespace, "MyHub", "$Default"} }
 
-// scopes are names in lower case, with a capital in one of them, and with a capital in each.
+// scopes returns names in lower case, with a capital in one of them, and with a capital in each.
 func scopes() []scope {
 	return []scope{
 		lowerCase(),

@@ -13,7 +13,7 @@ import (
 
 const installPython = "install Python 3.10 or later with venv and pip"
 
-// preparePython makes a virtual environment with the pinned packages, and returns the driver of one of the two.
+// preparePython makes a virtual environment with the pinned packages, for the driver of one of the two.
 func preparePython(flavour string) func(context.Context) (nodepkg.Command, error) {
 	return func(ctx context.Context) (nodepkg.Command, error) {
 		interpreter, identity, err := findPython(ctx)
@@ -29,7 +29,7 @@ func preparePython(flavour string) func(context.Context) (nodepkg.Command, error
 			if err := run(ctx, "python3 -m venv", "", nil, interpreter, "-m", "venv", dir); err != nil {
 				return fmt.Errorf("%w: %s", err, installPython)
 			}
-			// Without scripts: the paths in them would be wrong after the rename. Python itself finds its own.
+			// Run pip as a module: the paths in its script would be wrong after the rename.
 			if err := run(ctx, "pip install", "", nil, pythonIn(dir), "-I", "-m", "pip", "install", "--quiet", "--no-input",
 				"--disable-pip-version-check", "--requirement", requirements); err != nil {
 				return fmt.Errorf("%w: check that pip can reach its index", err)
@@ -40,7 +40,7 @@ func preparePython(flavour string) func(context.Context) (nodepkg.Command, error
 	}
 }
 
-// findPython returns the interpreter on PATH, and what tells it from others.
+// findPython returns the interpreter on PATH and its identity.
 func findPython(ctx context.Context) (path, identity string, err error) {
 	path, err = onPath("python3", installPython)
 	if err != nil {
@@ -49,12 +49,12 @@ func findPython(ctx context.Context) (path, identity string, err error) {
 	const probe = "import sys, venv, ensurepip; assert sys.version_info >= (3, 10), sys.version; print(sys.base_prefix, sys.version)"
 	output, err := exec.CommandContext(ctx, path, "-I", "-c", probe).CombinedOutput()
 	if err != nil {
-		return "", "", fmt.Errorf("python3 on PATH does not do (%s): %s", lastLine(output), installPython)
+		return "", "", fmt.Errorf("python3 on PATH is not usable (%s): %s", lastLine(output), installPython)
 	}
 	return path, string(output), nil
 }
 
-// pythonIn is the interpreter of a virtual environment.
+// pythonIn returns the interpreter of a virtual environment.
 func pythonIn(dir string) string {
 	if runtime.GOOS == "windows" {
 		return filepath.Join(dir, "Scripts", "python.exe")

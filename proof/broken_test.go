@@ -9,7 +9,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
-// breaks makes a store over the transport the broken one that the variant names.
+// breaks wraps the transport of a store so that the store is broken as the variant says.
 func (v variant) breaks(transport policy.Transporter) policy.Transporter {
 	switch v {
 	case unconditional:
@@ -32,14 +32,14 @@ func (v variant) breaks(transport policy.Transporter) policy.Transporter {
 	return transport
 }
 
-// generationHeader is the name of a header as azblob sends it, which is not the canonical form.
+// generationHeader returns the name of the header as azblob sends it, which is not the canonical form.
 func generationHeader() string { return "x-ms-meta-" + "generation" }
 
-// relabel shows the store no generation, and gives what it writes that of the record, or the next one for a rewind.
+// relabel hides the generation from the store, and writes the stored generation, or the next one for a rewind.
 type relabel struct {
 	next   policy.Transporter
 	mu     sync.Mutex
-	stored int64 // the latest that it has seen
+	stored int64 // the highest that it has seen
 }
 
 func (r *relabel) Do(req *http.Request) (*http.Response, error) {
@@ -68,8 +68,7 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) Do(req *http.Request) (*http.Response, error) { return f(req) }
 
-// oneTry makes the retries below the store, which sees a single try of each request: so it takes a "condition not met"
-// for the answer to the one request that it sent.
+// oneTry retries below the store, which therefore takes "condition not met" for the response to the only request that it sent.
 type oneTry struct{ next policy.Transporter }
 
 func (o oneTry) Do(req *http.Request) (resp *http.Response, err error) {

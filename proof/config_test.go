@@ -1,199 +1,127 @@
 package proof
 
 import (
-	"fmt"
-	"maps"
-	"math/bits"
-	"slices"
-	"strconv"
+	"encoding/json"
+	"iter"
 	"strings"
-	"time"
+	"testing"
 
-	"github.com/ea947076/checkpointstore/internal/faults"
+	"github.com/stretchr/testify/require"
 )
 
-// config says all that a history follows from. The same config gives the same history, on the fake.
+// config determines a history. On the fake service, the same config gives the same history.
 type config struct {
-	seed                      uint64
-	owners, partitions, steps int
-	faults                    mix
-	store                     variant
+	Seed       uint64   `json:"seed"`
+	Owners     int      `json:"owners"`
+	Partitions int      `json:"partitions"`
+	Steps      int      `json:"steps"`
+	Faults     faultSet `json:"faults"`
+	Store      variant  `json:"store,omitempty"`
 
 	// Of claims.
-	deletes  bool // somebody deletes each record once
-	twins    bool // two of the owners have the same id
-	careless bool // owners claim again on what they knew, without looking, after a claim was not won
-	strict   bool // the check knows nothing of owners with one id, see [rules]
+	Deletes  bool `json:"deletes,omitempty"`  // each record is deleted once
+	SharedID bool `json:"sharedID,omitempty"` // two owners have the same ID
+	Blind    bool `json:"blind,omitempty"`    // after a claim that failed or was lost, owners claim again without a list
+	Strict   bool `json:"strict,omitempty"`   // the check allows nothing for owners that share an ID, see [allowances]
 
 	// Of checkpoints.
-	rewinds   int  // how often somebody rewinds
-	overlaps  bool // handlers of one tenure go on in the next one of their store
-	coalesced bool // package progress writes, see coalesced_test.go
+	Rewinds   int  `json:"rewinds,omitempty"`   // how often an operator rewinds the partition
+	Overlaps  bool `json:"overlaps,omitempty"`  // handlers of one tenure continue in the next tenure of their store
+	Coalesced bool `json:"coalesced,omitempty"` // package progress writes the checkpoints
 }
 
-// variant is a store as it is, or one that is broken on purpose.
+// variant is the store as it is, which is the zero value, or a store that is broken on purpose.
 type variant string
 
 const (
-	whole         variant = "whole"
 	unconditional variant = "unconditional" // first claims without If-None-Match
-	unresolved    variant = "unresolved"    // ambiguous answers are taken at their word
+	unresolved    variant = "unresolved"    // ambiguous write results are not resolved by a read
 	unfenced      variant = "unfenced"      // the option DisableFencing
 	forgetful     variant = "forgetful"     // checkpoints lose their generation on the way to the service
-	relabelling   variant = "relabelling"   // every update is of the generation that is stored
+	relabelling   variant = "relabelling"   // every update takes the stored generation
 )
 
-// numbers and switches are the fields by the names that String gives them.
-func (c *config) numbers() map[string]*int {
-	return map[string]*int{"owners": &c.owners, "partitions": &c.partitions, "steps": &c.steps, "rewinds": &c.rewinds}
-}
-
-func (c *config) switches() map[string]*bool {
-	return map[string]*bool{
-		"deletes": &c.deletes, "twins": &c.twins, "careless": &c.careless, "strict": &c.strict, "overlaps": &c.overlaps,
-		"coalesced": &c.coalesced,
+// replayable is a config as the -history, -checkpoints and -fleet flags take it.
+func replayable(c any) string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
 	}
+	return string(text)
 }
 
-func (c config) String() string {
-	s := fmt.Sprintf("seed=%d,owners=%d,partitions=%d,steps=%d,rewinds=%d,faults=%v", c.seed, c.owners, c.partitions, c.steps, c.rewinds, c.faults)
-	switches := c.switches()
-	for _, name := range slices.Sorted(maps.Keys(switches)) {
-		if *switches[name] {
-			s += "," + name
+// replayed reads the config that a flag names. Without one, it skips the test, which plays nothing else.
+func replayed[C any](t *testing.T, flag, text string) (c C) {
+	t.Helper()
+	if text == "" {
+		t.Skipf("plays the one history that -%s names: left out without the flag", flag)
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	require.NoError(t, d.Decode(&c))
+	return c
+}
+
+// seeds yields a config under the seeds 1 to n.
+func seeds(n uint64, c config) iter.Seq[config] {
+	return func(yield func(config) bool) {
+		for c.Seed = 1; c.Seed <= n && yield(c); c.Seed++ {
 		}
 	}
-	if c.store != whole {
-		s += ",store=" + string(c.store)
-	}
-	return s
 }
 
-// parseConfig reads what String writes.
-func parseConfig(text string) (config, error) {
-	c := config{store: whole}
-	for _, field := range strings.Split(text, ",") {
-		name, value, _ := strings.Cut(field, "=")
-		var err error
-		number, isNumber := c.numbers()[name]
-		isSet, isSwitch := c.switches()[name]
-		switch {
-		case isNumber:
-			*number, err = strconv.Atoi(value)
-		case isSwitch:
-			*isSet = true
-		case name == "seed":
-			c.seed, err = strconv.ParseUint(value, 10, 64)
-		case name == "faults":
-			c.faults, err = parseMix(value)
-		case name == "store":
-			c.store = variant(value)
-		default:
-			err = fmt.Errorf("no such field")
-		}
-		if err != nil {
-			return config{}, fmt.Errorf("%q: %w", field, err)
-		}
-	}
-	return c, nil
-}
-
-// mix is a set of kinds of faults, one bit for each.
-type mix uint
-
-// kind is a kind of fault: what strikes, at the pace of the world it strikes in.
-type kind struct {
-	name  string
-	rules func(pace time.Duration) []faults.Rule
-}
-
-func rule(chance float64, f faults.Fault) faults.Rule { return faults.Rule{Fault: f, Chance: chance} }
-
-// kinds are all kinds. A try may take 7 times the pace, see [world].
-func kinds() []kind {
-	lists := func(f faults.Fault) faults.Rule {
-		return faults.Rule{Fault: f, Chance: 0.25, Match: faults.IsList}
-	}
-	return []kind{
-		{"slow", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.3, faults.Latency(0, 6*pace))}
-		}},
-		{"reset", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.2, faults.ResetBeforeSend())} }},
-		{"lostrequest", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.15, faults.LoseRequest())} }},
-		{"lostresponse", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.2, faults.LoseResponse())} }},
-		{"late", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.1, faults.ApplyLate(0, 30*pace)), rule(0.1, faults.ResetThenApplyLate(0, 30*pace))}
-		}},
-		{"busy", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.2, faults.Busy(0).Fault())} }},
-		{"retryafter", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{
-				rule(0.1, faults.Busy(pace).Fault()),                                             // waited for
-				rule(0.1, faults.Busy(2*time.Hour).Fault().Named("503 with a long retry-after")), // not waited for
+// smaller yields configs that are a step smaller, each under the same seed and some others.
+func (c config) smaller() iter.Seq[config] {
+	return func(yield func(config) bool) {
+		try := func(change func(*config)) bool {
+			s := c
+			change(&s)
+			if s == c {
+				return true
 			}
-		}},
-		{"busyapplied", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.1, faults.Busy(0).After().Fault()), rule(0.1, faults.Busy(pace).After().Fault())}
-		}},
-		{"internal", func(time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.1, faults.InternalError().Fault()), rule(0.1, faults.InternalError().After().Fault())}
-		}},
-		{"truncated", func(time.Duration) []faults.Rule {
-			return []faults.Rule{lists(faults.TruncateBody()), lists(faults.ShortenBody())}
-		}},
-		{"outage", func(pace time.Duration) []faults.Rule { return []faults.Rule{rule(0.04, faults.Outage(0, 12*pace))} }},
-		{"date", func(time.Duration) []faults.Rule { return []faults.Rule{rule(1, faults.SkewDate(-25*time.Hour))} }},
-	}
-}
-
-// mixes is how many sets of kinds there are.
-func mixes() int { return 1 << len(kinds()) }
-
-func everything() mix { return mix(mixes() - 1) }
-
-func (m mix) count() int { return bits.OnesCount(uint(m)) }
-
-// each is the kinds in the set.
-func (m mix) each() []kind {
-	var in []kind
-	for i, k := range kinds() {
-		if m>>i&1 == 1 {
-			in = append(in, k)
+			for seed := uint64(0); seed < 100; seed++ {
+				if seed > 0 {
+					s.Seed = seed
+				}
+				if !yield(s) {
+					return false
+				}
+			}
+			return true
+		}
+		goesOn := try(func(s *config) { s.Partitions = min(s.Partitions, 1) }) &&
+			try(func(s *config) { s.Owners = max(s.Owners-1, 1) }) &&
+			try(func(s *config) { s.Rewinds = max(s.Rewinds-1, 0) }) &&
+			try(func(s *config) { s.Steps = max(s.Steps/2, 1) }) &&
+			try(func(s *config) { s.Steps = max(s.Steps-1, 1) }) &&
+			try(func(s *config) { s.Deletes = false })
+		for i := 0; goesOn && i < len(faultKinds()); i++ {
+			goesOn = try(func(s *config) { s.Faults &^= 1 << i })
 		}
 	}
-	return in
 }
 
-func (m mix) rules(pace time.Duration) []faults.Rule {
-	// However few faults there are, requests take some time, no two of them the same.
-	rules := []faults.Rule{rule(1, faults.Latency(0, pace/2).Named("way"))}
-	for _, k := range m.each() {
-		rules = append(rules, k.rules(pace)...)
-	}
-	return rules
-}
-
-func (m mix) String() string {
-	var names []string
-	for _, k := range m.each() {
-		names = append(names, k.name)
-	}
-	if names == nil {
-		return "none"
-	}
-	return strings.Join(names, "+")
-}
-
-func parseMix(text string) (mix, error) {
-	var m mix
-	if text == "none" {
-		return m, nil
-	}
-	for _, name := range strings.Split(text, "+") {
-		i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name })
-		if i < 0 {
-			return 0, fmt.Errorf("no fault %q", name)
+// shrink follows the smaller configs that fail too, until none does or it has tried enough of them.
+func shrink[C any](c C, tries int, smaller func(C) iter.Seq[C], fails func(C) bool) C {
+	for again := true; again; {
+		again = false
+		for s := range smaller(c) {
+			if tries--; tries < 0 {
+				return c
+			}
+			if fails(s) {
+				c, again = s, true
+				break
+			}
 		}
-		m |= 1 << i
 	}
-	return m, nil
+	return c
+}
+
+// skipUnderRace skips a test that shows that a check can fail, or that a limit exists. The race detector would take minutes.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("plays broken histories and shrinks them: left out with the race detector")
+	}
 }

@@ -16,19 +16,19 @@ import (
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-// defect is how processes are broken on purpose, from outside. The empty one is that they are not.
+// defect is how processes are broken on purpose, from outside. The zero value leaves them as they are.
 type defect string
 
 const (
-	releasesEarly   defect = "releases-early"    // the processor is told that a handler has returned that has not
-	ownClock        defect = "own-clock"         // expiry is decided by the clock of the process
-	claimsStopping  defect = "claims-stopping"   // a process that stops claims what others have
-	hidesLoss       defect = "hides-loss"        // neither lists nor links tell of a loss
-	skipsEvents     defect = "skips-events"      // the event after the checkpoint is left out
-	overlooks       defect = "overlooks"         // the last partition of the hub is not seen
-	keepsReleased   defect = "keeps-released"    // releases are not written
-	stealsLinksBack defect = "steals-links-back" // a link that was stolen is opened again at once
-	releasesLate    defect = "releases-late"     // releases take a minute
+	releasesEarly   defect = "releases-early"    // a handler is reported as returned while it runs
+	ownClock        defect = "own-clock"         // expiry is decided by the local clock
+	claimsStopping  defect = "claims-stopping"   // a stopping process claims what others own
+	hidesLoss       defect = "hides-loss"        // neither lists nor links show a loss
+	skipsEvents     defect = "skips-events"      // the event after the checkpoint is skipped
+	overlooks       defect = "overlooks"         // the last partition of the hub is left out
+	keepsReleased   defect = "keeps-released"    // a relinquish is not written
+	stealsLinksBack defect = "steals-links-back" // a stolen link is opened again at once
+	releasesLate    defect = "releases-late"     // a relinquish takes a minute
 	leaksGoroutines defect = "leaks-goroutines"  // each handler leaves one behind
 	storeUnfenced   defect = "store-unfenced"    // the store's own defects, see [variant]
 	storeForgetful  defect = "store-forgetful"
@@ -44,10 +44,10 @@ func (d defect) variant() variant {
 	case storeRelabels:
 		return relabelling
 	}
-	return whole
+	return ""
 }
 
-// breakProcess puts what is broken between a processor and what it uses.
+// breakProcess wraps what a processor uses in what is broken.
 func (d defect) breakProcess(p *process, store checkpointstore.CheckpointStore, hub processor.EventHub, handler processor.Handler) (checkpointstore.CheckpointStore, processor.EventHub, processor.Handler) {
 	broken := &brokenStore{CheckpointStore: store, process: p, defect: d}
 	switch d {
@@ -92,7 +92,7 @@ type brokenStore struct {
 
 	mu   sync.Mutex
 	last []checkpointstore.Ownership
-	held map[string]checkpointstore.Ownership // what was won, as the process knows
+	held map[string]checkpointstore.Ownership // what was won
 }
 
 func (s *brokenStore) ListOwnership(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {

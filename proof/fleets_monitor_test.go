@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,97 +19,68 @@ import (
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-// monitor sees what processes, handlers and the storage do, and holds it against the promise.
+// monitor observes processes, handlers and the storage, and checks the promise.
 type monitor struct {
 	plan   fleetPlan
 	bubble string
 	began  time.Time
 
 	mu      sync.Mutex
-	story   []storyLine
+	lines   []logLine
 	broken  []string
-	ways    map[string]int // how often the promise was broken in one way
+	ways    map[string]int // how often the promise was broken in each way
 	results map[string]int
 
-	ownerships  map[string]ownershipRecord // as the service has them
+	ownerships  map[string]ownershipRecord // as the service stores them
 	checkpoints map[string][]checkpointWrite
-	generations map[string]int64     // the latest that there ever was
-	wins        map[string]time.Time // the last one, by partition and process
+	generations map[string]int64     // the highest ever stored
+	wins        map[string]time.Time // the latest, by partition and process
 	runs        map[string][]*handlerRun
 	events      map[string][]*handledEvent
 	rewinds     map[string][]rewindDone
 	firstStored map[string]firstCheckpoint
 }
 
-// firstCheckpoint is where a partition begins that is read from its end on. Two processes that win it before there is a
-// checkpoint may find different ends: what lies between the two is the documented limit of Latest.
+// firstCheckpoint is where a partition is read from that starts at its end. Two processes that win it before there is a
+// checkpoint may find different ends: the events between the two are the documented limit of Latest.
 type firstCheckpoint struct {
 	at       time.Time
 	position int64
 }
 
-// storyLine is formatted when somebody reads it.
-type storyLine struct {
+// logLine is formatted when it is printed.
+type logLine struct {
 	at     time.Duration
 	who    string
 	format string
 	args   []any
 }
 
-const maxStoryLine = 240
-
-const storesFormat = "stores in partition %s, generation %d: %d"
-
-func (l storyLine) String() string {
+func (l logLine) String() string {
 	text := strings.ReplaceAll(fmt.Sprintf(l.format, l.args...), "\n", " ")
-	if len(text) > maxStoryLine {
-		text = text[:maxStoryLine] + "…"
+	if len(text) > 240 {
+		text = text[:240] + "…"
 	}
-	return fmt.Sprintf("[%9s] %-9s %s", fmt.Sprintf("%.3fs", l.at.Seconds()), l.who, text)
-}
-
-// goesOn reports whether a line says that the checkpoint of the last one was followed by the next.
-func (l storyLine) goesOn(last storyLine) bool {
-	return l.format == storesFormat && last.format == storesFormat && l.who == last.who && slices.Equal(l.args[:2], last.args[:2])
-}
-
-// tellStory is the story for a human, with checkpoints that follow each other in one line.
-func tellStory(story []storyLine) string {
-	var b strings.Builder
-	for i, l := range story {
-		if i > 0 && l.goesOn(story[i-1]) {
-			fmt.Fprintf(&b, ", %d", l.args[2])
-			continue
-		}
-		b.WriteString("\n  " + l.String())
-	}
-	return b.String() + "\n"
+	return fmt.Sprintf("  [%9s] %-9s %s\n", fmt.Sprintf("%.3fs", l.at.Seconds()), l.who, text)
 }
 
 type ownershipRecord struct {
-	owner, etag string
-	by          string // the name of the process
-	number      uint64 // of the ETag, which the service counts
-	at          time.Time
-}
-
-type checkpointWrite struct {
-	etag uint64
-	checkpoint
-	by      string
-	deleted bool // the record was deleted after all that came before
+	owner string
+	by    string // the name of the process
+	etag  uint64
+	at    time.Time
 }
 
 type rewindDone struct {
 	at       time.Time
 	position int64
-	behind   bool // what the handler knew to be stored
+	behind   bool // whether the handler knew of a later stored position
 }
 
-// handledEvent is what became of an event.
+// handledEvent counts how often an event was handled.
 type handledEvent struct {
 	times int
-	by    time.Time // the latest beginning of a handler that handled it
+	by    time.Time // the latest start of a handler that handled it
 }
 
 func newMonitor(p fleetPlan) *monitor {
@@ -122,87 +92,59 @@ func newMonitor(p fleetPlan) *monitor {
 	}
 }
 
-// tell adds a line to the story.
-func (m *monitor) tell(who, format string, args ...any) {
+// log adds a line to the log.
+func (m *monitor) log(who, format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.telling(who, format, args...)
+	m.logLocked(who, format, args...)
 }
 
-// telling is tell for callers that have the lock, as are the other methods whose names end like this.
-func (m *monitor) telling(who, format string, args ...any) {
-	m.story = append(m.story, storyLine{time.Since(m.began), who, format, args})
+// logLocked is log for callers that hold the lock.
+func (m *monitor) logLocked(who, format string, args ...any) {
+	m.lines = append(m.lines, logLine{time.Since(m.began), who, format, args})
 }
 
-// blame notes how the promise was broken.
-func (m *monitor) blame(format string, args ...any) {
+// fail notes how the promise was broken.
+func (m *monitor) fail(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.blaming(format, args...)
+	m.failLocked(format, args...)
 }
 
-func (m *monitor) blaming(format string, args ...any) {
+func (m *monitor) failLocked(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	m.telling("BROKEN", "%s", text)
+	m.logLocked("BROKEN", "%s", text)
 	if m.ways[format]++; m.ways[format] <= 3 {
 		m.broken = append(m.broken, text)
 	}
 }
 
-// count counts what happened, so that a test can see that it did.
+// count counts what happened, so that a test can check that it did.
 func (m *monitor) count(what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.results[what]++
 }
 
-// tap is the way to the service, for all. It sees writes as the service applies them.
-type tap struct {
-	*monitor
-	next policy.Transporter
-	by   string
-}
-
-func (t *tap) Do(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.Do(req)
-	if err != nil || req.Method != http.MethodPut || resp.StatusCode >= 300 {
-		return resp, err
-	}
-	etag := resp.Header.Get("ETag")
-	number, failed := strconv.ParseUint(strings.Trim(etag, `"`), 0, 64)
-	if failed != nil {
-		return resp, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	partition := path.Base(req.URL.Path)
-	switch {
-	case strings.Contains(req.URL.Path, "/ownership/"):
-		t.ownershipWritten(partition, ownershipRecord{metadata(req, "ownerid"), strings.Trim(etag, `"`), t.by, number, time.Now()})
-	case strings.Contains(req.URL.Path, "/checkpoint/"):
-		t.checkpointWritten(partition, checkpointWrite{etag: number, by: t.by, checkpoint: checkpointOf(req)})
-	}
-	return resp, err
-}
-
-// metadata is what a request writes under a name.
-func metadata(req *http.Request, name string) string {
-	for key, values := range req.Header {
-		if strings.EqualFold(key, "x-ms-meta-"+name) && len(values) > 0 {
-			return values[0]
+// observe notes the writes of a process that the service applies.
+func (m *monitor) observe(next policy.Transporter, by string) policy.Transporter {
+	return observeWrites(next, func(req *http.Request, etag uint64) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		partition := path.Base(req.URL.Path)
+		switch {
+		case strings.Contains(req.URL.Path, "/ownership/"):
+			m.ownershipWritten(partition, ownershipRecord{metadata(req, "ownerid"), by, etag, time.Now()})
+		case strings.Contains(req.URL.Path, "/checkpoint/"):
+			m.checkpointWritten(partition, checkpointWrite{etag: etag, by: by, checkpoint: checkpointOf(req)})
 		}
-	}
-	return ""
-}
-
-func checkpointOf(req *http.Request) checkpoint {
-	return checkpoint{number(metadata(req, "generation")), number(metadata(req, "sequencenumber")), metadata(req, "offset")}
+	})
 }
 
 func (m *monitor) ownershipWritten(partition string, now ownershipRecord) {
 	before := m.ownerships[partition]
-	if now.number < before.number {
-		return // the one that came later was noted before
+	if now.etag < before.etag {
+		return // a later one was noted before
 	}
 	m.ownerships[partition] = now
 	if now.owner != before.owner {
@@ -212,13 +154,13 @@ func (m *monitor) ownershipWritten(partition string, now ownershipRecord) {
 	case now.owner == before.owner:
 	case now.owner == "":
 		m.results["released"]++
-		m.telling(before.owner, "releases partition %s", partition)
+		m.logLocked(before.owner, "releases partition %s", partition)
 	case before.owner == "":
 		m.results["claimed"]++
-		m.telling(now.owner, "wins partition %s", partition)
+		m.logLocked(now.owner, "wins partition %s", partition)
 	default:
 		m.results["taken"]++
-		m.telling(now.owner, "wins partition %s, which %s renewed %v ago", partition, before.owner, now.at.Sub(before.at).Round(time.Second))
+		m.logLocked(now.owner, "wins partition %s, which %s renewed %v ago", partition, before.owner, now.at.Sub(before.at).Round(time.Second))
 	}
 }
 
@@ -234,10 +176,10 @@ func (m *monitor) checkpointWritten(partition string, w checkpointWrite) {
 	m.results["checkpoints"]++
 	m.checkpoints[partition] = append(m.checkpoints[partition], w)
 	m.generations[partition] = max(m.generations[partition], w.generation)
-	m.telling(w.by, storesFormat, partition, w.generation, w.position)
+	m.logLocked(w.by, "stores in partition %s, generation %d: %d", partition, w.generation, w.position)
 }
 
-// isInitial reports whether a process that won a partition before a time stores a checkpoint and has not read it yet.
+// isInitial reports whether a write is by a process that won the partition before a time and has not read it yet.
 func (m *monitor) isInitial(partition string, w checkpointWrite, before time.Time) bool {
 	won, found := m.wins[partition+" "+w.by]
 	return found && won.Before(before) && !slices.ContainsFunc(m.runs[partition], func(r *handlerRun) bool {
@@ -245,7 +187,7 @@ func (m *monitor) isInitial(partition string, w checkpointWrite, before time.Tim
 	})
 }
 
-// checkpointGone notes that a record was deleted. What is stored next may be anything, and rewinds of before are forgotten.
+// checkpointGone notes that a record was deleted. The next write may be anything, and earlier rewinds are forgotten.
 func (m *monitor) checkpointGone(partition string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -257,21 +199,20 @@ func (m *monitor) checkpointGone(partition string) {
 	delete(m.rewinds, partition)
 }
 
-// checkWrites holds the checkpoints against the promise, in the order in which the service applied them.
+// checkWrites checks the checkpoints, in the order in which the service applied them.
 func (m *monitor) checkWrites() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for partition, writes := range m.checkpoints {
-		slices.SortStableFunc(writes, func(a, b checkpointWrite) int { return int(a.etag) - int(b.etag) })
-		none := checkpoint{position: -2} // before -1, the beginning of a partition
+		none := checkpoint{position: -2} // before -1, the start of a partition
 		last := none
-		for _, w := range writes {
+		for _, w := range inOrder(writes) {
 			switch {
 			case w.deleted:
 				last = none
 				continue
 			case w.behind(last):
-				m.blaming("the checkpoint of partition %s went back from %v to %v, by %s", partition, last, w.checkpoint, w.by)
+				m.failLocked("the checkpoint of partition %s went back from %v to %v, by %s", partition, last, w.checkpoint, w.by)
 			}
 			last = w.checkpoint
 		}
@@ -285,10 +226,10 @@ type handlerRun struct {
 	partition  string
 	start      time.Time
 	ctx        context.Context
-	generation int64 // the latest when it began: it was started from this one or an earlier one
+	generation int64 // the highest when it started: it started from this one or an earlier one
 	next       int64 // the sequence number that comes next
 	stored     int64 // what the handler knows to be stored
-	told       time.Time
+	notified   time.Time
 	end        time.Time
 }
 
@@ -296,7 +237,7 @@ func (r *handlerRun) String() string {
 	return fmt.Sprintf("%s's handler of %s", r.process.name, r.partition)
 }
 
-// begins notes a call of a handler.
+// begins notes the start of a handler.
 func (m *monitor) begins(p *process, ctx context.Context, partition *processor.Partition) *handlerRun {
 	r := &handlerRun{monitor: m, process: p, partition: partition.PartitionID(), start: time.Now(), ctx: ctx}
 	r.next = firstAfter(partition.StartPosition())
@@ -305,24 +246,24 @@ func (m *monitor) begins(p *process, ctx context.Context, partition *processor.P
 	r.generation = m.generations[r.partition]
 	for _, other := range m.runs[r.partition] {
 		if other.process == p && other.end.IsZero() {
-			m.blaming("%v begins before the last one has returned", r)
+			m.failLocked("%v begins before the last one has returned", r)
 		}
 	}
 	m.runs[r.partition] = append(m.runs[r.partition], r)
 	m.results["handlers"]++
-	m.telling(p.name, "handler of partition %s begins at %d", r.partition, r.next)
+	m.logLocked(p.name, "handler of partition %s begins at %d", r.partition, r.next)
 	m.mu.Unlock()
 	context.AfterFunc(ctx, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if r.told.IsZero() {
-			r.told = time.Now()
+		if r.notified.IsZero() {
+			r.notified = time.Now()
 		}
 	})
 	return r
 }
 
-// firstAfter is the sequence number of the first event at a start position.
+// firstAfter returns the sequence number of the first event from a start position.
 func firstAfter(s azeventhubs.StartPosition) int64 {
 	switch {
 	case s.Offset != nil && *s.Offset == "-1":
@@ -335,19 +276,19 @@ func firstAfter(s azeventhubs.StartPosition) int64 {
 	return 0
 }
 
-// received holds what a handler received against what has to come next.
+// received checks that events arrive in order, without a gap.
 func (r *handlerRun) received(events []*azeventhubs.ReceivedEventData) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range events {
 		if e.SequenceNumber != r.next {
-			r.blaming("%v received %d, where %d comes next", r, e.SequenceNumber, r.next)
+			r.failLocked("%v received %d, where %d comes next", r, e.SequenceNumber, r.next)
 		}
 		r.next = e.SequenceNumber + 1
 	}
 }
 
-// handled notes that an event was handled, unless the process is gone.
+// handled notes that a running process handled an event.
 func (r *handlerRun) handled(e *azeventhubs.ReceivedEventData) {
 	if r.process.gate.isGone() {
 		return
@@ -362,7 +303,7 @@ func (r *handlerRun) handled(e *azeventhubs.ReceivedEventData) {
 	}
 }
 
-// updated notes what came of an update.
+// updated notes the result of an update.
 func (r *handlerRun) updated(e *azeventhubs.ReceivedEventData, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -370,44 +311,44 @@ func (r *handlerRun) updated(e *azeventhubs.ReceivedEventData, err error) {
 		r.stored = max(r.stored, e.SequenceNumber)
 		return
 	}
-	r.telling(r.process.name, "cannot store %d of partition %s: %v", e.SequenceNumber, r.partition, err)
+	r.logLocked(r.process.name, "cannot store %d of partition %s: %v", e.SequenceNumber, r.partition, err)
 }
 
-// isBehind reports whether a position is behind what the handler of a partition knows to be stored.
+// isBehind reports whether the handler of a partition knows that a later position is stored.
 func (m *monitor) isBehind(partition string, position int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runs[partition] {
-		if r.end.IsZero() && r.told.IsZero() {
+		if r.end.IsZero() && r.notified.IsZero() {
 			return position < r.stored
 		}
 	}
 	return false
 }
 
-// returned notes the end of a handler, why it was told to return, and what it returned.
+// returned notes the end of a handler, the cause, and its error.
 func (r *handlerRun) returned(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.end = time.Now()
-	if r.told.IsZero() {
-		r.told = r.end
+	if r.notified.IsZero() {
+		r.notified = r.end
 	}
-	r.telling(r.process.name, "handler of partition %s ends: %v, cause: %v", r.partition, err, context.Cause(r.ctx))
+	r.logLocked(r.process.name, "handler of partition %s ends: %v, cause: %v", r.partition, err, context.Cause(r.ctx))
 	if cause := context.Cause(r.ctx); cause != nil {
 		for _, known := range []error{
 			processor.ErrPartitionLost, processor.ErrStopping, processor.ErrRewound, processor.ErrRebalanced, processor.ErrLinkFailed, processor.ErrOutage,
 		} {
 			if errors.Is(cause, known) {
-				r.results["told: "+known.Error()]++
+				r.results["notified: "+known.Error()]++
 				return
 			}
 		}
-		r.blaming("%v was told to return without a reason: %v", r, cause)
+		r.failLocked("%v was told to return without a reason: %v", r, cause)
 	}
 }
 
-// active is the handler of a partition in a process that has not returned.
+// active returns a process's running handler of a partition.
 func (m *monitor) active(p *process, partition string) *handlerRun {
 	for _, r := range m.runs[partition] {
 		if r.process == p && r.end.IsZero() {
@@ -417,8 +358,8 @@ func (m *monitor) active(p *process, partition string) *handlerRun {
 	return nil
 }
 
-// mustBeTold checks that a handler is told within a second.
-func (m *monitor) mustBeTold(p *process, partition, why string) {
+// mustBeNotified checks that a handler is notified within a second.
+func (m *monitor) mustBeNotified(p *process, partition, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.active(p, partition)
@@ -427,12 +368,12 @@ func (m *monitor) mustBeTold(p *process, partition, why string) {
 	}
 	time.AfterFunc(time.Second, func() {
 		if r.ctx.Err() == nil && !p.gate.isGone() {
-			m.blame("%v was not told that its partition is lost: %s", r, why)
+			m.fail("%v was not told that its partition is lost: %s", r, why)
 		}
 	})
 }
 
-// sent changes how many events there are.
+// sent notes new events.
 func (m *monitor) sent(partition string, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -441,10 +382,10 @@ func (m *monitor) sent(partition string, n int) {
 	}
 }
 
-// unhandled is the first event that was not handled, or not again after a rewind; empty if there is none.
+// unhandled returns the first event that was not handled, or not again after a rewind, or nothing.
 func (m *monitor) unhandled() string { return m.firstUnhandled(false) }
 
-// unseen is the same without rewinds that nobody sees before there are new events.
+// unseen is unhandled without the rewinds that only show with new events.
 func (m *monitor) unseen() string { return m.firstUnhandled(true) }
 
 func (m *monitor) firstUnhandled(behind bool) string {
@@ -453,7 +394,7 @@ func (m *monitor) firstUnhandled(behind bool) string {
 	for _, partition := range sortedKeys(m.events) {
 		for n, e := range m.events[partition] {
 			n := int64(n)
-			if m.plan.latest && n <= m.firstStored[partition].position {
+			if m.plan.Latest && n <= m.firstStored[partition].position {
 				continue
 			}
 			if e.times == 0 {
@@ -469,8 +410,7 @@ func (m *monitor) firstUnhandled(behind bool) string {
 	return ""
 }
 
-// checkReaders checks for how long two processes read one partition. In their time others may be paused: that does not
-// count.
+// checkReaders checks how long two processes read one partition, apart from the time in which one of them was paused.
 func (m *monitor) checkReaders(bound time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -482,8 +422,8 @@ func (m *monitor) checkReaders(bound time.Duration) {
 					continue
 				}
 				from, to := later(a.start, b.start), earlier(a.until(now), b.until(now))
-				if d := to.Sub(from) - a.process.gate.pausedIn(from, to) - b.process.gate.pausedIn(from, to); d > bound {
-					m.blaming("%s and %s read partition %s for %v at the same time", a.process.name, b.process.name, partition, d)
+				if d := to.Sub(from) - a.process.gate.paused.within(from, to) - b.process.gate.paused.within(from, to); d > bound {
+					m.failLocked("%s and %s read partition %s for %v at the same time", a.process.name, b.process.name, partition, d)
 				} else if d > 0 {
 					m.results["two readers"]++
 				}
@@ -492,11 +432,11 @@ func (m *monitor) checkReaders(bound time.Duration) {
 	}
 }
 
-// until is when a handler was told to return, or its process was gone.
+// until returns when a handler was notified or its process ended.
 func (r *handlerRun) until(now time.Time) time.Time {
 	end := now
-	if !r.told.IsZero() {
-		end = r.told
+	if !r.notified.IsZero() {
+		end = r.notified
 	}
 	if gone := r.process.gate.goneAt(); !gone.IsZero() {
 		end = earlier(end, gone)
@@ -518,16 +458,16 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// observer is a process's store, between the processor, or what is broken in it, and the real one. It checks each call.
+// observer stands between a processor and its store, and checks each call.
 type observer struct {
 	checkpointstore.CheckpointStore
 	*process
 
 	mu     sync.Mutex
 	listed map[string]string          // owners in the last good list
-	own    map[string]map[string]bool // the ETags that records in the process's name had, by partition
-	owns   map[string]time.Time       // since when a list or a win shows a partition as the process's own
-	stolen map[string]time.Time       // when a link was stolen last
+	own    map[string]map[string]bool // the ETags of the records that the process owned, by partition
+	owns   map[string]time.Time       // since when a list or a win shows that the process owns a partition
+	stolen map[string]time.Time       // when a link was last stolen
 }
 
 func newObserver(p *process, store checkpointstore.CheckpointStore) *observer {
@@ -558,12 +498,12 @@ func (o *observer) ListOwnership(ctx context.Context, namespace, hub, group stri
 	}
 	o.mu.Unlock()
 	for _, id := range lost {
-		o.monitor.mustBeTold(o.process, id, "a list showed it")
+		o.monitor.mustBeNotified(o.process, id, "a list showed it")
 	}
 	return list, nil
 }
 
-// saw notes a record in the process's name.
+// saw notes a record that the process owns.
 func (o *observer) saw(r checkpointstore.Ownership, at time.Time) {
 	if o.own[r.PartitionID] == nil {
 		o.own[r.PartitionID] = make(map[string]bool)
@@ -601,7 +541,7 @@ func (o *observer) ClaimOwnership(ctx context.Context, claims []checkpointstore.
 	return won, err
 }
 
-// checkClaim holds a claim against the promise, before it is sent.
+// checkClaim checks a claim before it is sent.
 func (o *observer) checkClaim(c checkpointstore.Ownership) {
 	if o.gate.isGone() {
 		return
@@ -614,20 +554,20 @@ func (o *observer) checkClaim(c checkpointstore.Ownership) {
 	id := c.PartitionID
 	if c.OwnerID == "" {
 		if r := m.active(o.process, id); r != nil {
-			m.blaming("%s releases partition %s before its handler has returned", o.name, id)
+			m.failLocked("%s releases partition %s before its handler has returned", o.name, id)
 		}
 		return
 	}
 	renewal := o.own[id][plainETag(c)] || c.ETag == nil && o.own[id] != nil
 	if stopped := o.stoppedAt(); !stopped.IsZero() && time.Now().After(stopped) && !renewal {
-		m.blaming("%s claims partition %s after its stop began", o.name, id)
+		m.failLocked("%s claims partition %s after its stop began", o.name, id)
 	}
 	record := m.ownerships[id]
 	age := time.Since(record.at)
-	if record.owner == "" || record.owner == o.ownerID || record.etag != plainETag(c) || age > fleetExpiration-time.Second {
+	if record.owner == "" || record.owner == o.ownerID || record.etag != etagNumber(plainETag(c)) || age > fleetExpiration-time.Second {
 		return
 	}
-	// A record that has not expired is taken from an owner above its share only.
+	// A record that has not expired is only taken from an owner above its share.
 	owners, held := map[string]bool{o.ownerID: true}, 0
 	for _, owner := range o.listed {
 		owners[owner] = true
@@ -637,21 +577,21 @@ func (o *observer) checkClaim(c checkpointstore.Ownership) {
 	}
 	delete(owners, "")
 	m.results["stolen"]++
-	if share := m.plan.partitions / len(owners); held <= share {
-		m.blaming("%s steals partition %s, renewed %v ago, from %s, which has %d, and its share is %d", o.name, id, age, record.owner, held, share)
+	if share := m.plan.Partitions / len(owners); held <= share {
+		m.failLocked("%s steals partition %s, renewed %v ago, from %s, which has %d, and its share is %d", o.name, id, age, record.owner, held, share)
 	}
 }
 
-// linkStolen notes that another receiver took a link.
+// linkStolen notes that another receiver stole a link.
 func (o *observer) linkStolen(partition string) {
 	o.mu.Lock()
 	o.stolen[partition] = time.Now()
 	o.mu.Unlock()
 	o.monitor.count("links stolen")
-	o.monitor.mustBeTold(o.process, partition, "its link was stolen")
+	o.monitor.mustBeNotified(o.process, partition, "its link was stolen")
 }
 
-// opens checks that a partition whose link is opened is the process's own, as far as it can know.
+// opens checks that a process owns the partition that it opens a link to, as far as it can know.
 func (o *observer) opens(partition string) {
 	o.mu.Lock()
 	since, owned := o.owns[partition]
@@ -660,8 +600,8 @@ func (o *observer) opens(partition string) {
 	switch {
 	case o.gate.isGone():
 	case !owned:
-		o.monitor.blame("%s opens a link to partition %s, which it does not own", o.name, partition)
+		o.monitor.fail("%s opens a link to partition %s, which it does not own", o.name, partition)
 	case !stolen.IsZero() && !since.After(stolen):
-		o.monitor.blame("%s opens a link to partition %s, which was stolen, before it knows that it still owns that", o.name, partition)
+		o.monitor.fail("%s opens a link to partition %s, which was stolen, before it knows that it still owns that", o.name, partition)
 	}
 }

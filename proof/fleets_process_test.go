@@ -25,86 +25,99 @@ import (
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
-// The times of the processes. Those that are not here are the defaults.
+// The options of the processors. The others are the defaults.
 const (
 	fleetInterval   = 10 * time.Second
-	fleetRound      = fleetInterval * 6 / 5 // the longest time between two rounds
+	fleetRound      = fleetInterval * 6 / 5 // at most, between two rounds
 	fleetExpiration = time.Minute
 	fleetMaxOutage  = 2 * time.Minute
 	fleetMaxBackoff = 20 * time.Second
 	fleetShutdown   = 20 * time.Second
-	fleetRelease    = 5 * time.Second // that a stop may take longer than fleetShutdown
+	fleetRelease    = 5 * time.Second // how much longer than fleetShutdown a stop may take
 	fleetPace       = 500 * time.Millisecond
 )
 
 var errGone = errors.New("the process is gone")
 
-// gate is what a process does everything through: requests, calls to Event Hubs, and its handlers' work. A process that is
-// paused waits here, whatever its contexts say, and one that is gone can do nothing any more.
-type gate struct {
-	mu      sync.Mutex
-	paused  int
-	resume  chan struct{} // closed when paused becomes zero
-	gone    time.Time
-	pauses  []span
-	storage reach
-	hub     reach
-}
-
-// reach is whether a service can be reached.
-type reach struct {
-	refused, hanging int
-	answers          chan struct{} // closed when hanging becomes zero
+// outage is a state that incidents begin and end. They may overlap.
+type outage struct {
+	mu    sync.Mutex
+	n     int           // how many incidents last
+	over  chan struct{} // closed when n becomes zero
+	spans []span
 }
 
 type span struct{ from, to time.Time }
 
-// pass waits while the process is paused.
-func (g *gate) pass() error {
-	for {
-		g.mu.Lock()
-		gone, paused, resume := !g.gone.IsZero(), g.paused > 0, g.resume
-		g.mu.Unlock()
-		switch {
-		case gone:
-			return errGone
-		case !paused:
-			return nil
+// change begins an incident (by 1) or ends one (by -1).
+func (o *outage) change(by int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n == 0 {
+		o.over = make(chan struct{})
+		o.spans = append(o.spans, span{from: time.Now()})
+	}
+	if o.n += by; o.n == 0 {
+		o.spans[len(o.spans)-1].to = time.Now()
+		close(o.over)
+	}
+}
+
+func (o *outage) isOn() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.n > 0
+}
+
+// wait waits until the outage is over.
+func (o *outage) wait(ctx context.Context) error {
+	for o.isOn() {
+		o.mu.Lock()
+		over := o.over
+		o.mu.Unlock()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		<-resume
 	}
+	return nil
 }
 
-func (g *gate) pause() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.paused++; g.paused == 1 {
-		g.resume = make(chan struct{})
-		g.pauses = append(g.pauses, span{from: time.Now()})
-	}
-}
-
-func (g *gate) goOn() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.paused--; g.paused == 0 {
-		g.pauses[len(g.pauses)-1].to = time.Now()
-		close(g.resume)
-	}
-}
-
-// pausedIn is for how long the process was paused in a span.
-func (g *gate) pausedIn(from, to time.Time) (d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, p := range g.pauses {
-		end := p.to
+// within returns how long the outage lasted within a span.
+func (o *outage) within(from, to time.Time) (d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.spans {
+		end := s.to
 		if end.IsZero() {
 			end = to
 		}
-		d += max(0, earlier(end, to).Sub(later(p.from, from)))
+		d += max(0, earlier(end, to).Sub(later(s.from, from)))
 	}
 	return d
+}
+
+// gate stands in front of all that a process does: requests, calls of Event Hubs, and the work of handlers. A paused process
+// waits here, whatever its contexts say, and a process that is gone gets an error.
+type gate struct {
+	paused       outage
+	storage, hub reach
+	mu           sync.Mutex
+	gone         time.Time
+}
+
+// reach says whether a service refuses connections, or does not respond.
+type reach struct{ refused, hanging outage }
+
+func (g *gate) pass() error {
+	if !g.isGone() {
+		_ = g.paused.wait(context.Background())
+	}
+	if g.isGone() {
+		return errGone
+	}
+	return nil
 }
 
 func (g *gate) isGone() bool { return !g.goneAt().IsZero() }
@@ -123,42 +136,12 @@ func (g *gate) leave() {
 	}
 }
 
-// refuse makes connections fail, or no longer.
-func (g *gate) refuse(r *reach, by int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	r.refused += by
-}
-
-// hang keeps requests without an answer, or no longer.
-func (g *gate) hang(r *reach, by int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	r.hanging += by
-	switch {
-	case by > 0 && r.hanging == 1:
-		r.answers = make(chan struct{})
-	case r.hanging == 0:
-		close(r.answers)
-	}
-}
-
 // await waits until a service can be reached.
-func (g *gate) await(ctx context.Context, r *reach) error {
-	g.mu.Lock()
-	refused, hanging, answers := r.refused > 0, r.hanging > 0, r.answers
-	g.mu.Unlock()
-	switch {
-	case refused:
+func (r *reach) await(ctx context.Context) error {
+	if r.refused.isOn() {
 		return fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
-	case hanging:
-		select {
-		case <-answers:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
-	return nil
+	return r.hanging.wait(ctx)
 }
 
 // through passes the gate before and after a call.
@@ -174,7 +157,7 @@ func through[T any](g *gate, f func() (T, error)) (T, error) {
 	return v, err
 }
 
-// gated is a process's way to the storage.
+// gated is a process's transport to the storage.
 type gated struct {
 	*process
 	next policy.Transporter
@@ -182,7 +165,7 @@ type gated struct {
 
 func (s *gated) Do(req *http.Request) (*http.Response, error) {
 	return through(s.gate, func() (*http.Response, error) {
-		if err := s.gate.await(req.Context(), &s.gate.storage); err != nil {
+		if err := s.gate.storage.await(req.Context()); err != nil {
 			return nil, err
 		}
 		if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/checkpoint/") {
@@ -192,7 +175,7 @@ func (s *gated) Do(req *http.Request) (*http.Response, error) {
 	})
 }
 
-// checkGeneration holds the generation that a checkpoint is sent with against where the handler was started.
+// checkGeneration checks that a handler stores nothing in a later generation than the one it started from.
 func (s *gated) checkGeneration(req *http.Request) {
 	partition := req.URL.Path[strings.LastIndex(req.URL.Path, "/")+1:]
 	m := s.monitor
@@ -200,22 +183,22 @@ func (s *gated) checkGeneration(req *http.Request) {
 	defer m.mu.Unlock()
 	to := checkpointOf(req)
 	if r := m.active(s.process, partition); r != nil && to.generation > r.generation {
-		m.blaming("%v began in generation %d or before, and stores %v", r, r.generation, to)
+		m.failLocked("%v started in generation %d or before, and stores %v", r, r.generation, to)
 	}
 }
 
-// gatedHub is a process's way to Event Hubs.
+// gatedHub is a process's client of Event Hubs.
 type gatedHub struct {
 	*processortest.Client
 	*process
 }
 
-// call is a call of Event Hubs, which takes a while.
+// call calls Event Hubs, which takes a random time.
 func call[T any](ctx context.Context, p *process, what string, f func() (T, error)) (T, error) {
 	var none T
 	return through(p.gate, func() (T, error) {
 		time.Sleep(time.Duration(p.draw("hub " + what).Int64N(int64(fleetPace / 5))))
-		if err := p.gate.await(ctx, &p.gate.hub); err != nil {
+		if err := p.gate.hub.await(ctx); err != nil {
 			return none, err
 		}
 		return f()
@@ -249,7 +232,7 @@ type gatedReceiver struct {
 
 func (r *gatedReceiver) ReceiveEvents(ctx context.Context, count int, options *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
 	events, err := through(r.gate, func() ([]*azeventhubs.ReceivedEventData, error) {
-		if err := r.gate.await(ctx, &r.gate.hub); err != nil {
+		if err := r.gate.hub.await(ctx); err != nil {
 			return nil, err
 		}
 		if !r.opened && ctx.Err() == nil {
@@ -270,30 +253,29 @@ func (r *gatedReceiver) Close(ctx context.Context) error {
 	return err
 }
 
-// process is one run of a program.
+// process is one run of a program with one processor.
 type process struct {
 	*processor.Processor
 	monitor  *monitor
 	name     string
 	ownerID  string
 	seed     uint64
-	clock    time.Duration // how far its own clock is ahead
+	clock    time.Duration // how far its clock is ahead
 	gate     *gate
 	observer *observer
 	client   *processortest.Client
 	faults   *faults.Transport
-	way      *faults.Transport // which takes its time, and nothing else
-	ended    chan struct{}     // closed when Run has returned
+	ended    chan struct{} // closed when Run has returned
 
-	mu      sync.Mutex
-	drawn   map[string]int
-	cancel  context.CancelFunc
-	stopped time.Time // when it was told to stop
-	mood    []incidentKind
+	mu       sync.Mutex
+	drawn    map[string]int
+	cancel   context.CancelFunc
+	stopped  time.Time // when it was told to stop
+	behavior []incidentKind
 }
 
-// draw is a source of chance, which depends on what it is for and how often that was asked for, but not on what else the
-// process does at the same time.
+// draw returns a source of randomness. It depends on the purpose and on how often that was drawn for, but not on what else
+// the process does concurrently.
 func (p *process) draw(what string) *rand.Rand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -319,7 +301,7 @@ func (p *process) stop() {
 	p.cancel()
 }
 
-// crash ends everything that the process does, at once.
+// crash ends all that the process does, at once.
 func (p *process) crash(linksEnd bool) {
 	p.gate.leave()
 	if linksEnd {
@@ -347,8 +329,8 @@ func (p *process) run(ctx context.Context) {
 	m, now, stopped := p.monitor, time.Now(), p.stoppedAt()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.telling(p.name, "has stopped: %v", err)
-	var late, unfinished []string // later than they may be, and not yet
+	m.logLocked(p.name, "has stopped: %v", err)
+	var late, unfinished []string // returned too late, and not returned
 	for _, partition := range sortedKeys(m.runs) {
 		for _, r := range m.runs[partition] {
 			switch {
@@ -363,26 +345,26 @@ func (p *process) run(ctx context.Context) {
 	}
 	switch {
 	case ctx.Err() == nil:
-		m.blaming("%s ended by itself: %v", p.name, err)
+		m.failLocked("%s ended by itself: %v", p.name, err)
 		return
-	case p.gate.pausedIn(stopped, now) > 0: // its time may have been over when it went on
+	case p.gate.paused.within(stopped, now) > 0: // its time may have passed when it resumed
 	case err != nil && len(late) == 0:
-		m.blaming("%s ended with an error though all handlers have returned in time: %v", p.name, err)
+		m.failLocked("%s ended with an error though all handlers have returned in time: %v", p.name, err)
 	}
 	for _, partition := range unfinished {
 		if !slices.Contains(namedIn(err), partition) {
-			m.blaming("%s ended with the error %v, and the handler of %s has not returned", p.name, err, partition)
+			m.failLocked("%s ended with the error %v, and the handler of %s has not returned", p.name, err, partition)
 		}
 	}
-	if took := now.Sub(stopped) - p.gate.pausedIn(stopped, now); took > fleetShutdown+fleetRelease+time.Second {
-		m.blaming("%s took %v to stop", p.name, took)
+	if took := now.Sub(stopped) - p.gate.paused.within(stopped, now); took > fleetShutdown+fleetRelease+time.Second {
+		m.failLocked("%s took %v to stop", p.name, took)
 	}
 }
 
 // closeTime is how long a link may take to close when its handler has returned.
 const closeTime = time.Second
 
-// namedIn are the partitions that the error of a stop names.
+// namedIn returns the partitions that the error of a stop names.
 func namedIn(err error) []string {
 	if err == nil {
 		return nil
@@ -392,26 +374,26 @@ func namedIn(err error) []string {
 	return strings.Split(names, ", ")
 }
 
-// moodOf draws what a handler does with its next event.
-func (p *process) moodOf(r *rand.Rand) incidentKind {
+// behaviorOf draws what a handler does with its next event.
+func (p *process) behaviorOf(r *rand.Rand) incidentKind {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.mood) == 0 || r.IntN(3) > 0 {
+	if len(p.behavior) == 0 || r.IntN(3) > 0 {
 		return ""
 	}
-	return p.mood[r.IntN(len(p.mood))]
+	return p.behavior[r.IntN(len(p.behavior))]
 }
 
-func (p *process) setMood(kind incidentKind, on bool) {
+func (p *process) setBehavior(kind incidentKind, on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if on {
-		p.mood = append(p.mood, kind)
+		p.behavior = append(p.behavior, kind)
 		return
 	}
-	for i, k := range p.mood {
+	for i, k := range p.behavior {
 		if k == kind {
-			p.mood = append(p.mood[:i], p.mood[i+1:]...)
+			p.behavior = append(p.behavior[:i], p.behavior[i+1:]...)
 			return
 		}
 	}
@@ -435,7 +417,7 @@ func (p *process) handle(ctx context.Context, partition *processor.Partition) (e
 }
 
 func (p *process) consume(ctx context.Context, partition *processor.Partition, run *handlerRun, random *rand.Rand) error {
-	hasty := random.IntN(2) == 0 // it returns in the middle of a batch when it is told to
+	hasty := random.IntN(2) == 0 // it returns in the middle of a batch when notified
 	for {
 		count, receiving, cancel := 1, ctx, context.CancelFunc(func() {})
 		if random.IntN(2) == 0 {
@@ -473,11 +455,11 @@ var errReturn = errors.New("return nil")
 // work is what a handler does with an event.
 func (p *process) work(ctx context.Context, random *rand.Rand) error {
 	time.Sleep(time.Duration(random.Int64N(int64(100 * time.Millisecond))))
-	mood := p.moodOf(random)
-	if mood != "" {
-		p.monitor.count(string(mood))
+	behavior := p.behaviorOf(random)
+	if behavior != "" {
+		p.monitor.count(string(behavior))
 	}
-	switch mood {
+	switch behavior {
 	case handlersFail:
 		return errHandler
 	case handlersPanic:
@@ -497,7 +479,7 @@ func (p *process) work(ctx context.Context, random *rand.Rand) error {
 	return p.gate.pass()
 }
 
-// checkpoint stores how far a handler has come, mostly.
+// checkpoint stores the handler's position in most cases.
 func (p *process) checkpoint(ctx context.Context, partition *processor.Partition, run *handlerRun, events []*azeventhubs.ReceivedEventData, random *rand.Rand) error {
 	update := func(e *azeventhubs.ReceivedEventData) error {
 		err := partition.UpdateCheckpoint(ctx, e, nil)
@@ -508,7 +490,7 @@ func (p *process) checkpoint(ctx context.Context, partition *processor.Partition
 	switch random.IntN(8) {
 	case 0: // later
 		return nil
-	case 1: // at the same time as the next one
+	case 1: // concurrently with the next one
 		go func() { _ = update(last) }()
 		return nil
 	case 2: // each
@@ -525,37 +507,37 @@ func (p *process) checkpoint(ctx context.Context, partition *processor.Partition
 	return nil
 }
 
-// newProcess makes a process. It does not start it.
+// newProcess returns a process that has not started.
 func (f *fleetRun) newProcess(name, ownerID string) *process {
 	p := &process{
 		monitor: f.monitor, name: name, ownerID: ownerID, gate: &gate{}, ended: make(chan struct{}), client: f.hub.Client(ownerID),
-		seed: f.plan.seed, drawn: make(map[string]int),
+		seed: f.plan.Seed, drawn: make(map[string]int),
 	}
 	random := p.draw("process")
 	if random.IntN(3) == 0 {
 		p.clock = time.Duration(random.Int64N(int64(time.Hour))) - 30*time.Minute
 	}
 	seed := random.Uint64()
-	p.way = faults.New(&tap{f.monitor, f.service, name}, seed, rule(1, faults.Latency(0, fleetPace/4).Named("way")))
+	network := faults.New(f.monitor.observe(f.service, name), seed, rule(1, faults.Latency(0, fleetPace/4).Named("network")))
 	var rules []faults.Rule
-	for _, k := range f.plan.faults.each() {
+	for _, k := range f.plan.Faults.kinds() {
 		rules = append(rules, k.rules(fleetPace)...)
 	}
 	for i := range rules {
 		rules[i].Chance /= 2
 	}
-	p.faults = faults.New(p.way, seed, rules...)
-	p.observer = newObserver(p, f.newStore(f.plan.defect.variant().breaks(&gated{p, p.faults}), f.plan.defect.variant()))
+	p.faults = faults.New(network, seed, rules...)
+	p.observer = newObserver(p, f.newStore(f.plan.Defect.variant().breaks(&gated{p, p.faults}), f.plan.Defect.variant()))
 	var store checkpointstore.CheckpointStore = p.observer
 	var hub processor.EventHub = &gatedHub{p.client, p}
 	handler := p.handleReturning
-	store, hub, handler = f.plan.defect.breakProcess(p, store, hub, handler)
+	store, hub, handler = f.plan.Defect.breakProcess(p, store, hub, handler)
 	options := &processor.Options{
 		UpdateInterval: fleetInterval, PartitionExpirationDuration: fleetExpiration, MaxOutage: fleetMaxOutage,
 		MaxBackoff: fleetMaxBackoff, ShutdownTimeout: fleetShutdown,
-		Rand: rand.NewPCG(seed, 2), Logger: slog.New(&storyHandler{p}),
+		Rand: rand.NewPCG(seed, 2), Logger: slog.New(&logHandler{p}),
 	}
-	if !f.plan.latest {
+	if !f.plan.Latest {
 		yes := true
 		options.StartPositions.Default = azeventhubs.StartPosition{Earliest: &yes}
 	}
@@ -566,7 +548,7 @@ func (f *fleetRun) newProcess(name, ownerID string) *process {
 	return p
 }
 
-// handleReturning is handle, which may return nil.
+// handleReturning is handle, which may also return nil.
 func (p *process) handleReturning(ctx context.Context, partition *processor.Partition) error {
 	if err := p.handle(ctx, partition); !errors.Is(err, errReturn) {
 		return err
@@ -581,14 +563,14 @@ func (p *process) start() {
 	go p.run(ctx)
 }
 
-// storyHandler puts warnings and errors into the story.
-type storyHandler struct{ *process }
+// logHandler copies warnings and errors into the log of the monitor.
+type logHandler struct{ *process }
 
-func (h *storyHandler) Enabled(_ context.Context, level slog.Level) bool {
+func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn
 }
 
-func (h *storyHandler) Handle(_ context.Context, r slog.Record) error {
+func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	args := []any{r.Message}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key != "stack" {
@@ -597,10 +579,10 @@ func (h *storyHandler) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	if !h.gate.isGone() {
-		h.monitor.tell(h.name, "logs"+strings.Repeat(" %v", len(args)), args...)
+		h.monitor.log(h.name, "logs"+strings.Repeat(" %v", len(args)), args...)
 	}
 	return nil
 }
 
-func (h *storyHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h *storyHandler) WithGroup(string) slog.Handler      { return h }
+func (h *logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h *logHandler) WithGroup(string) slog.Handler      { return h }

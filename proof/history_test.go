@@ -24,10 +24,10 @@ type result int
 const (
 	won result = iota
 	lost
-	unknown // an error: it may take effect at any time, or never
+	unknown // an error: the claim may take effect at any time, or never
 )
 
-// operation is one call, as far as it is about one partition, as its caller sees it.
+// operation is the part of a call that concerns one partition, as its caller sees it.
 type operation struct {
 	id        int
 	who       string
@@ -35,12 +35,12 @@ type operation struct {
 	partition string
 
 	on     string // the ETag that a claim names; "" for none
-	owner  string // that a claim writes or a read finds; "" is relinquished
+	owner  string // that a claim writes or a read returns; "" is relinquished
 	result result
-	etag   string // that a claim won, or a read found; "" for no record
+	etag   string // that a claim got or a read returned; "" for no record
 	why    string // the error of an unknown claim
 
-	call, end int64 // of a clock that ticks at each of them; no two are the same
+	call, end int64 // of a clock that ticks with each; no two are equal
 }
 
 func (o operation) String() string {
@@ -61,7 +61,7 @@ func (o operation) String() string {
 	return text + "-> unknown: " + o.why
 }
 
-// history is what happened, in the order in which it was noted.
+// history holds the operations in the order in which they were noted.
 type history struct {
 	clock atomic.Int64
 	mu    sync.Mutex // guards all
@@ -81,7 +81,7 @@ func (h *history) note(call int64, ops ...operation) {
 	}
 }
 
-// byPartition is the operations of each partition, in the order of their beginnings.
+// byPartition returns the operations of each partition, in the order of their calls.
 func (h *history) byPartition() map[string][]operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,21 +93,6 @@ func (h *history) byPartition() map[string][]operation {
 		slices.SortFunc(ops, func(a, b operation) int { return cmp.Compare(a.call, b.call) })
 	}
 	return by
-}
-
-// until is what was known at a time: what had not ended then is unknown, and no operation if it only reads.
-func until(ops []operation, end int64) []operation {
-	var known []operation
-	for _, o := range ops {
-		switch {
-		case o.end <= end:
-			known = append(known, o)
-		case o.call < end && o.action != reads:
-			o.result, o.etag, o.why = unknown, "", "still on its way"
-			known = append(known, o)
-		}
-	}
-	return known
 }
 
 func format(ops []operation) string {

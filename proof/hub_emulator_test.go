@@ -85,14 +85,14 @@ func hubOfEmulator(t *testing.T) someHub {
 	}
 }
 
-// TestTheHubInMemoryIsTrueToAzeventhubs lets both hubs go through the same calls. What comes of them is the same.
+// TestTheHubInMemoryIsTrueToAzeventhubs makes the same calls on both hubs and compares their results.
 func TestTheHubInMemoryIsTrueToAzeventhubs(t *testing.T) {
 	want, got := exercise(t, hubOfEmulator(t)), exercise(t, hubInMemory())
 	t.Log("\n" + want)
 	require.Equal(t, want, got)
 }
 
-// exercise returns what the calls returned.
+// exercise makes the calls and returns their results.
 func exercise(t *testing.T, h someHub) string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -189,7 +189,7 @@ func exercise(t *testing.T, h someHub) string {
 	return b.String()
 }
 
-// outcomeOf is what a receive returned, without the offsets, which differ.
+// outcomeOf describes what a receive returned, without the offsets, which differ.
 func outcomeOf(events []*azeventhubs.ReceivedEventData, err error) string {
 	var numbers []int64
 	for _, e := range events {

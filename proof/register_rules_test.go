@@ -6,8 +6,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The model itself, on histories written by hand.
-
 func claimed(call, end int64, owner, on string, r result, etag string) operation {
 	return operation{id: int(call), action: claims, owner: owner, on: on, result: r, etag: etag, call: call, end: end}
 }
@@ -20,11 +18,12 @@ func deleted(call, end int64) operation {
 	return operation{id: int(call), action: deletes, call: call, end: end}
 }
 
+// The model itself, on histories written by hand.
 func TestWhatTheModelTellsApart(t *testing.T) {
 	sameID := func(string) bool { return true }
 	for name, c := range map[string]struct {
 		ops   []operation
-		rules rules
+		allow allowances
 		legal bool
 	}{
 		"nothing":                      {legal: true},
@@ -55,20 +54,20 @@ func TestWhatTheModelTellsApart(t *testing.T) {
 		"unknown, claimed over":          {ops: []operation{claimed(1, 2, "a", "", unknown, ""), read(3, 4, "1", "a"), claimed(5, 6, "b", "1", won, "2")}, legal: true},
 		"unknown, too late":              {ops: []operation{claimed(1, 2, "a", "", unknown, ""), claimed(3, 4, "b", "", won, "1"), read(5, 6, "2", "a")}},
 		"two claims of one id":           {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "a", "", won, "1")}},
-		"two claims of one id, told":     {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "a", "", won, "1")}, rules: rules{same: sameID}, legal: true},
-		"two ids, told":                  {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "b", "", won, "1")}, rules: rules{same: sameID}},
-		"one id, two ETags, told":        {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "a", "", won, "2")}, rules: rules{same: sameID}},
-		"one id, not the owner, told":    {ops: []operation{claimed(1, 2, "a", "", won, "1"), claimed(3, 4, "b", "1", won, "2"), claimed(5, 6, "a", "1", won, "1")}, rules: rules{same: sameID}},
+		"two claims of one id, told":     {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "a", "", won, "1")}, allow: allowances{sharedID: sameID}, legal: true},
+		"two ids, told":                  {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "b", "", won, "1")}, allow: allowances{sharedID: sameID}},
+		"one id, two ETags, told":        {ops: []operation{claimed(1, 3, "a", "", won, "1"), claimed(2, 4, "a", "", won, "2")}, allow: allowances{sharedID: sameID}},
+		"one id, not the owner, told":    {ops: []operation{claimed(1, 2, "a", "", won, "1"), claimed(3, 4, "b", "1", won, "2"), claimed(5, 6, "a", "1", won, "1")}, allow: allowances{sharedID: sameID}},
 		"deleted":                        {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), read(5, 6, "", "")}, legal: true},
 		"deleted, and still there":       {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), read(5, 6, "1", "a")}},
-		"deleted, made anew":             {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), claimed(5, 6, "a", "1", won, "2")}, rules: rules{deleted: true}, legal: true},
-		"deleted, made anew by two":      {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), claimed(5, 7, "a", "1", won, "2"), claimed(6, 8, "b", "1", won, "3")}, rules: rules{deleted: true}},
-		"deleted, a late request":        {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), read(5, 6, "2", "a")}, rules: rules{deleted: true}, legal: true},
-		"deleted, a request from nobody": {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), read(5, 6, "2", "b")}, rules: rules{deleted: true}},
-		"deleted, lost in between":       {ops: []operation{claimed(1, 4, "a", "", lost, ""), deleted(2, 3)}, rules: rules{deleted: true}, legal: true},
+		"deleted, made anew":             {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), claimed(5, 6, "a", "1", won, "2")}, allow: allowances{deleted: true}, legal: true},
+		"deleted, made anew by two":      {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), claimed(5, 7, "a", "1", won, "2"), claimed(6, 8, "b", "1", won, "3")}, allow: allowances{deleted: true}},
+		"deleted, a late request":        {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), read(5, 6, "2", "a")}, allow: allowances{deleted: true}, legal: true},
+		"deleted, a request from nobody": {ops: []operation{claimed(1, 2, "a", "", won, "1"), deleted(3, 4), read(5, 6, "2", "b")}, allow: allowances{deleted: true}},
+		"deleted, lost in between":       {ops: []operation{claimed(1, 4, "a", "", lost, ""), deleted(2, 3)}, allow: allowances{deleted: true}, legal: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.legal, linearizable(c.ops, c.rules), format(c.ops))
+			require.Equal(t, c.legal, linearizable(c.ops, c.allow), format(c.ops))
 		})
 	}
 }

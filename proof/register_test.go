@@ -8,34 +8,33 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The model is a register with compare-and-swap for each partition. Its value is an owner, and its version the ETag,
-// which belongs to the state: an owner that claims its own partition writes the same value with another ETag, and the
-// next claim names the ETag alone.
+// The model is a register with compare-and-swap for each partition. Its value is an owner, and its version is the ETag. The
+// ETag belongs to the state: an owner that renews writes the same value with another ETag.
 //
-// It takes from a history only what callers see, nothing from the service:
+// The model uses only what callers see, and nothing of the service:
 //
-//   - a claim that was won found the ETag that it names and set the one that it returned;
-//   - a claim that was lost had, at some moment of the call, neither the ETag that it names nor its own effect in the
-//     register. (Its effect may have come and been overwritten within the call: then it does not own the partition
-//     either. As ETags do not come back, it cannot take effect after that moment.)
-//   - a claim that ended with an error takes effect once, at any time from the call on, or never. Its ETag is unknown
-//     until somebody reads it: the register is then unbound, and the first read of it binds it;
-//   - a read found what was there.
+//   - A claim that was won found the ETag that it names, and set the one that it returned.
+//   - A claim that was lost was, at some moment of the call, neither on the stored ETag nor the writer of the stored state.
+//     (It may have taken effect and been overwritten within the call: then it does not own the partition either. As ETags
+//     never return, it cannot take effect after that moment.)
+//   - A claim that ended with an error takes effect once, at any time from the call on, or never. Its ETag is unknown until
+//     the first read: the register is unbound until then, and that read binds it.
+//   - A read returned the state.
 //
-// An open claim would make the model nondeterministic, and its search long. So "never" is said in another way: the
-// history has an end, an operation of its own after all others that returned. An open claim that comes before the end
-// must take effect, and one that comes after it must not.
+// A claim that may or may not take effect would make the model nondeterministic and its search long. Instead, the history has
+// an end, which is an operation after all others that returned. Such an open claim takes effect if it comes before the end,
+// and has none if it comes after the end.
 //
-// Somebody may delete a record. A claim on its last ETag may then make it anew, and so may any request that is still on
-// its way and has the condition that there is no record, whatever was said of its claim: see [steps].
+// Somebody may delete a record. Then a claim on its last ETag may create it again, and so may any request that is still on its
+// way with the condition that there is no record, whatever the claim's result was: see [steps].
 
 // state is the register.
 type state struct {
 	etag    string // "" for no record
 	owner   string
 	writer  int  // id of the claim that wrote it
-	unbound bool // whether the ETag is not known yet; etag is a stand-in then
-	deleted bool // whether there is no record because somebody deleted it
+	unbound bool // the ETag is not known yet, and etag is [unboundETag]
+	deleted bool // there is no record because somebody deleted it
 	over    bool // after the end of the history
 }
 
@@ -44,7 +43,7 @@ func (s state) String() string {
 	case s.etag == "":
 		return "no record"
 	case s.unbound:
-		return fmt.Sprintf("%s, ETag not seen yet", cmp.Or(s.owner, "nobody"))
+		return fmt.Sprintf("%s, ETag not read yet", cmp.Or(s.owner, "nobody"))
 	}
 	return fmt.Sprintf("%s %s", s.etag, cmp.Or(s.owner, "nobody"))
 }
@@ -54,8 +53,8 @@ type stepKind int
 
 const (
 	wins     stepKind = iota
-	may               // may take effect, if it comes before the end
-	isNot             // is neither what the claim names nor the claim's effect
+	may               // takes effect if it comes before the end
+	isNot             // the state is neither what the claim names nor its effect
 	finds             // read
 	vanishes          // delete
 	ends
@@ -65,12 +64,12 @@ const (
 type step struct {
 	kind stepKind
 	operation
-	fresh bool // of finds: no claim is known to have got the ETag, so an open one may have
-	anew  bool // of wins and may: also where there is no record
-	same  bool // of wins: also if the record is the owner's with that ETag already
+	fresh bool // of finds: no claim is known to have got the ETag, so an open claim may have
+	anew  bool // of wins and may: also if there is no record
+	same  bool // of wins: also if the record already has that owner and ETag
 }
 
-// unboundETag stands for an ETag that nobody has seen.
+// unboundETag stands for an ETag that nobody has read yet.
 const unboundETag = "?"
 
 func (s state) next(o step) (bool, state) {
@@ -100,12 +99,12 @@ func (s state) next(o step) (bool, state) {
 	return s.etag == o.etag && s.owner == o.owner, s
 }
 
-// fits tells whether a claim's condition is met.
+// fits reports whether a claim's condition is met.
 func (s state) fits(o step) bool {
 	return s.etag == o.on || s.etag == "" && o.anew
 }
 
-// register is the model for porcupine.
+// register returns the model for porcupine.
 func register() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return state{} },
@@ -116,31 +115,30 @@ func register() porcupine.Model {
 	}
 }
 
-// rules say what a check lets pass.
-type rules struct {
-	// deleted: records were deleted, once each. What a claim did before and what it did after are two effects then, so a
-	// claim that was won may have had another one, and one that was lost or is unknown two; and a request that is late
-	// may make the record anew at any time.
+// allowances are the documented exceptions that a check makes.
+type allowances struct {
+	// deleted: somebody deleted records, once each. A claim may then have one effect before and one after: a claim that was
+	// won may have had another one, a claim that was lost or unknown two, and a late request may create the record again.
 	deleted bool
-	// same tells for which owners a claim is won also if the record is the owner's already, by another claim: where
-	// several claim with one id.
-	same func(owner string) bool
+	// sharedID reports whether several claims may have this owner ID. Such a claim is also won if the record already has
+	// the ID, by another claim.
+	sharedID func(owner string) bool
 }
 
-func (r rules) isSame(owner string) bool { return r.same != nil && r.same(owner) }
+func (a allowances) shared(owner string) bool { return a.sharedID != nil && a.sharedID(owner) }
 
-// steps are the operations of the model for those of one partition.
-func steps(ops []operation, r rules) []porcupine.Operation {
+// steps returns the operations of the model for the operations of one partition.
+func steps(ops []operation, a allowances) []porcupine.Operation {
 	last, got := int64(0), make(map[string]bool)
 	for _, o := range ops {
 		last = max(last, o.end)
-		if o.action == claims && o.result == won && !r.isSame(o.owner) {
+		if o.action == claims && o.result == won && !a.shared(o.owner) {
 			got[o.etag] = true
 		}
 	}
 	var all []porcupine.Operation
 	add := func(o operation, s step, call, end int64) {
-		s.operation, s.anew = o, r.deleted && o.on != ""
+		s.operation, s.anew = o, a.deleted && o.on != ""
 		all = append(all, porcupine.Operation{ClientId: len(all), Input: s, Call: call, Return: end})
 	}
 	open := func(o operation, times int) {
@@ -149,7 +147,7 @@ func steps(ops []operation, r rules) []porcupine.Operation {
 		}
 	}
 	late := 0
-	if r.deleted {
+	if a.deleted {
 		late = 1
 	}
 	for _, o := range ops {
@@ -159,8 +157,8 @@ func steps(ops []operation, r rules) []porcupine.Operation {
 		case o.action == deletes:
 			add(o, step{kind: vanishes}, o.call, o.end)
 		case o.result == won:
-			add(o, step{kind: wins, same: r.isSame(o.owner)}, o.call, o.end)
-			if r.isSame(o.owner) {
+			add(o, step{kind: wins, same: a.shared(o.owner)}, o.call, o.end)
+			if a.shared(o.owner) {
 				open(o, 1)
 			}
 			open(o, late)
@@ -175,7 +173,7 @@ func steps(ops []operation, r rules) []porcupine.Operation {
 	return all
 }
 
-// linearizable checks the history of one partition.
-func linearizable(ops []operation, r rules) bool {
-	return porcupine.CheckOperations(register(), steps(ops, r))
+// linearizable checks the operations of one partition.
+func linearizable(ops []operation, a allowances) bool {
+	return porcupine.CheckOperations(register(), steps(ops, a))
 }

@@ -154,11 +154,11 @@ func reference(name []byte) (rune, bool) {
 	case "quot":
 		return '"', true
 	}
-	digits, base := name, 10
-	var found bool
-	if digits, found = bytes.CutPrefix(name, []byte("#")); !found {
+	digits, found := bytes.CutPrefix(name, []byte("#"))
+	if !found {
 		return 0, false
 	}
+	base := 10
 	if hex, found := bytes.CutPrefix(digits, []byte("x")); found {
 		digits, base = hex, 16
 	}

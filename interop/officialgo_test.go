@@ -11,12 +11,12 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// officialStore is the official Go store, whose types and method names differ from ours in name only.
+// officialStore adapts the official Go store, whose types differ from ours in name only.
 type officialStore struct{ store *checkpoints.BlobStore }
 
-func openOfficial(t *testing.T, b box) checkpointstore.CheckpointStore {
+func openOfficial(t *testing.T, tc testContainer) checkpointstore.CheckpointStore {
 	t.Helper()
-	store, err := checkpoints.NewBlobStore(b.client, nil)
+	store, err := checkpoints.NewBlobStore(tc.client, nil)
 	require.NoError(t, err)
 	return officialStore{store}
 }

@@ -12,26 +12,26 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// seat is a store with the names that it was told: one consumer.
-type seat struct {
+// consumer is one consumer: a store of an SDK with the names that it was configured with.
+type consumer struct {
 	t     *testing.T
 	store checkpointstore.CheckpointStore
 	scope scope
 	owner string
-	party party
+	sdk   sdk
 }
 
-func (p party) sit(t *testing.T, b box, s scope) seat {
+func (p sdk) consumer(t *testing.T, tc testContainer, s scope) consumer {
 	t.Helper()
-	return seat{t, p.open(t, b), s, "owner-" + strings.NewReplacer(" ", "-", ",", "").Replace(p.name), p}
+	return consumer{t, p.open(t, tc), s, "owner-" + strings.NewReplacer(" ", "-", ",", "").Replace(p.name), p}
 }
 
-// at is a checkpoint whose offset is a hundred times its sequence number.
-func (s seat) at(partition string, sequenceNumber int64) checkpointstore.Checkpoint {
+// at returns a checkpoint whose offset is a hundred times its sequence number.
+func (s consumer) at(partition string, sequenceNumber int64) checkpointstore.Checkpoint {
 	return s.checkpoint(partition, &sequenceNumber, to.Ptr(itoa(sequenceNumber*100)))
 }
 
-func (s seat) checkpoint(partition string, sequenceNumber *int64, offset *string) checkpointstore.Checkpoint {
+func (s consumer) checkpoint(partition string, sequenceNumber *int64, offset *string) checkpointstore.Checkpoint {
 	return checkpointstore.Checkpoint{
 		FullyQualifiedNamespace: s.scope.namespace, EventHubName: s.scope.hub, ConsumerGroup: s.scope.group,
 		PartitionID: partition, SequenceNumber: sequenceNumber, Offset: offset,
@@ -39,48 +39,42 @@ func (s seat) checkpoint(partition string, sequenceNumber *int64, offset *string
 }
 
 // update stores a position.
-func (s seat) update(partition string, sequenceNumber int64) {
+func (s consumer) update(partition string, sequenceNumber int64) {
 	s.t.Helper()
 	s.put(s.at(partition, sequenceNumber))
 }
 
-// rewind stores a position wherever the stored one is.
-func (s seat) rewind(partition string, sequenceNumber int64) {
-	s.t.Helper()
-	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), s.at(partition, sequenceNumber), &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
-}
-
-func (s seat) put(c checkpointstore.Checkpoint) {
+func (s consumer) put(c checkpointstore.Checkpoint) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.UpdateCheckpoint(s.t.Context(), c, nil))
 }
 
-// read is what a list of this store shows of a checkpoint.
-func (s seat) read(c checkpointstore.Checkpoint) checkpointstore.Checkpoint {
-	if s.party.numberOnly {
+// read returns what this store lists of a checkpoint.
+func (s consumer) read(c checkpointstore.Checkpoint) checkpointstore.Checkpoint {
+	if s.sdk.numberOnly {
 		c.Offset = nil
 	}
 	return c
 }
 
-// checkpoints are the checkpoints of the scope.
-func (s seat) checkpoints() []checkpointstore.Checkpoint {
+// checkpoints returns the checkpoints of the scope.
+func (s consumer) checkpoints() []checkpointstore.Checkpoint {
 	s.t.Helper()
 	found, err := s.list()
 	require.NoError(s.t, err)
 	return found
 }
 
-func (s seat) list() ([]checkpointstore.Checkpoint, error) {
+func (s consumer) list() ([]checkpointstore.Checkpoint, error) {
 	return s.store.ListCheckpoints(s.t.Context(), s.scope.namespace, s.scope.hub, s.scope.group, nil)
 }
 
-func (s seat) listOwnership() ([]checkpointstore.Ownership, error) {
+func (s consumer) listOwnership() ([]checkpointstore.Ownership, error) {
 	return s.store.ListOwnership(s.t.Context(), s.scope.namespace, s.scope.hub, s.scope.group, nil)
 }
 
-// owned are the ownerships of the scope by partition.
-func (s seat) owned() map[string]checkpointstore.Ownership {
+// owned returns the ownerships of the scope by partition.
+func (s consumer) owned() map[string]checkpointstore.Ownership {
 	s.t.Helper()
 	found, err := s.listOwnership()
 	require.NoError(s.t, err)
@@ -92,8 +86,8 @@ func (s seat) owned() map[string]checkpointstore.Ownership {
 	return byPartition
 }
 
-// owners are the owner ids of the scope by partition.
-func (s seat) owners() map[string]string {
+// owners returns the owner IDs of the scope by partition.
+func (s consumer) owners() map[string]string {
 	s.t.Helper()
 	owners := make(map[string]string)
 	for partition, o := range s.owned() {
@@ -102,16 +96,16 @@ func (s seat) owners() map[string]string {
 	return owners
 }
 
-// first is a claim on a partition that nobody ever owned.
-func (s seat) first(partition string) checkpointstore.Ownership {
+// first returns a claim without an ETag, as on a partition without an owner.
+func (s consumer) first(partition string) checkpointstore.Ownership {
 	return checkpointstore.Ownership{
 		FullyQualifiedNamespace: s.scope.namespace, EventHubName: s.scope.hub, ConsumerGroup: s.scope.group,
 		PartitionID: partition, OwnerID: s.owner,
 	}
 }
 
-// claim claims for an owner, on the states given, and returns what it won.
-func (s seat) claim(owner string, on ...checkpointstore.Ownership) []checkpointstore.Ownership {
+// claim claims for an owner, on the given states, and returns what it won.
+func (s consumer) claim(owner string, on ...checkpointstore.Ownership) []checkpointstore.Ownership {
 	s.t.Helper()
 	claims := append([]checkpointstore.Ownership(nil), on...)
 	for i := range claims {
@@ -122,14 +116,14 @@ func (s seat) claim(owner string, on ...checkpointstore.Ownership) []checkpoints
 	return won
 }
 
-// wins claims one partition for this consumer and tells whether it won.
-func (s seat) wins(on checkpointstore.Ownership) bool {
+// wins claims one partition and reports whether it was won.
+func (s consumer) wins(on checkpointstore.Ownership) bool {
 	s.t.Helper()
 	return len(s.claim(s.owner, on)) == 1
 }
 
-// win claims one partition, which must succeed.
-func (s seat) win(on checkpointstore.Ownership) checkpointstore.Ownership {
+// win claims one partition, which must be won.
+func (s consumer) win(on checkpointstore.Ownership) checkpointstore.Ownership {
 	s.t.Helper()
 	won := s.claim(s.owner, on)
 	require.Len(s.t, won, 1, "%s claims partition %s", s.owner, on.PartitionID)
@@ -137,8 +131,8 @@ func (s seat) win(on checkpointstore.Ownership) checkpointstore.Ownership {
 	return won[0]
 }
 
-// relinquish frees a partition in the way of the package.
-func (s seat) relinquish(held checkpointstore.Ownership) {
+// relinquish relinquishes a partition as the SDK does.
+func (s consumer) relinquish(held checkpointstore.Ownership) {
 	s.t.Helper()
 	own, has := s.store.(interface {
 		Relinquish(context.Context, checkpointstore.Ownership) ([]checkpointstore.Ownership, error)

@@ -28,61 +28,60 @@ const (
 	checkpointPrefix = namespace + "/" + eventHub + "/" + group + "/checkpoint/"
 )
 
-// world is a service that stores are made over.
-type world struct {
-	newStore func(transport policy.Transporter, options checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error)
-	wire     policy.Transporter // to the service
-	remove   func(name string)  // deletes a blob
-	log      func() string      // what came over the wire; nil if nobody knows
+// backend is a service for the stores of a history.
+type backend struct {
+	newStore  func(transport policy.Transporter, options checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error)
+	transport policy.Transporter
+	remove    func(name string) // deletes a blob
 
-	// pace is the unit of time: a try may take 7, a call 30, and a retry comes after 1.5, as with the store's defaults.
+	// pace is the unit of time: a try may take 7, a call 30, and a retry follows after 1.5, as with the store's defaults.
 	pace time.Duration
 }
 
-// onFake is a world in memory. In a synctest bubble its time is virtual.
-func onFake(service *fakeblob.Service) world {
-	return world{
+// onFake returns a backend in memory. In a synctest bubble its time is virtual.
+func onFake(service *fakeblob.Service) backend {
+	return backend{
 		newStore: func(transport policy.Transporter, o checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error) {
 			o.ClientOptions.Transport = transport
 			return checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &o)
 		},
-		wire:   service,
-		remove: service.Delete,
-		log:    service.Transcript,
-		pace:   time.Second,
+		transport: service,
+		remove:    service.Delete,
+		pace:      time.Second,
 	}
 }
 
-// onAzurite is a container of its own in a real service.
-func onAzurite(t *testing.T) world {
+// onAzurite returns a backend that is a container of its own in Azurite.
+func onAzurite(t *testing.T) backend {
 	t.Helper()
+	connections := http.DefaultTransport.(*http.Transport).Clone()
+	connections.MaxIdleConnsPerHost = 64
+	t.Cleanup(connections.CloseIdleConnections)
 	connection, name := azurite.Shared(t).ConnectionString(), azurite.NewContainerName(t)
-	w := world{
+	b := backend{
 		newStore: func(transport policy.Transporter, o checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error) {
 			o.ClientOptions.Transport = transport
 			return checkpointstore.NewBlobCheckpointStoreFromConnectionString(connection, name, &o)
 		},
-		wire: ownConnections(t),
-		pace: 30 * time.Millisecond,
+		transport: &http.Client{Transport: connections},
+		pace:      30 * time.Millisecond,
 	}
 	if raceEnabled {
-		w.pace *= 3
+		b.pace *= 3
 	}
-	store, err := w.newStore(w.wire, checkpointstore.BlobCheckpointStoreOptions{})
-	require.NoError(t, err)
-	require.NoError(t, store.EnsureContainer(context.Background(), nil))
-	return w
+	require.NoError(t, b.plain(t).EnsureContainer(context.Background(), nil))
+	return b
 }
 
-// options bound calls and tries at the world's pace. The delay between tries is always the longest one, so that the
-// jitter of azcore is cut off and a seed gives the same history again.
-func (w world) options() checkpointstore.BlobCheckpointStoreOptions {
-	o := checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * w.pace}
+// options bound calls and tries at the backend's pace. The delay between tries always reaches its maximum, which cuts off
+// the jitter of azcore, so that a seed gives the same history again.
+func (b backend) options() checkpointstore.BlobCheckpointStoreOptions {
+	o := checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * b.pace}
 	o.ClientOptions.Retry = policy.RetryOptions{
 		MaxRetries:    3,
-		TryTimeout:    7 * w.pace,
-		RetryDelay:    2 * w.pace,
-		MaxRetryDelay: 3 * w.pace / 2,
+		TryTimeout:    7 * b.pace,
+		RetryDelay:    2 * b.pace,
+		MaxRetryDelay: 3 * b.pace / 2,
 	}
 	return o
 }
@@ -93,20 +92,27 @@ type client struct {
 	faults *faults.Transport
 }
 
-func (w world) newClient(t testing.TB, seed uint64, m mix, v variant) client {
+func (b backend) newClient(t testing.TB, seed uint64, set faultSet, v variant) client {
 	t.Helper()
-	transport := faults.New(w.wire, seed, m.rules(w.pace)...)
-	o := w.options()
+	transport := faults.New(b.transport, seed, set.rules(b.pace)...)
+	o := b.options()
 	o.DisableFencing = v == unfenced
-	store, err := w.newStore(v.breaks(transport), o)
+	store, err := b.newStore(v.breaks(transport), o)
 	require.NoError(t, err)
 	return client{store, transport}
 }
 
-// plain is a store that meets no faults.
-func (w world) plain(t testing.TB) *checkpointstore.BlobCheckpointStore {
+// end stops the faults, waits for late requests, and counts what struck.
+func (c client) end(struck map[string]int) {
+	c.faults.Heal()
+	c.faults.Drain()
+	addCounts(struck, c.faults.Struck())
+}
+
+// plain returns a store without faults.
+func (b backend) plain(t testing.TB) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	store, err := w.newStore(w.wire, w.options())
+	store, err := b.newStore(b.transport, b.options())
 	require.NoError(t, err)
 	return store
 }
@@ -127,12 +133,4 @@ func checkpointAt(partition string, sequenceNumber int64) checkpointstore.Checkp
 		FullyQualifiedNamespace: namespace, EventHubName: eventHub, ConsumerGroup: group,
 		PartitionID: partition, SequenceNumber: &sequenceNumber, Offset: to.Ptr(fmt.Sprint(sequenceNumber * 64)),
 	}
-}
-
-// ownConnections is a transport whose connections end with the test.
-func ownConnections(t *testing.T) policy.Transporter {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
 }

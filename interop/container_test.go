@@ -16,43 +16,43 @@ import (
 	"github.com/ea947076/checkpointstore/internal/azurite"
 )
 
-// box is a container of its own, and what our stores over it log.
-type box struct {
+// testContainer is a new blob container, with the log of our stores over it.
+type testContainer struct {
 	name   string
 	client *container.Client
 	log    *bytes.Buffer
 }
 
-func newBox(t *testing.T) box {
+func newContainer(t *testing.T) testContainer {
 	t.Helper()
 	name := azurite.NewContainerName(t)
 	client, err := container.NewClientFromConnectionString(azurite.Shared(t).ConnectionString(), name, nil)
 	require.NoError(t, err)
 	_, err = client.Create(t.Context(), nil)
 	require.NoError(t, err)
-	return box{name, client, new(bytes.Buffer)}
+	return testContainer{name, client, new(bytes.Buffer)}
 }
 
-// warnings is how many there are in the log.
-func (b box) warnings() int { return strings.Count(b.log.String(), "level=WARN") }
+// warnings returns how many warnings are in the log.
+func (tc testContainer) warnings() int { return strings.Count(tc.log.String(), "level=WARN") }
 
-func (b box) properties(t *testing.T, name string) blob.GetPropertiesResponse {
+func (tc testContainer) properties(t *testing.T, name string) blob.GetPropertiesResponse {
 	t.Helper()
-	properties, err := b.client.NewBlobClient(name).GetProperties(t.Context(), nil)
+	properties, err := tc.client.NewBlobClient(name).GetProperties(t.Context(), nil)
 	require.NoError(t, err, name)
 	return properties
 }
 
-// modified is when the service says that a blob was written.
-func (b box) modified(t *testing.T, name string) time.Time {
+// modified returns when a blob was last written, by the clock of the service.
+func (tc testContainer) modified(t *testing.T, name string) time.Time {
 	t.Helper()
-	return *b.properties(t, name).LastModified
+	return *tc.properties(t, name).LastModified
 }
 
-// metadata is that of a blob, as text with its keys in lower case.
-func (b box) metadata(t *testing.T, name string) string {
+// metadata returns the metadata of a blob as text, with keys in lower case.
+func (tc testContainer) metadata(t *testing.T, name string) string {
 	t.Helper()
-	return metadataText(b.properties(t, name).Metadata, strings.ToLower)
+	return metadataText(tc.properties(t, name).Metadata, strings.ToLower)
 }
 
 func metadataText(metadata map[string]*string, key func(string) string) string {
@@ -67,7 +67,7 @@ func metadataText(metadata map[string]*string, key func(string) string) string {
 	return "`" + strings.Join(pairs, ", ") + "`"
 }
 
-// metadata makes blob metadata of keys and values.
+// metadata returns blob metadata of keys and values.
 func metadata(pairs ...string) map[string]*string {
 	m := make(map[string]*string)
 	for i := 0; i < len(pairs); i += 2 {
@@ -76,9 +76,9 @@ func metadata(pairs ...string) map[string]*string {
 	return m
 }
 
-// put writes a blob as somebody else would.
-func (b box) put(t *testing.T, name string, metadata map[string]*string) {
+// put writes a blob with metadata.
+func (tc testContainer) put(t *testing.T, name string, metadata map[string]*string) {
 	t.Helper()
-	_, err := b.client.NewBlockBlobClient(name).UploadBuffer(t.Context(), nil, &blockblob.UploadBufferOptions{Metadata: metadata})
+	_, err := tc.client.NewBlockBlobClient(name).UploadBuffer(t.Context(), nil, &blockblob.UploadBufferOptions{Metadata: metadata})
 	require.NoError(t, err)
 }

@@ -8,36 +8,36 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// drivenStore is a driver's store over one container.
-type drivenStore struct {
+// driverStore is a driver's store over one container.
+type driverStore struct {
 	driver    *driver
 	container string
 }
 
-var _ checkpointstore.CheckpointStore = (*drivenStore)(nil)
+var _ checkpointstore.CheckpointStore = (*driverStore)(nil)
 
-// partitions are those that a reader which does not list is asked for.
+// partitions returns the partitions that a reader which cannot list is asked for.
 func partitions() []string { return []string{"0", "1", "2", "3"} }
 
-func (s *drivenStore) request(call, namespace, hub, group string) request {
+func (s *driverStore) request(call, namespace, hub, group string) request {
 	return request{Call: call, Container: s.container, Namespace: namespace, Hub: hub, Group: group}
 }
 
-func (s *drivenStore) ListOwnership(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
+func (s *driverStore) ListOwnership(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
 	return s.ownerships(ctx, s.request("list-ownership", namespace, hub, group))
 }
 
-// ClaimOwnership takes claims of one scope.
-func (s *drivenStore) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, _ *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
+// ClaimOwnership claims partitions of one scope.
+func (s *driverStore) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, _ *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
 	return s.claim(ctx, "claim", claims)
 }
 
-// Relinquish relinquishes as the package itself does.
-func (s *drivenStore) Relinquish(ctx context.Context, held checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+// Relinquish relinquishes as the SDK does.
+func (s *driverStore) Relinquish(ctx context.Context, held checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
 	return s.claim(ctx, "relinquish", []checkpointstore.Ownership{held})
 }
 
-func (s *drivenStore) claim(ctx context.Context, call string, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
+func (s *driverStore) claim(ctx context.Context, call string, claims []checkpointstore.Ownership) ([]checkpointstore.Ownership, error) {
 	if len(claims) == 0 {
 		return nil, nil
 	}
@@ -56,7 +56,7 @@ func (s *drivenStore) claim(ctx context.Context, call string, claims []checkpoin
 	return s.ownerships(ctx, r)
 }
 
-func (s *drivenStore) ownerships(ctx context.Context, r request) ([]checkpointstore.Ownership, error) {
+func (s *driverStore) ownerships(ctx context.Context, r request) ([]checkpointstore.Ownership, error) {
 	a, err := s.driver.call(ctx, r)
 	if err != nil {
 		return nil, err
@@ -78,14 +78,14 @@ func (s *drivenStore) ownerships(ctx context.Context, r request) ([]checkpointst
 	return all, nil
 }
 
-func (s *drivenStore) UpdateCheckpoint(ctx context.Context, c checkpointstore.Checkpoint, _ *checkpointstore.UpdateCheckpointOptions) error {
+func (s *driverStore) UpdateCheckpoint(ctx context.Context, c checkpointstore.Checkpoint, _ *checkpointstore.UpdateCheckpointOptions) error {
 	r := s.request("update-checkpoint", c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup)
 	r.Checkpoints = []wireCheckpoint{{c.PartitionID, c.Offset, c.SequenceNumber}}
 	_, err := s.driver.call(ctx, r)
 	return err
 }
 
-func (s *drivenStore) ListCheckpoints(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
+func (s *driverStore) ListCheckpoints(ctx context.Context, namespace, hub, group string, _ *checkpointstore.ListCheckpointsOptions) ([]checkpointstore.Checkpoint, error) {
 	r := s.request("list-checkpoints", namespace, hub, group)
 	r.Partitions = partitions()
 	a, err := s.driver.call(ctx, r)

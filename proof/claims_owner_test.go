@@ -15,69 +15,65 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// owner is one of a fleet: it looks, and claims, renews, steals and relinquishes by the draw of its seed.
+// owner lists, claims, renews, steals and relinquishes at random.
 type owner struct {
 	config
-	name   string
-	id     string // what it claims with
-	client client
-	random *rand.Rand
-	world  world
-	notes  *history
-	view   map[string]record // by partition, as it knows them; what is not in it is to be looked at
+	name    string
+	id      string // that it claims with
+	client  client
+	random  *rand.Rand
+	backend backend
+	history *history
+	view    map[string]record // what it knows, by partition; it claims no partition that is missing here
 }
 
-// record is what an owner knows of a partition's; the zero value is that there is none.
+// record is an ownership record. The zero value means that there is none.
 type record struct{ etag, owner string }
 
-// play lets a fleet do what the config says, and returns what happened and which faults struck.
-func play(t testing.TB, w world, c config) (*history, map[string]int) {
+// play lets the owners of a config run, and returns what happened and which faults struck.
+func play(t testing.TB, b backend, c config) verdict {
 	t.Helper()
 	h := &history{}
-	owners := make([]*owner, c.owners)
+	owners := make([]*owner, c.Owners)
 	var all sync.WaitGroup
 	for i := range owners {
-		seed := c.seed*1000 + uint64(i)
-		o := &owner{
-			config: c, name: fmt.Sprint("owner-", i), id: fmt.Sprint("owner-", i), world: w, notes: h,
-			client: w.newClient(t, seed, c.faults, c.store), random: rand.New(rand.NewPCG(seed, 1)),
-			view: make(map[string]record),
+		seed := c.Seed*1000 + uint64(i)
+		name := fmt.Sprint("owner-", i)
+		owners[i] = &owner{
+			config: c, name: name, id: name, backend: b, history: h, view: make(map[string]record),
+			client: b.newClient(t, seed, c.Faults, c.Store), random: rand.New(rand.NewPCG(seed, 1)),
 		}
-		for p := range c.partitions {
-			o.view[strconv.Itoa(p)] = record{}
+		for p := range c.Partitions {
+			owners[i].view[strconv.Itoa(p)] = record{}
 		}
-		if c.twins && i == 1 {
-			o.id = owners[0].id
-		}
-		owners[i] = o
+	}
+	if c.SharedID && c.Owners > 1 {
+		owners[1].id = owners[0].id
+	}
+	for _, o := range owners {
 		all.Go(o.run)
 	}
-	if c.deletes {
-		all.Go(func() { deleteAll(w, c, h) })
+	if c.Deletes {
+		all.Go(func() { deleteAll(b, c, h) })
 	}
 	all.Wait()
 
 	struck := make(map[string]int)
 	for _, o := range owners {
-		o.client.faults.Heal()
-		o.client.faults.Drain()
-		for name, n := range o.client.faults.Struck() {
-			struck[name] += n
-		}
+		o.client.end(struck)
 	}
-	last := &owner{config: c, name: "at last", notes: h, view: make(map[string]record)}
-	last.client.BlobCheckpointStore = w.plain(t)
+	last := &owner{config: c, name: "at last", history: h, view: make(map[string]record), client: client{b.plain(t), nil}}
 	require.NoError(t, last.list(context.Background()))
-	return h, struck
+	return verdict{config: c, ops: h.byPartition(), struck: struck}
 }
 
-// deleteAll deletes every record once, at a time of its own.
-func deleteAll(w world, c config, h *history) {
-	random := rand.New(rand.NewPCG(c.seed, 2))
-	for i := range c.partitions {
-		time.Sleep(time.Duration(random.Int64N(int64(c.steps+1) * 3 * int64(w.pace))))
+// deleteAll deletes every record once, each at a random time.
+func deleteAll(b backend, c config, h *history) {
+	random := rand.New(rand.NewPCG(c.Seed, 2))
+	for i := range c.Partitions {
+		time.Sleep(time.Duration(random.Int64N(int64(c.Steps+1) * 3 * int64(b.pace))))
 		call := h.tick()
-		w.remove(ownershipPrefix + strconv.Itoa(i))
+		b.remove(ownershipPrefix + strconv.Itoa(i))
 		h.note(call, operation{who: "somebody", action: deletes, partition: strconv.Itoa(i)})
 	}
 }
@@ -86,21 +82,21 @@ func (o *owner) chance(p float64) bool { return o.random.Float64() < p }
 
 func (o *owner) run() {
 	ctx := context.Background()
-	for range o.steps {
-		time.Sleep(time.Duration(o.random.Int64N(5 * int64(o.world.pace))))
+	for range o.Steps {
+		time.Sleep(time.Duration(o.random.Int64N(5 * int64(o.backend.pace))))
 		switch {
 		case o.chance(0.5):
-			_ = o.list(ctx) // on failure it goes by what it knows
+			_ = o.list(ctx) // on failure it uses what it knows
 		case o.chance(0.5):
-			o.get(ctx, strconv.Itoa(o.random.IntN(o.partitions)))
+			o.get(ctx, strconv.Itoa(o.random.IntN(o.Partitions)))
 		}
 		o.claim(ctx)
 	}
 }
 
-// list looks at all records.
+// list reads all records.
 func (o *owner) list(ctx context.Context) error {
-	call := o.notes.tick()
+	call := o.history.tick()
 	all, err := o.client.ListOwnership(ctx, namespace, eventHub, group, nil)
 	if err != nil {
 		return err
@@ -110,18 +106,18 @@ func (o *owner) list(ctx context.Context) error {
 		found[r.PartitionID] = record{string(*r.ETag), r.OwnerID}
 	}
 	var ops []operation
-	for i := range o.partitions {
+	for i := range o.Partitions {
 		p := strconv.Itoa(i)
 		o.view[p] = found[p]
 		ops = append(ops, o.read(p, found[p]))
 	}
-	o.notes.note(call, ops...)
+	o.history.note(call, ops...)
 	return nil
 }
 
-// get looks at one record.
+// get reads one record.
 func (o *owner) get(ctx context.Context, partition string) {
-	call := o.notes.tick()
+	call := o.history.tick()
 	r, err := o.client.GetOwnership(ctx, namespace, eventHub, group, partition, nil)
 	var found record
 	switch {
@@ -131,17 +127,17 @@ func (o *owner) get(ctx context.Context, partition string) {
 		return
 	}
 	o.view[partition] = found
-	o.notes.note(call, o.read(partition, found))
+	o.history.note(call, o.read(partition, found))
 }
 
 func (o *owner) read(partition string, r record) operation {
 	return operation{who: o.name, action: reads, partition: partition, etag: r.etag, owner: r.owner}
 }
 
-// claim claims some of the partitions by what it knows of them.
+// claim claims some of the partitions, on the state that it knows of them.
 func (o *owner) claim(ctx context.Context) {
 	var asked []checkpointstore.Ownership
-	for i := range o.partitions {
+	for i := range o.Partitions {
 		p := strconv.Itoa(i)
 		known, seen := o.view[p]
 		claimant, chance := o.id, 0.8
@@ -157,7 +153,7 @@ func (o *owner) claim(ctx context.Context) {
 			asked = append(asked, claimOf(claimant, p, known.etag))
 		}
 	}
-	call := o.notes.tick()
+	call := o.history.tick()
 	winners, err := o.client.ClaimOwnership(ctx, asked, nil)
 	got := make(map[string]checkpointstore.Ownership)
 	for _, w := range winners {
@@ -176,10 +172,10 @@ func (o *owner) claim(ctx context.Context) {
 	for i, a := range asked {
 		ops[i] = o.outcome(a, got, failed)
 	}
-	o.notes.note(call, ops...)
+	o.history.note(call, ops...)
 }
 
-// outcome is what came of one claim.
+// outcome returns the operation that one claim was, and updates what the owner knows.
 func (o *owner) outcome(asked checkpointstore.Ownership, got map[string]checkpointstore.Ownership, failed map[string]*checkpointstore.Error) operation {
 	p := asked.PartitionID
 	op := operation{who: o.name, action: claims, partition: p, owner: asked.OwnerID, result: lost}
@@ -187,7 +183,7 @@ func (o *owner) outcome(asked checkpointstore.Ownership, got map[string]checkpoi
 		op.on = string(*asked.ETag)
 	}
 	w, isWon := got[p]
-	if !isWon && !o.careless {
+	if !isWon && !o.Blind {
 		delete(o.view, p)
 	}
 	err, isUnknown := failed[p]

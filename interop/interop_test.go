@@ -1,4 +1,4 @@
-// Package interop_test runs the blob store against the stores of other packages, in one container of a real Azurite.
+// Package interop_test runs the blob store beside the stores of other SDKs, in one container of a real Azurite.
 package interop_test
 
 import (

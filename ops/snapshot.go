@@ -22,6 +22,10 @@ const (
 	Expired      State = "expired"      // owned, and not renewed for longer
 	Relinquished State = "relinquished" // its last owner gave it up
 	NeverOwned   State = "never owned"  // there is no ownership record
+
+	// NotOfHub is only in snapshots that [Snapshot.WithHub] made: nobody owns the
+	// partition, and the event hub does not have it.
+	NotOfHub State = "not a partition of the hub"
 )
 
 // Snapshot is what is stored of a consumer group, at one time.
@@ -142,6 +146,27 @@ func (s *Snapshot) Partition(id string) Partition {
 		return Partition{ID: id, State: NeverOwned}
 	}
 	return s.Partitions[i]
+}
+
+// WithHub returns a snapshot to show, which compares the partitions with those of the
+// event hub: partitions of the hub without records are in it as well, and those that
+// the hub does not have and that have no live owner have State [NotOfHub].
+func (s *Snapshot) WithHub(hub *Hub) *Snapshot {
+	shown := *s
+	shown.Partitions = slices.Clone(s.Partitions)
+	for i := range shown.Partitions {
+		p := &shown.Partitions[i]
+		if _, found := hub.Partition(p.ID); !found && p.State != Live {
+			p.State = NotOfHub
+		}
+	}
+	for _, p := range hub.Partitions {
+		i, found := slices.BinarySearchFunc(shown.Partitions, p.ID, func(p Partition, id string) int { return compareIDs(p.ID, id) })
+		if !found {
+			shown.Partitions = slices.Insert(shown.Partitions, i, Partition{ID: p.ID, State: NeverOwned})
+		}
+	}
+	return &shown
 }
 
 func (s *Snapshot) stateOf(o checkpointstore.Ownership) State {

@@ -388,12 +388,9 @@ func (c *checking) sameGroup(ctx context.Context, name string, g Group) error {
 		if err != nil {
 			return err
 		}
-		own, other := g.Scope, spelling
-		for _, p := range s.Partitions {
-			if p.Other != nil {
-				own, other = otherOf(p.Other.Scope, g.Scope, spelling), p.Other.Scope
-				break
-			}
+		own, other := s.Spelling, spelling
+		if own == spelling {
+			other = g.Scope
 		}
 		live[own], live[other] = 0, 0
 		for _, p := range s.Partitions {
@@ -421,14 +418,6 @@ func (c *checking) sameGroup(ctx context.Context, name string, g Group) error {
 			"stop the consumers of one spelling, or set this store's BlobNaming to that of the others")
 	}
 	return nil
-}
-
-// otherOf is that of a and b which is not s.
-func otherOf(s, a, b Scope) Scope {
-	if s == a {
-		return b
-	}
-	return a
 }
 
 func probeMetadata(text string) map[string]*string {

@@ -31,6 +31,7 @@ const (
 // Snapshot is what is stored of a consumer group, at one time.
 type Snapshot struct {
 	Scope      Scope         // as it was asked for
+	Spelling   Scope         // as the store writes it
 	Time       time.Time     // the store's clock when it answered, by which ages are told
 	Expiration time.Duration // after what time an ownership counts as expired
 	Partitions []Partition   // sorted by ID, numbers first
@@ -104,6 +105,7 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 	for i, records := range spellings {
 		if i == 0 {
 			s.Time = records.Time
+			s.Spelling = spellingOf(records)
 		}
 		for _, o := range records.Ownerships {
 			p := partition(o.PartitionID)
@@ -182,15 +184,19 @@ func (s *Snapshot) stateOf(o checkpointstore.Ownership) State {
 func (p *Partition) other(records checkpointstore.ScopeRecords) *OtherSpelling {
 	if p.Other == nil {
 		p.Other = &OtherSpelling{
-			Scope: Scope{
-				FullyQualifiedNamespace: records.FullyQualifiedNamespace,
-				EventHubName:            records.EventHubName,
-				ConsumerGroup:           records.ConsumerGroup,
-			},
+			Scope: spellingOf(records),
 			State: NeverOwned,
 		}
 	}
 	return p.Other
+}
+
+func spellingOf(records checkpointstore.ScopeRecords) Scope {
+	return Scope{
+		FullyQualifiedNamespace: records.FullyQualifiedNamespace,
+		EventHubName:            records.EventHubName,
+		ConsumerGroup:           records.ConsumerGroup,
+	}
 }
 
 // age is how long before now something was. Records may be younger than the answer

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 const (
@@ -102,7 +104,7 @@ func (c ExportCheckpoint) position() (Position, string) {
 	switch {
 	case c.SequenceNumber == nil:
 		return Position{}, "it has no sequence number"
-	case c.Offset == nil || *c.Offset == "":
+	case c.Offset == nil || layout.Offset(*c.Offset) == nil:
 		return Position{}, "it has no offset, without which consumers of other packages fail"
 	}
 	return Position{SequenceNumber: *c.SequenceNumber, Offset: *c.Offset, EnqueuedTime: c.EnqueuedTime}, ""
@@ -150,16 +152,25 @@ func PlanImport(ctx context.Context, store Store, scope Scope, export *Export, o
 			plan.skip(c.PartitionID, "%s", bad)
 			continue
 		}
-		plan.moveUp(s.Partition(c.PartitionID), to, fmt.Sprintf("exported at %s", export.Time.UTC().Format(time.RFC3339)))
+		if err := to.check(scope, c.PartitionID); err != nil {
+			plan.skip(c.PartitionID, "%v", err)
+			continue
+		}
+		plan.moveUp(s.Partition(c.PartitionID), c.PartitionID, to, fmt.Sprintf("exported at %s", export.Time.UTC().Format(time.RFC3339)))
 	}
 	return plan, nil
 }
 
 // moveUp is move, but skips a position behind the stored one unless the plan rewinds.
-func (p *Plan) moveUp(before Partition, to Position, why string) {
-	if at := before.Position(); !p.Rewind && at != nil && to.SequenceNumber <= at.SequenceNumber {
-		p.skip(before.ID, "%s is not ahead of what is stored, %s", to, at)
-		return
+// name is what it is from.
+func (p *Plan) moveUp(before Partition, name string, to Position, why string) {
+	at := before.Position()
+	switch {
+	case at != nil && at.same(&to):
+		p.skip(name, "it is there already: %s", to)
+	case at != nil && !p.Rewind && to.SequenceNumber <= at.SequenceNumber:
+		p.skip(name, "%s is not ahead of what is stored, %s", to, at)
+	default:
+		p.move(before, to, why, nil)
 	}
-	p.move(before, to, why, nil)
 }

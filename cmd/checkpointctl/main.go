@@ -1,5 +1,5 @@
 // Command checkpointctl shows and changes where Event Hubs consumers are: who owns
-// each partition, how far behind it is, and from where it goes on.
+// each partition, how far behind it is, and where it resumes.
 package main
 
 import (
@@ -13,6 +13,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.LookupEnv))
 }

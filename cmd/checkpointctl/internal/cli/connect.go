@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -25,19 +27,19 @@ type connectionFlags struct {
 
 func (f *connectionFlags) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.container, "container", "c", "", "checkpoint container, with AZURE_STORAGE_CONNECTION_STRING")
-	flags.StringVar(&f.containerURL, "container-url", "", "URL of the checkpoint container: https://<account>.blob.core.windows.net/<container>")
-	flags.BoolVar(&f.verbatim, "verbatim", false, "the consumers write names as they are typed, as the official Go and Rust stores do (BlobNamingVerbatim)")
+	flags.StringVar(&f.containerURL, "container-url", "", "`URL` of the checkpoint container: https://<account>.blob.core.windows.net/<container>")
+	flags.BoolVar(&f.verbatim, "verbatim", false, "the consumers spell names as they were typed, as the official Go and Rust stores do (BlobNamingVerbatim)")
 }
 
-// place is a container and how to open it.
-type place struct {
+// location is a container and how to sign in to it.
+type location struct {
 	connectionString, container string
 	url                         string // with the SAS, if there is one
-	sas                         bool
+	hasSAS                      bool
 }
 
-// place reads flags and environment.
-func (a *app) place(cmd *cobra.Command) (place, error) {
+// locate reads flags and environment.
+func (a *app) locate(cmd *cobra.Command) (location, error) {
 	name, at := a.connection.container, a.connection.containerURL
 	if name == "" && at == "" {
 		name, at = a.env("CHECKPOINT_CONTAINER"), a.env("CHECKPOINT_CONTAINER_URL")
@@ -45,26 +47,26 @@ func (a *app) place(cmd *cobra.Command) (place, error) {
 	connectionString := a.env("AZURE_STORAGE_CONNECTION_STRING")
 	switch {
 	case name != "" && at != "":
-		return place{}, usage(cmd, "--container and --container-url cannot be combined: the URL has the container's name in it")
+		return location{}, usage(cmd, "--container and --container-url (or CHECKPOINT_CONTAINER and CHECKPOINT_CONTAINER_URL) cannot be combined: the URL ends with the container's name")
 	case at != "":
-		if u, err := url.Parse(at); err != nil || u.RawQuery != "" {
-			return place{}, usage(cmd, "--container-url must be a URL without a query: give the SAS in AZURE_STORAGE_SAS_TOKEN")
+		if u, err := url.Parse(at); err != nil || u.RawQuery != "" || u.ForceQuery || u.User != nil {
+			return location{}, usage(cmd, "--container-url must be a URL without a query: put the SAS into AZURE_STORAGE_SAS_TOKEN")
 		}
 		if sas := strings.TrimPrefix(a.env("AZURE_STORAGE_SAS_TOKEN"), "?"); sas != "" {
-			return place{url: at + "?" + sas, sas: true}, nil
+			return location{url: at + "?" + sas, hasSAS: true}, nil
 		}
-		return place{url: at}, nil
+		return location{url: at}, nil
 	case connectionString == "":
-		return place{}, &usageError{cmd.CommandPath(), errNoConnection}
+		return location{}, usage(cmd, "no credential: set AZURE_STORAGE_CONNECTION_STRING and --container, or give --container-url (with AZURE_STORAGE_SAS_TOKEN, or an identity that DefaultAzureCredential finds)")
 	case name == "":
-		return place{}, usage(cmd, "which container? Give --container or CHECKPOINT_CONTAINER")
+		return location{}, usage(cmd, "no container: give --container or set CHECKPOINT_CONTAINER")
 	}
-	return place{connectionString: connectionString, container: name}, nil
+	return location{connectionString: connectionString, container: name}, nil
 }
 
 // store opens the container.
 func (a *app) store(cmd *cobra.Command) (*checkpointstore.BlobCheckpointStore, error) {
-	p, err := a.place(cmd)
+	l, err := a.locate(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -73,111 +75,169 @@ func (a *app) store(cmd *cobra.Command) (*checkpointstore.BlobCheckpointStore, e
 		options.BlobNaming = checkpointstore.BlobNamingVerbatim
 	}
 	switch {
-	case p.connectionString != "":
-		return checkpointstore.NewBlobCheckpointStoreFromConnectionString(p.connectionString, p.container, options)
-	case p.sas:
-		return checkpointstore.NewBlobCheckpointStoreWithNoCredential(p.url, options)
+	case l.connectionString != "":
+		return checkpointstore.NewBlobCheckpointStoreFromConnectionString(l.connectionString, l.container, options)
+	case l.hasSAS:
+		return checkpointstore.NewBlobCheckpointStoreWithNoCredential(l.url, options)
 	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
 		return nil, err
 	}
-	return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(p.url, credential, options)
+	return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(l.url, credential, options)
 }
 
-// client opens a container without a store, for what is not about records.
-func (p place) client() (*container.Client, error) {
+// client opens the container for requests that a store does not send.
+func (l location) client() (*container.Client, error) {
 	switch {
-	case p.connectionString != "":
-		return container.NewClientFromConnectionString(p.connectionString, p.container, nil)
-	case p.sas:
-		return container.NewClientWithNoCredential(p.url, nil)
+	case l.connectionString != "":
+		return container.NewClientFromConnectionString(l.connectionString, l.container, nil)
+	case l.hasSAS:
+		return container.NewClientWithNoCredential(l.url, nil)
 	}
 	credential, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
 		return nil, err
 	}
-	return container.NewClient(p.url, credential, nil)
+	return container.NewClient(l.url, credential, nil)
 }
 
-// findScope completes the consumer group that the flags name from those that there
-// are, if only one fits.
-func (a *app) findScope(ctx context.Context, cmd *cobra.Command, store ops.Store) (ops.Scope, error) {
-	f := a.scope
-	if f.namespace != "" && f.eventHub != "" && f.group != "" {
-		return ops.Scope{FullyQualifiedNamespace: f.namespace, EventHubName: f.eventHub, ConsumerGroup: f.group}, nil
-	}
+// errNoGroup is the error of a consumer group without records.
+var errNoGroup = errors.New("no such consumer group")
+
+// knownScope returns the one consumer group of the container that fits the flags, as
+// its records spell it.
+func (a *app) knownScope(ctx context.Context, cmd *cobra.Command, store ops.Store) (ops.Scope, error) {
 	groups, err := ops.ListGroups(ctx, store)
 	if err != nil {
 		return ops.Scope{}, err
 	}
-	fits := func(flag, name string) bool { return flag == "" || strings.EqualFold(flag, name) }
-	var found, all []string
-	var scope ops.Scope
+	var all, fitting []ops.Scope
 	for _, g := range groups {
-		text := scopeText(g.Scope)
-		all = append(all, text)
-		if fits(f.namespace, g.Scope.FullyQualifiedNamespace) && fits(f.eventHub, g.Scope.EventHubName) && fits(f.group, g.Scope.ConsumerGroup) {
-			found = append(found, text)
-			scope = g.Spellings[0]
+		spellings := g.Spellings[:1] // a mixed-case spelling, if there is one: with it both are read
+		if a.connection.verbatim {
+			spellings = g.Spellings
+		}
+		for _, s := range spellings {
+			all = append(all, s)
+			if a.fits(s) {
+				fitting = append(fitting, s)
+			}
 		}
 	}
 	switch {
-	case len(found) == 1:
-		return scope, nil
+	case len(fitting) == 1:
+		return fitting[0], nil
 	case len(all) == 0:
-		return ops.Scope{}, usage(cmd, "the container has no consumer group: give --namespace, --hub and --group")
-	case len(found) == 0:
-		return ops.Scope{}, usage(cmd, "no such consumer group in the container; it has:\n  %s", strings.Join(all, "\n  "))
+		return ops.Scope{}, fmt.Errorf("%w: the container has none", errNoGroup)
+	case len(fitting) == 0:
+		return ops.Scope{}, fmt.Errorf("%w: the container has\n  %s", errNoGroup, scopeLines(all))
 	}
-	return ops.Scope{}, usage(cmd, "which consumer group? Give --namespace, --hub and --group; it has:\n  %s", strings.Join(found, "\n  "))
+	return ops.Scope{}, usage(cmd, "several consumer groups fit: give --namespace, --hub and --group of one of\n  %s", scopeLines(fitting))
 }
 
-// knownScope is findScope, and refuses a consumer group without records.
-func (a *app) knownScope(ctx context.Context, cmd *cobra.Command, store ops.Store) (ops.Scope, error) {
-	scope, err := a.findScope(ctx, cmd, store)
-	if err != nil {
-		return scope, err
-	}
-	groups, err := ops.ListGroups(ctx, store)
-	if err != nil {
-		return scope, err
-	}
-	var all []string
-	for _, g := range groups {
-		if strings.EqualFold(scopeText(g.Scope), scopeText(scope)) {
-			return scope, nil
+// fits reports whether the flags name a consumer group, or leave it open.
+func (a *app) fits(s ops.Scope) bool {
+	same := func(flag, name string) bool {
+		if a.connection.verbatim {
+			return flag == "" || flag == name
 		}
-		all = append(all, scopeText(g.Scope))
+		return flag == "" || strings.EqualFold(flag, name)
 	}
-	if len(all) == 0 {
-		return scope, fmt.Errorf("no consumer group %s: the container has none", scopeText(scope))
+	f := a.scope
+	return same(f.namespace, s.FullyQualifiedNamespace) && same(f.eventHub, s.EventHubName) && same(f.group, s.ConsumerGroup)
+}
+
+// scopeToWrite is knownScope, but accepts a consumer group that has no records yet if
+// the flags name it whole.
+func (a *app) scopeToWrite(ctx context.Context, cmd *cobra.Command, store ops.Store) (ops.Scope, error) {
+	scope, err := a.knownScope(ctx, cmd, store)
+	if named := a.scope.whole(); named != nil && errors.Is(err, errNoGroup) {
+		a.say("warning: %s is new: %s", scopeText(*named), err)
+		return *named, nil
 	}
-	return scope, fmt.Errorf("no consumer group %s in the container; it has:\n  %s", scopeText(scope), strings.Join(all, "\n  "))
+	return scope, err
+}
+
+// read returns what is stored of the consumer group that the flags name. It lists all
+// groups only if that is needed to find it.
+func (a *app) read(ctx context.Context, cmd *cobra.Command, store ops.Store, options *ops.ReadOptions) (*ops.Snapshot, error) {
+	if scope := a.scope.whole(); scope != nil {
+		s, err := ops.Read(ctx, store, *scope, options)
+		if err != nil || len(s.Partitions) > 0 {
+			return s, err
+		}
+	}
+	scope, err := a.knownScope(ctx, cmd, store)
+	if err != nil {
+		return nil, err
+	}
+	return ops.Read(ctx, store, scope, options)
 }
 
 func scopeText(s ops.Scope) string {
 	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
 }
 
-// hub opens the event hub of a scope, to read in a consumer group of it.
-func (a *app) hub(scope ops.Scope, viaGroup string) (ops.EventHub, func(), error) {
-	var client *azeventhubs.ConsumerClient
-	var err error
-	if text := a.env("EVENTHUB_CONNECTION_STRING"); text != "" {
-		name := scope.EventHubName
-		if strings.Contains(strings.ToLower(text), "entitypath=") {
-			name = ""
-		}
-		client, err = azeventhubs.NewConsumerClientFromConnectionString(text, name, viaGroup, nil)
-	} else {
-		var credential *azidentity.DefaultAzureCredential
-		if credential, err = azidentity.NewDefaultAzureCredential(nil); err == nil {
-			client, err = azeventhubs.NewConsumerClient(scope.FullyQualifiedNamespace, scope.EventHubName, viaGroup, credential, nil)
-		}
+func scopeLines(scopes []ops.Scope) string {
+	var lines []string
+	for _, s := range scopes {
+		lines = append(lines, scopeText(s))
 	}
+	return strings.Join(lines, "\n  ")
+}
+
+// hub opens the event hub of a scope, to read in a consumer group of it.
+func (a *app) hub(cmd *cobra.Command, scope ops.Scope, viaGroup string) (ops.EventHub, func(), error) {
+	client, err := a.hubClient(cmd, scope, viaGroup)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening the event hub: %w (set EVENTHUB_CONNECTION_STRING, or sign in for DefaultAzureCredential)", err)
+		return nil, nil, err
 	}
 	return opshub.New(client), func() { _ = client.Close(context.Background()) }, nil
+}
+
+// hubError says what to do about an error of the event hub.
+func hubError(scope ops.Scope, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, opshub.ErrPartitionOwned):
+		return fmt.Errorf("%w: stop it, or read in another consumer group of the hub with --via-group", err)
+	case strings.Contains(err.Error(), "amqp:unauthorized-access"):
+		return fmt.Errorf("%w: the credential needs the right to listen (the role Azure Event Hubs Data Receiver)", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: event hub %q of %s did not answer: check its name, the credential, the network and the firewall (AMQP, port 5671)", err, scope.EventHubName, scope.FullyQualifiedNamespace)
+	}
+	return err
+}
+
+// hubOptions let azeventhubs try little again: while it does, a refusal looks like a
+// partition without events.
+var hubOptions = &azeventhubs.ConsumerClientOptions{RetryOptions: azeventhubs.RetryOptions{MaxRetries: 1, RetryDelay: 500 * time.Millisecond}}
+
+func (a *app) hubClient(cmd *cobra.Command, scope ops.Scope, viaGroup string) (*azeventhubs.ConsumerClient, error) {
+	text := a.env("EVENTHUB_CONNECTION_STRING")
+	if text == "" {
+		credential, err := azidentity.NewDefaultAzureCredential(nil)
+		if err != nil {
+			return nil, err
+		}
+		return azeventhubs.NewConsumerClient(scope.FullyQualifiedNamespace, scope.EventHubName, viaGroup, credential, hubOptions)
+	}
+	parsed, err := azeventhubs.ParseConnectionString(text)
+	if err != nil {
+		return nil, usage(cmd, "EVENTHUB_CONNECTION_STRING is no connection string of an event hub: Endpoint=sb://<namespace>/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=<hub>")
+	}
+	name := scope.EventHubName
+	if parsed.EntityPath != nil && *parsed.EntityPath != "" {
+		if !strings.EqualFold(*parsed.EntityPath, name) {
+			return nil, usage(cmd, "EVENTHUB_CONNECTION_STRING is that of event hub %q, and not of %q", *parsed.EntityPath, name)
+		}
+		name = "" // it must not be given twice
+	}
+	// An emulator is not where its clients say that it is.
+	if host := strings.TrimSuffix(parsed.FullyQualifiedNamespace, "/"); !parsed.Emulator && !strings.EqualFold(host, scope.FullyQualifiedNamespace) {
+		return nil, usage(cmd, "EVENTHUB_CONNECTION_STRING is that of namespace %q, and not of %q", host, scope.FullyQualifiedNamespace)
+	}
+	return azeventhubs.NewConsumerClientFromConnectionString(text, name, viaGroup, hubOptions)
 }

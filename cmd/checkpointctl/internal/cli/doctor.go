@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -22,11 +23,11 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the container: permissions, settings, conditions, clock, latency",
-		Long: `doctor checks the container as a home of checkpoints. It writes one blob and deletes
-it again. It exits with 1 if there is a problem.`,
+		Long: `doctor checks whether checkpoints are safe in the container, and what slows them down.
+It writes a blob of its own and deletes it again. It exits with 1 if there is a problem.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := a.place(cmd)
+			at, err := a.locate(cmd)
 			if err != nil {
 				return err
 			}
@@ -35,7 +36,7 @@ it again. It exits with 1 if there is a problem.`,
 				return err
 			}
 			defer store.Close()
-			client, err := p.client()
+			client, err := at.client()
 			if err != nil {
 				return err
 			}
@@ -46,10 +47,10 @@ it again. It exits with 1 if there is a problem.`,
 			if err != nil {
 				return err
 			}
-			d := document{kind: "doctor", name: "findings", head: []string{"CHECK", "RESULT", "FOUND", "DO"}}
+			d := document{kind: "doctor", name: "findings", rowType: findingRow{}, head: []string{"CHECK", "RESULT", "FOUND", "DO"}}
 			d.cells = func(row any) []any {
 				r := row.(findingRow)
-				return []any{r.Name, r.Severity, r.Detail, r.Do}
+				return []any{r.Name, state(r.Severity), r.Detail, r.Do}
 			}
 			problems := 0
 			for _, f := range findings {
@@ -66,7 +67,7 @@ it again. It exits with 1 if there is a problem.`,
 				return err
 			}
 			if problems > 0 {
-				return fmt.Errorf("%d problems", problems)
+				return fmt.Errorf("%d of %d findings are problems", problems, len(findings))
 			}
 			return nil
 		},
@@ -79,8 +80,11 @@ func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man FOLDER",
 		Short: "Write manual pages into a folder",
-		Args:  exactArgs(1),
+		Args:  oneArg("a folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o777); err != nil {
+				return err
+			}
 			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "CHECKPOINTCTL", Section: "1"}, args[0])
 		},
 	}

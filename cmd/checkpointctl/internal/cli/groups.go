@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,14 +27,16 @@ func (a *app) groupsCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			groups, err := ops.ListGroups(cmd.Context(), store)
+			groups, err := waiting(cmd.Context(), a, "listing consumer groups", func(ctx context.Context) ([]ops.Group, error) {
+				return ops.ListGroups(ctx, store)
+			})
 			if err != nil {
 				return err
 			}
-			d := document{kind: "groups", name: "groups", head: []string{"NAMESPACE", "HUB", "GROUP", "SPELLINGS"}}
+			d := document{kind: "groups", name: "groups", rowType: groupRow{}, head: []string{"NAMESPACE", "HUB", "GROUP", "SPELLINGS"}}
 			d.cells = func(row any) []any {
 				r := row.(groupRow)
-				return []any{r.Namespace, r.EventHub, r.Group, strings.Join(r.Spellings, " ")}
+				return []any{r.Namespace, r.EventHub, r.Group, strings.Join(r.Spellings, ", ")}
 			}
 			for _, g := range groups {
 				r := groupRow{g.Scope.FullyQualifiedNamespace, g.Scope.EventHubName, g.Scope.ConsumerGroup, []string{}}
@@ -43,7 +46,7 @@ func (a *app) groupsCommand() *cobra.Command {
 				d.rows = append(d.rows, r)
 			}
 			if len(groups) == 0 {
-				a.say("The container has no consumer group.")
+				a.say("The container has no consumer groups.")
 			}
 			return a.write(d)
 		},

@@ -8,29 +8,41 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
+
+	"github.com/ea947076/checkpointstore/ops"
 )
 
-// schemaVersion is that of all JSON and YAML. It grows when a field changes its
-// meaning or goes; new fields may come without.
+// schemaVersion is that of all JSON and YAML. It grows when a field is removed or
+// changes its meaning, not when one is added.
 const schemaVersion = 1
 
 // outputFlags say how to write.
 type outputFlags struct{ format formatValue }
 
-func (f *outputFlags) add(flags *pflag.FlagSet) {
+func (f *outputFlags) add(root *cobra.Command) {
 	f.format = "table"
-	flags.VarP(&f.format, "output", "o", "table, json, jsonl, csv or yaml")
+	root.PersistentFlags().VarP(&f.format, "output", "o", strings.Join(formats[:len(formats)-1], ", ")+" or "+formats[len(formats)-1])
+	completeWith(root, "output", formats...)
 }
+
+// completeWith lets a shell complete the values of a flag.
+func completeWith(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
+var formats = []string{"table", "json", "jsonl", "csv", "yaml"}
 
 type formatValue string
 
@@ -38,22 +50,22 @@ func (f *formatValue) String() string { return string(*f) }
 func (f *formatValue) Type() string   { return "format" }
 
 func (f *formatValue) Set(text string) error {
-	switch text {
-	case "table", "json", "jsonl", "csv", "yaml":
-		*f = formatValue(text)
-		return nil
+	if !slices.Contains(formats, text) {
+		return fmt.Errorf("%q is not one of %s", text, strings.Join(formats, ", "))
 	}
-	return fmt.Errorf("%q is not one of table, json, jsonl, csv, yaml", text)
+	*f = formatValue(text)
+	return nil
 }
 
 // document is what a command shows.
 type document struct {
-	kind  string   // "status"
-	about any      // a struct with JSON tags: fields of the whole
-	rows  []any    // structs of one type with JSON tags, without structs in them
-	name  string   // of the rows in JSON: "partitions"
-	head  []string // of the table
-	cells func(row any) []any
+	kind    string // "status"
+	about   any    // a struct with JSON tags: fields of the whole
+	name    string // of the rows in JSON: "partitions"
+	rowType any    // the zero value of a row: a struct with JSON tags, without structs in it
+	rows    []any
+	head    []string // of the table
+	cells   func(row any) []any
 }
 
 // write writes a document to stdout in the format asked for. JSON and YAML are one
@@ -153,29 +165,28 @@ func blockStyle(n *yaml.Node) {
 }
 
 func (a *app) writeCSV(d document) error {
-	w := csv.NewWriter(a.out)
-	for i, row := range d.rows {
-		names, values, err := flatten(row)
+	names, _, err := flatten(d.rowType)
+	if err != nil {
+		return err
+	}
+	lines := [][]string{names}
+	for _, row := range d.rows {
+		_, values, err := flatten(row)
 		if err != nil {
 			return err
 		}
-		if i == 0 {
-			if err := w.Write(names); err != nil {
-				return err
-			}
-		}
-		if err := w.Write(values); err != nil {
-			return err
-		}
+		lines = append(lines, values)
 	}
-	w.Flush()
-	return w.Error()
+	return csv.NewWriter(a.out).WriteAll(lines)
 }
 
 // flatten returns the JSON names and values of a struct's fields.
 func flatten(row any) (names, values []string, err error) {
 	v := reflect.ValueOf(row)
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		raw, err := json.Marshal(v.Field(i).Interface())
 		if err != nil {
@@ -211,39 +222,55 @@ func (a *app) writeTable(d document) {
 	for _, row := range d.rows {
 		cells := d.cells(row)
 		for i, c := range cells {
-			cells[i] = cellText(c)
+			cells[i] = a.cellText(c)
 		}
 		w.AppendRow(cells)
 	}
 	w.Render()
 }
 
-// cellText is a cell of a table: what is not known is "-". Text of others has no
-// control characters left, which a terminal would obey.
-func cellText(cell any) string {
+// cellText is a cell of a table. What is not known is "-".
+func (a *app) cellText(cell any) string {
 	v := reflect.ValueOf(cell)
-	if v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return "-"
-		}
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
 		cell = v.Elem().Interface()
+	}
+	switch {
+	case !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil():
+		return "-"
+	case cell == "":
+		return "-"
 	}
 	switch c := cell.(type) {
 	case seconds:
 		return shortDuration(c.duration())
 	case time.Time:
 		return c.UTC().Format(time.RFC3339)
+	case state:
+		return a.coloured(c)
 	}
-	s := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, fmt.Sprint(cell))
-	if s == "" {
-		return "-"
+	return printable(fmt.Sprint(cell))
+}
+
+// state is a cell that says how good something is.
+type state string
+
+// coloured is a state in colours on a terminal.
+func (a *app) coloured(s state) string {
+	plain := printable(string(s))
+	if a.env("NO_COLOR") != "" || !isTerminal(a.out) {
+		return plain
 	}
-	return s
+	word, _, _ := strings.Cut(plain, " (")
+	switch word {
+	case string(ops.Live), string(ops.SeverityOK), resultDone:
+		return text.FgGreen.Sprint(plain)
+	case string(ops.Expired), string(ops.NotOfHub), string(ops.SeverityWarning), string(ops.LagNoCheckpoint), string(ops.SeverityUnknown):
+		return text.FgYellow.Sprint(plain)
+	case string(ops.SeverityProblem), string(ops.LagAhead), resultFailed:
+		return text.FgRed.Sprint(plain)
+	}
+	return plain
 }
 
 // seconds is a duration in documents.
@@ -277,44 +304,45 @@ func shortDuration(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// colours reports whether to colour what goes to stdout.
-func (a *app) colours() bool { return a.env("NO_COLOR") == "" && isTerminal(a.out) }
-
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// waiting calls f, and shows on a terminal what is being waited for if it takes
-// longer than a second.
+// waiting calls f. On a terminal it shows what is waited for if that takes longer than
+// a second.
 func waiting[T any](ctx context.Context, a *app, what string, f func(context.Context) (T, error)) (T, error) {
 	if !isTerminal(a.err) {
 		return f(ctx)
 	}
-	done := make(chan struct{})
-	shown := make(chan struct{})
+	done, shown := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(shown)
 		select {
 		case <-done:
-			return
 		case <-time.After(time.Second):
-		}
-		w := progress.NewWriter()
-		w.SetOutputWriter(a.err)
-		w.SetAutoStop(true)
-		w.SetUpdateFrequency(100 * time.Millisecond)
-		tracker := &progress.Tracker{Message: what, RemoveOnCompletion: true}
-		w.AppendTracker(tracker)
-		go w.Render()
-		<-done
-		tracker.MarkAsDone()
-		for w.IsRenderInProgress() {
-			time.Sleep(10 * time.Millisecond)
+			a.showProgress(what, done)
 		}
 	}()
 	value, err := f(ctx)
 	close(done)
 	<-shown
 	return value, err
+}
+
+// showProgress shows a bar until done is closed, and removes it.
+func (a *app) showProgress(what string, done <-chan struct{}) {
+	w := progress.NewWriter()
+	w.SetOutputWriter(a.err)
+	w.SetAutoStop(true)
+	w.SetUpdateFrequency(100 * time.Millisecond)
+	w.SetStyle(progress.StyleDefault)
+	w.Style().Visibility = progress.StyleVisibility{Time: true, Tracker: true}
+	tracker := &progress.Tracker{Message: what, RemoveOnCompletion: true}
+	w.AppendTracker(tracker)
+	go func() {
+		<-done
+		tracker.MarkAsDone()
+	}()
+	w.Render()
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -58,25 +58,25 @@ type executeFlags struct {
 }
 
 func (f *executeFlags) add(flags *pflag.FlagSet, backup, release bool) {
-	flags.BoolVar(&f.execute, "execute", false, "do it, after the plan is shown")
+	flags.BoolVar(&f.execute, "execute", false, "carry the plan out; without it, it is only shown")
 	if backup {
-		flags.StringVar(&f.backup, "backup", "", "file for the checkpoints as they were (default checkpointctl-<hub>-<group>-<time>.json in this folder; 'none' writes none)")
+		flags.StringVar(&f.backup, "backup", "", "`file` for the checkpoints as they were, which must not exist; none writes none (default checkpointctl-<hub>-<group>-<time>.json in this folder)")
 	}
 	if release {
-		flags.BoolVar(&f.release, "release", false, "take partitions from live owners: those under processor.Run go on from the new position, those of other packages may undo it")
+		flags.BoolVar(&f.release, "release", false, "take partitions from live owners: those under processor.Run resume at the new position, those of other packages may undo it")
 	}
 }
 
 // carryOut shows a plan, and applies it if asked to.
 func (a *app) carryOut(ctx context.Context, store ops.Store, plan *ops.Plan, f executeFlags) error {
 	if len(plan.Changes) == 0 || !f.execute {
-		if err := a.showPlan(plan, nil, false, nil); err != nil {
+		if err := a.showPlan(plan, nil, nil); err != nil {
 			return err
 		}
 		if len(plan.Changes) == 0 {
-			a.say("Nothing to change.")
+			a.say("There is nothing to change.")
 		} else {
-			a.say("Nothing was changed. Add --execute to do it.")
+			a.say("Nothing was changed: add --execute to carry this plan out.")
 		}
 		return nil
 	}
@@ -84,49 +84,38 @@ func (a *app) carryOut(ctx context.Context, store ops.Store, plan *ops.Plan, f e
 	options := &ops.ApplyOptions{Release: f.release}
 	if f.backup != "none" && plan.Kind != ops.PlanToRelease {
 		options.Backup = func(e *ops.Export) error {
-			path, err := writeBackup(f.backup, e)
-			backup = &path
+			path, err := writeExport(f.backup, e)
+			if err == nil {
+				backup = &path
+			}
 			return err
 		}
 	}
 	result, err := waiting(ctx, a, "changing partitions", func(ctx context.Context) (*ops.Result, error) {
 		return ops.Apply(ctx, store, plan, options)
 	})
-	if result == nil {
-		if showErr := a.showPlan(plan, nil, false, backup); showErr != nil {
-			return showErr
-		}
-		if errors.Is(err, ops.ErrLive) {
-			return fmt.Errorf("%w%s", err, liveAdvice(plan))
-		}
-		return err
-	}
-	if showErr := a.showPlan(plan, result, true, backup); showErr != nil {
-		return showErr
+	if showErr := a.showPlan(plan, result, backup); showErr != nil {
+		return errors.Join(err, showErr)
 	}
 	if backup != nil {
 		a.say("The checkpoints as they were are in %s.", *backup)
 	}
+	if errors.Is(err, ops.ErrLive) && (plan.Kind == ops.PlanToReset || plan.Kind == ops.PlanToRelease) && !f.release {
+		return fmt.Errorf("%w with %s", err, map[ops.PlanKind]string{ops.PlanToReset: "--release", ops.PlanToRelease: "--live"}[plan.Kind])
+	}
 	return err
 }
 
-func liveAdvice(plan *ops.Plan) string {
-	if plan.Kind == ops.PlanToMigrate || plan.Kind == ops.PlanToClean || plan.Kind == ops.PlanToImport {
-		return ""
-	}
-	return " (--release)"
-}
-
-// showPlan writes a plan, and what became of it.
-func (a *app) showPlan(plan *ops.Plan, result *ops.Result, executed bool, backup *string) error {
+// showPlan writes a plan, and what became of it if it was carried out.
+func (a *app) showPlan(plan *ops.Plan, result *ops.Result, backup *string) error {
 	about := planAbout{
 		Namespace: plan.Scope.FullyQualifiedNamespace, EventHub: plan.Scope.EventHubName, Group: plan.Scope.ConsumerGroup,
-		Time: plan.Time, Executed: executed, Backup: backup, Skipped: []skippedText{}, Warnings: append([]string{}, plan.Warnings...),
+		Time: plan.Time, Executed: result != nil, Backup: backup, Skipped: []skippedText{}, Warnings: append([]string{}, plan.Warnings...),
 	}
 	for _, s := range plan.Skipped {
 		about.Skipped = append(about.Skipped, skippedText{s.Name, s.Why})
 	}
-	d := document{kind: string(plan.Kind), about: about, name: "changes"}
+	d := document{kind: string(plan.Kind), about: about, name: "changes", rowType: changeRow{}}
 	d.head = []string{"PARTITION", "STATE", "BEFORE", "AFTER", "WHY"}
 	if result != nil {
 		d.head = append(d.head, "RESULT")
@@ -137,14 +126,14 @@ func (a *app) showPlan(plan *ops.Plan, result *ops.Result, executed bool, backup
 		if r.AfterSequenceNumber == nil {
 			after = r.Action
 		}
-		cells := []any{r.PartitionID, r.State, r.BeforeSequenceNumber, after, r.Why}
+		cells := []any{r.PartitionID, state(r.State), r.BeforeSequenceNumber, after, r.Why}
 		if result != nil {
-			cells = append(cells, r.Result)
+			cells = append(cells, state(*r.Result))
 		}
 		return cells
 	}
 	for i, c := range plan.Changes {
-		row := changeRowOf(c)
+		row := changeRowOf(plan.Kind, c)
 		if result != nil {
 			row.add(result.Changes[i])
 		}
@@ -161,22 +150,45 @@ func (a *app) showPlan(plan *ops.Plan, result *ops.Result, executed bool, backup
 	for _, w := range plan.Warnings {
 		a.say("warning: %s", w)
 	}
-	for _, c := range plan.Changes {
-		for _, w := range c.Warnings {
-			a.say("warning: partition %s: %s", c.PartitionID, w)
-		}
-	}
+	a.sayWarnings(plan.Changes)
 	return nil
 }
 
-func changeRowOf(c ops.Change) changeRow {
+// sayWarnings says each warning once, with the partitions that it is about.
+func (a *app) sayWarnings(changes []ops.Change) {
+	var warnings []string
+	partitions := make(map[string][]string)
+	for _, c := range changes {
+		for _, w := range c.Warnings {
+			if partitions[w] == nil {
+				warnings = append(warnings, w)
+			}
+			partitions[w] = append(partitions[w], c.PartitionID)
+		}
+	}
+	for _, w := range warnings {
+		ids, noun := partitions[w], "partition"
+		if len(ids) > 1 {
+			noun = "partitions"
+		}
+		a.say("warning: %s %s: %s", noun, strings.Join(ids, ", "), w)
+	}
+}
+
+func changeRowOf(kind ops.PlanKind, c ops.Change) changeRow {
 	row := changeRow{PartitionID: c.PartitionID, State: string(c.Before.State), Why: c.Why, Warnings: append([]string{}, c.Warnings...)}
 	if o := c.Before.Ownership; o != nil && o.OwnerID != "" {
 		row.OwnerID = &o.OwnerID
 	}
-	if at := c.Before.Position(); at != nil {
-		row.BeforeSequenceNumber, row.BeforeOffset = &at.SequenceNumber, &at.Offset
-		row.BeforeGeneration = &c.Before.Checkpoint.Generation
+	before := c.Before.Checkpoint
+	switch kind {
+	case ops.PlanToMigrate:
+		before = c.Before.Own // the other spelling's is what is taken over
+	case ops.PlanToClean:
+		before = c.DeleteCheckpoint
+	}
+	if before != nil {
+		row.BeforeSequenceNumber, row.BeforeOffset, row.BeforeGeneration = before.SequenceNumber, before.Offset, &before.Generation
 	}
 	switch {
 	case c.After != nil:
@@ -197,10 +209,16 @@ func changeRowOf(c ops.Change) changeRow {
 	return row
 }
 
+// The results of a change.
+const (
+	resultDone   = "done"
+	resultFailed = "failed"
+)
+
 func (r *changeRow) add(result ops.ChangeResult) {
-	text := "done"
+	text := resultDone
 	if !result.Done {
-		text = "failed"
+		text = resultFailed
 	}
 	if result.Err != nil {
 		reason := result.Err.Error()
@@ -209,16 +227,11 @@ func (r *changeRow) add(result ops.ChangeResult) {
 	r.Result = &text
 }
 
-// writeBackup writes an export to a file that does not exist yet.
-func writeBackup(path string, e *ops.Export) (string, error) {
+// writeExport writes an export to a file that does not exist yet, and returns its path.
+func writeExport(path string, e *ops.Export) (string, error) {
 	if path == "" {
 		name := fmt.Sprintf("checkpointctl-%s-%s-%s.json", e.EventHubName, e.ConsumerGroup, time.Now().UTC().Format("20060102T150405.000Z"))
-		path = strings.Map(func(r rune) rune {
-			if r == filepath.Separator || r == '/' || r == ':' {
-				return '-'
-			}
-			return r
-		}, name)
+		path = regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(name, "")
 	}
 	text, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {

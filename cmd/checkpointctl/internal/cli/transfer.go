@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,16 +25,12 @@ func (a *app) exportCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			scope, err := a.knownScope(cmd.Context(), cmd, store)
-			if err != nil {
-				return err
-			}
-			s, err := ops.Read(cmd.Context(), store, scope, nil)
+			s, err := a.read(cmd.Context(), cmd, store, nil)
 			if err != nil {
 				return err
 			}
 			if file != "" {
-				_, err := writeBackup(file, s.Export())
+				_, err := writeExport(file, s.Export())
 				return err
 			}
 			text, err := json.MarshalIndent(s.Export(), "", "  ")
@@ -44,7 +42,7 @@ func (a *app) exportCommand() *cobra.Command {
 		},
 	}
 	a.scope.add(cmd.Flags())
-	cmd.Flags().StringVar(&file, "file", "", "write to this file, which must not exist (default stdout)")
+	cmd.Flags().StringVar(&file, "file", "", "write to this `file`, which must not exist (default stdout)")
 	return cmd
 }
 
@@ -55,9 +53,10 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Store the checkpoints of an export, in the same consumer group or another one",
-		Long: `import stores the checkpoints of an export. Positions that are not ahead of what is
-stored are skipped, unless --lower is given; reset --from-file goes to all of them.`,
-		Args: exactArgs(1),
+		Long: `import stores the checkpoints of an export, in the consumer group that it is from unless
+--namespace, --hub or --group say otherwise. Positions that are not ahead of what is stored
+are skipped, unless --lower is given.`,
+		Args: oneArg("the file of an export"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			export, err := a.readExport(cmd, args[0])
 			if err != nil {
@@ -68,13 +67,13 @@ stored are skipped, unless --lower is given; reset --from-file goes to all of th
 				return err
 			}
 			defer store.Close()
-			scope := ops.Scope{
-				FullyQualifiedNamespace: orElse(a.scope.namespace, export.FullyQualifiedNamespace),
-				EventHubName:            orElse(a.scope.eventHub, export.EventHubName),
-				ConsumerGroup:           orElse(a.scope.group, export.ConsumerGroup),
+			a.scopeOf(export)
+			scope := a.scope.whole()
+			if scope == nil {
+				return usage(cmd, "the export does not name its consumer group: give --namespace, --hub and --group")
 			}
 			options.Partitions = partitions.ids
-			plan, err := ops.PlanImport(cmd.Context(), store, scope, export, &options)
+			plan, err := ops.PlanImport(cmd.Context(), store, *scope, export, &options)
 			if err != nil {
 				return err
 			}
@@ -85,9 +84,17 @@ stored are skipped, unless --lower is given; reset --from-file goes to all of th
 	a.scope.add(flags)
 	partitions.add(flags)
 	expirationFlag(flags, &options.Expiration)
-	flags.BoolVar(&options.Lower, "lower", false, "positions behind the stored ones, too")
+	flags.BoolVar(&options.Lower, "lower", false, "also positions behind the stored ones")
 	f.add(flags, true, false)
 	return cmd
+}
+
+// scopeOf fills in the names that the flags leave open from an export.
+func (a *app) scopeOf(e *ops.Export) {
+	f := &a.scope
+	f.namespace = orElse(f.namespace, e.FullyQualifiedNamespace)
+	f.eventHub = orElse(f.eventHub, e.EventHubName)
+	f.group = orElse(f.group, e.ConsumerGroup)
 }
 
 func orElse(a, b string) string {
@@ -104,14 +111,14 @@ func (a *app) migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate --layout LAYOUT",
 		Short: "Take over the checkpoints of another package",
-		Long: `migrate takes over the checkpoints of another package. The source is not changed,
-and a second run changes nothing. It refuses while consumers of the source or of the target
-are running.
+		Long: `migrate stores the checkpoints of another package in this store's format. It does not
+change the source, and a second run changes nothing. It refuses while consumers of the
+source or of the target are running.
 
 Layouts:
   typed-names      the official Go and Rust stores: the same container, with names as typed
-  go-track1        azure-event-hubs-go v3, in blobs; --prefix
-  go-track1-files  its FilePersister; --source-folder
+  go-track1        azure-event-hubs-go v3, package storage; --prefix
+  go-track1-files  azure-event-hubs-go v3, FilePersister; --source-folder
   dotnet-eph       Microsoft.Azure.EventHubs.Processor (.NET); --prefix
   java-eph         azure-eventhubs-eph (Java); --prefix
   python-eph       azure-eventhub 1 (Python)
@@ -119,15 +126,15 @@ Layouts:
   dapr             Dapr before 1.10`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if layout == "" {
-				return usage(cmd, "give --layout: one of %s", layoutNames())
-			}
 			options.Layout = ops.Layout(layout)
-			if !strings.Contains(" "+layoutNames()+",", " "+layout+",") {
-				return usage(cmd, "there is no layout %q: it is one of %s", layout, layoutNames())
-			}
-			if a.scope.namespace == "" || a.scope.eventHub == "" || a.scope.group == "" {
-				return usage(cmd, "give --namespace, --hub and --group: they are not taken out of blob names, which are ambiguous")
+			scope := a.scope.whole()
+			switch {
+			case layout == "":
+				return usage(cmd, "no layout: give --layout with one of %s", strings.Join(layoutNames(), ", "))
+			case !slices.Contains(layoutNames(), layout):
+				return usage(cmd, "there is no layout %q: give one of %s", layout, strings.Join(layoutNames(), ", "))
+			case scope == nil:
+				return usage(cmd, "give --namespace, --hub and --group as they were typed: blob names alone are ambiguous")
 			}
 			store, err := a.store(cmd)
 			if err != nil {
@@ -138,8 +145,9 @@ Layouts:
 			if err != nil {
 				return err
 			}
-			scope := ops.Scope{FullyQualifiedNamespace: a.scope.namespace, EventHubName: a.scope.eventHub, ConsumerGroup: a.scope.group}
-			plan, err := ops.PlanMigrate(cmd.Context(), store, source, scope, options)
+			plan, err := waiting(cmd.Context(), a, "reading the source", func(ctx context.Context) (*ops.Plan, error) {
+				return ops.PlanMigrate(ctx, store, source, *scope, options)
+			})
 			if err != nil {
 				return err
 			}
@@ -149,22 +157,23 @@ Layouts:
 	flags := cmd.Flags()
 	a.scope.add(flags)
 	expirationFlag(flags, &options.Expiration)
-	flags.StringVar(&layout, "layout", "", "how the other package keeps its checkpoints")
-	flags.StringVar(&options.Prefix, "prefix", "", "prefix that the application gave the other package, as it gave it")
-	flags.StringVar(&sourceContainer, "source-container", "", "container of the source, in the same account (default the checkpoint container)")
-	flags.StringVar(&sourceFolder, "source-folder", "", "folder of the source's files")
-	flags.BoolVar(&options.MapStartToEarliest, "map-start-to-earliest", false, `take "-1", the start of a partition, for the earliest position, and do not skip it`)
-	flags.BoolVar(&options.Lower, "lower", false, "positions behind the stored ones, too")
+	flags.StringVar(&layout, "layout", "", "`layout` of the other package's checkpoints")
+	completeWith(cmd, "layout", layoutNames()...)
+	flags.StringVar(&options.Prefix, "prefix", "", "`prefix` of blob names that the application gave the other package")
+	flags.StringVar(&sourceContainer, "source-container", "", "`container` of the source, in the same account (default the checkpoint container)")
+	flags.StringVar(&sourceFolder, "source-folder", "", "`folder` of the source's files")
+	flags.BoolVar(&options.MapStartToEarliest, "map-start-to-earliest", false, `take "-1", the start of a partition, for the earliest position instead of skipping it`)
+	flags.BoolVar(&options.Lower, "lower", false, "also positions behind the stored ones")
 	f.add(flags, true, false)
 	return cmd
 }
 
-func layoutNames() string {
+func layoutNames() []string {
 	var names []string
 	for _, l := range ops.Layouts() {
 		names = append(names, string(l))
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // source opens what a layout is read from.
@@ -172,25 +181,28 @@ func (a *app) source(cmd *cobra.Command, layout ops.Layout, containerName, folde
 	switch {
 	case layout == ops.LayoutTypedNames:
 		if containerName != "" || folder != "" {
-			return nil, usage(cmd, "typed-names is in the checkpoint container itself: leave out --source-container and --source-folder")
+			return nil, usage(cmd, "typed-names reads the checkpoint container itself: leave out --source-container and --source-folder")
 		}
 		return nil, nil
 	case (layout == ops.LayoutGoTrack1Files) != (folder != ""):
 		return nil, usage(cmd, "--source-folder is for go-track1-files, and needed there")
 	case folder != "":
+		if at, err := os.Stat(folder); err != nil || !at.IsDir() {
+			return nil, usage(cmd, "--source-folder: there is no folder %q", folder)
+		}
 		return ops.FolderSource(os.DirFS(folder)), nil
 	}
-	p, err := a.place(cmd)
+	at, err := a.locate(cmd)
 	if err != nil {
 		return nil, err
 	}
 	if containerName != "" {
-		if p.connectionString == "" {
+		if at.connectionString == "" {
 			return nil, usage(cmd, "--source-container needs AZURE_STORAGE_CONNECTION_STRING")
 		}
-		p.container = containerName
+		at.container = containerName
 	}
-	client, err := p.client()
+	client, err := at.client()
 	if err != nil {
 		return nil, err
 	}

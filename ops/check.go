@@ -131,7 +131,11 @@ func (c *checking) container(ctx context.Context) bool {
 	// The answer was made between the sending and now, in whole seconds.
 	off := sent.Add(took / 2).Sub(got.Date.Add(time.Second / 2)).Round(time.Second)
 	if off.Abs() > maxClockSkew+took {
-		c.found(SeverityWarning, "clock", fmt.Sprintf("this machine's clock is %s off the service's", off), "synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
+		direction := "ahead of"
+		if off < 0 {
+			direction = "behind"
+		}
+		c.found(SeverityWarning, "clock", fmt.Sprintf("this machine's clock is %s %s the service's", off.Abs(), direction), "synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
 	} else {
 		c.ok("clock", "within %s of the service's", maxClockSkew)
 	}

@@ -173,12 +173,12 @@ func TestAResetReadsLittle(t *testing.T) {
 		"latest":          {ops.ToLatest(), 0},
 		"sequence number": {ops.ToSequenceNumber(50), 1},
 		"time":            {ops.ToTime(event(50).EnqueuedTime), 2},
-		"compacted":       {ops.ToSequenceNumber(90000), 40},
+		"compacted":       {ops.ToSequenceNumber(9000), 30},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hub := newHub(map[string]fakePartition{"0": {first: 0, last: 99}})
 			if name == "compacted" {
-				hub.partitions["0"] = fakePartition{first: 0, last: 99999, missing: func(n int64) bool { return n > 10 && n < 99999 }}
+				hub.partitions["0"] = fakePartition{first: 0, last: 9999, missing: func(n int64) bool { return n > 10 && n < 9999 }}
 			}
 			_, err := ops.PlanReset(ctx, memstore.New(), hub, scope, c.target, &ops.ResetOptions{Hub: ops.HubOptions{Interval: 1}})
 			require.NoError(t, err)

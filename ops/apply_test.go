@@ -477,3 +477,20 @@ func TestReleaseIsRefused(t *testing.T) {
 		require.True(t, result.Changes[0].Done)
 	})
 }
+
+func TestACheckpointInFlightDoesNotUndoAReset(t *testing.T) {
+	owner, service := fakeStore(t)
+	store := blobStore(t, service.Client(), nil)
+	claim(t, owner, "alice", "0")
+	checkpoint(t, owner, "0", 50)
+	plan := planTo(t, store, 10, "0")
+	// The owner's last checkpoint lands between the look and the write of the reset.
+	service.Inject(fakeblob.RunBefore(func() { checkpoint(t, owner, "0", 51) }).
+		On(fakeblob.All(fakeblob.NameHas("/checkpoint/0"), fakeblob.OpIs(fakeblob.SetMetadata))).Once())
+	result, err := ops.Apply(ctx, store, plan, &ops.ApplyOptions{Release: true})
+	require.NoError(t, err)
+	require.True(t, result.Changes[0].Done)
+	require.Equal(t, map[string]int64{"0": 10}, positions(t, store))
+	require.ErrorIs(t, owner.UpdateCheckpoint(ctx, record("0", 52), nil), checkpointstore.ErrRewound)
+	require.Equal(t, map[string]int64{"0": 10}, positions(t, store))
+}

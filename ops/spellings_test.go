@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,4 +64,15 @@ func TestSnapshotOfTwoSpellings(t *testing.T) {
 	typed, lower := scope, scope
 	lower.ConsumerGroup = "$default"
 	require.Equal(t, []ops.Group{{Scope: lower, Spellings: []ops.Scope{typed, lower}}}, groups)
+}
+
+func TestASnapshotTakesTwoLists(t *testing.T) {
+	store, service := fakeStore(t)
+	for i := range 1024 {
+		id := strconv.Itoa(i)
+		service.Put(lowerPrefix+"ownership/"+id, map[string]string{"ownerid": "alice"})
+		putCheckpoint(service, lowerPrefix, id, 5)
+	}
+	require.Len(t, read(t, store).Partitions, 1024)
+	require.Equal(t, []int{2, 2}, []int{service.Requests(), service.Count(fakeblob.ListBlobs)})
 }

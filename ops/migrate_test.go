@@ -3,6 +3,7 @@ package ops_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -166,6 +167,37 @@ func TestMigrateFromAFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, describePlan(plan), big+": it has more than 65536 bytes")
 	require.Contains(t, describePlan(plan), "make sure that nobody goes on writing it", "a file has no owner to see")
+}
+
+// endless is a file that does not end.
+type endless struct {
+	fstest.MapFS
+	read int
+}
+
+func (f *endless) Open(name string) (fs.File, error) {
+	file, err := f.MapFS.Open(name)
+	return endlessFile{file, f}, err
+}
+
+type endlessFile struct {
+	fs.File
+	of *endless
+}
+
+func (f endlessFile) Read(p []byte) (int, error) {
+	if f.of.read += len(p); f.of.read > 1<<20 {
+		return 0, errors.New("it is read on and on")
+	}
+	return len(p), nil
+}
+
+func TestASourceIsReadUpToItsLimit(t *testing.T) {
+	folder := &endless{MapFS: fstest.MapFS{"0": &fstest.MapFile{ModTime: noon}}}
+	file, err := ops.FolderSource(folder).Read(ctx, "0", 64<<10)
+	require.NoError(t, err)
+	require.True(t, file.TooLarge)
+	require.Empty(t, file.Content)
 }
 
 func TestMigrateRefusesASourceInUse(t *testing.T) {

@@ -494,3 +494,30 @@ func TestACheckpointInFlightDoesNotUndoAReset(t *testing.T) {
 	require.ErrorIs(t, owner.UpdateCheckpoint(ctx, record("0", 52), nil), checkpointstore.ErrRewound)
 	require.Equal(t, map[string]int64{"0": 10}, positions(t, store))
 }
+
+func TestApplyReadsBack(t *testing.T) {
+	for name, write := range map[string]func(other ops.Store){
+		"another position":                  func(other ops.Store) { rewind(t, other, "1", 77) },
+		"a checkpoint that goes on from it": func(other ops.Store) { checkpoint(t, other, "1", 11) },
+		"a consumer that knows no generations": func(other ops.Store) {
+			c := read(t, other).Partition("1").Checkpoint
+			require.NoError(t, other.DeleteCheckpoint(ctx, *c, nil))
+			checkpoint(t, other, "1", 10)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := memstore.New()
+			h := &hooked{Store: store.Share()}
+			plan := planTo(t, store, 10, "0", "1")
+			h.beforeRecords = func(n int) {
+				if n == 3 {
+					write(store.Share())
+				}
+			}
+			result, err := ops.Apply(ctx, h, plan, nil)
+			require.ErrorContains(t, err, "1 of 2 changes failed: partition 1: somebody else wrote since")
+			require.Equal(t, []bool{true, false}, []bool{result.Changes[0].Done, result.Changes[1].Done})
+			requireFree(t, store, "0", "1")
+		})
+	}
+}

@@ -36,8 +36,9 @@ func listRecords(t *testing.T, store *checkpointstore.BlobCheckpointStore, group
 func TestListRecordsUnderBothSpellings(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for naming, first := range map[checkpointstore.BlobNaming]string{
-		checkpointstore.BlobNamingLowerCase: "$default",
-		checkpointstore.BlobNamingVerbatim:  "$Default",
+		checkpointstore.BlobNamingLowerCase:     "$default",
+		checkpointstore.BlobNamingLowerCaseOnly: "$default",
+		checkpointstore.BlobNamingVerbatim:      "$Default",
 	} {
 		t.Run(string(naming), func(t *testing.T) {
 			store, service := recordStore(t, naming)
@@ -50,6 +51,7 @@ func TestListRecordsUnderBothSpellings(t *testing.T) {
 			found := listRecords(t, store, "$Default")
 			require.Len(t, found, 2)
 			require.Equal(t, first, found[0].ConsumerGroup)
+			require.Equal(t, []bool{true, naming == checkpointstore.BlobNamingLowerCase}, []bool{found[0].Listed, found[1].Listed})
 			for _, records := range found {
 				require.Equal(t, now.Add(time.Minute), records.Time, "the service's clock, also where there are no records")
 				if records.ConsumerGroup == "$default" {

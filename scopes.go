@@ -76,7 +76,7 @@ func (s *BlobCheckpointStore) ListScopes(ctx context.Context, options *ListScope
 			cmp.Compare(a.ConsumerGroup, b.ConsumerGroup),
 		)
 	})
-	return slices.Compact(scopes), nil
+	return scopes, nil
 }
 
 // scopeIn reads the prefix of a scope's blobs.

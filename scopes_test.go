@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +51,7 @@ func TestListScopesAsksForScopesAndNotForBlobs(t *testing.T) {
 			service.Put(fmt.Sprintf("ns/hub/g%d/checkpoint/%d", group, partition), nil)
 		}
 	}
+	service.Inject(fakeblob.RunBefore(func() { time.Sleep(5 * time.Millisecond) })) // so that they overlap
 	scopes, err := store.ListScopes(context.Background(), nil)
 	require.NoError(t, err)
 	require.Len(t, scopes, groups)

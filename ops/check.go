@@ -107,35 +107,53 @@ func (c *checking) found(severity Severity, name, detail, do string) {
 	c.findings = append(c.findings, Finding{Name: name, Severity: severity, Detail: detail, Do: do})
 }
 
-// container looks whether the container is there. The rest needs it.
+// container looks whether the container is there, with a list: a SAS of the container
+// cannot read its properties. The rest needs the container. That it may not be listed
+// is found by the probe.
 func (c *checking) container(ctx context.Context) bool {
 	sent := time.Now()
-	got, err := c.client.GetProperties(ctx, nil)
-	if err != nil {
+	got, err := c.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{MaxResults: to.Ptr(int32(1))}).NextPage(ctx)
+	var refusal *azcore.ResponseError
+	switch {
+	case err == nil:
+		c.ok("container", "it is there")
+	case status(err) == http.StatusUnauthorized || status(err) == http.StatusForbidden:
+		if errors.As(err, &refusal) && refusal.RawResponse != nil {
+			if at, err := http.ParseTime(refusal.RawResponse.Header.Get("Date")); err == nil {
+				got.Date = &at
+			}
+		}
+	default:
 		do := "check the account's name, the network and its firewall"
-		switch status(err) {
-		case http.StatusNotFound:
+		if status(err) == http.StatusNotFound {
 			do = "create the container, and check its name and the account's"
-		case http.StatusUnauthorized, http.StatusForbidden:
-			do = "give the credential the role Storage Blob Data Contributor on the container, or a SAS with read, write, list; check the account's firewall"
 		}
 		c.found(SeverityProblem, "container", describeError(err), do)
 		return false
 	}
-	c.ok("container", "it is there")
-	took := time.Since(sent)
-	if got.Date == nil {
-		c.found(SeverityUnknown, "clock", "the service did not say its time", "")
-		return true
-	}
-	// The answer was made between the sending and now, in whole seconds.
-	off := sent.Add(took / 2).Sub(got.Date.Add(time.Second / 2)).Round(time.Second)
-	if off.Abs() > maxClockSkew+took {
-		c.found(SeverityWarning, "clock", fmt.Sprintf("this machine's clock is %s off the service's", off), "synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
-	} else {
-		c.ok("clock", "within %s of the service's", maxClockSkew)
-	}
+	c.clock(got.Date, sent, time.Now())
 	return true
+}
+
+// clock compares this machine's clock with the service's in an answer.
+func (c *checking) clock(at *time.Time, sent, received time.Time) {
+	if at == nil {
+		c.found(SeverityUnknown, "clock", "the service did not say its time", "")
+		return
+	}
+	// The answer was made between the two times, in whole seconds.
+	took := received.Sub(sent)
+	off := sent.Add(took / 2).Sub(at.Add(time.Second / 2)).Round(time.Second)
+	if off.Abs() <= maxClockSkew+took {
+		c.ok("clock", "within %s of the service's", maxClockSkew)
+		return
+	}
+	direction := "ahead of"
+	if off < 0 {
+		direction = "behind"
+	}
+	c.found(SeverityWarning, "clock", fmt.Sprintf("this machine's clock is %s %s the service's", off.Abs(), direction),
+		"synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
 }
 
 // settings looks at the account.
@@ -186,14 +204,18 @@ func (a answer) is(err error) bool {
 // probe writes, reads, lists and deletes a blob, as stores do.
 func (c *checking) probe(ctx context.Context) {
 	var first, last azcore.ETag
-	var versioned bool
+	var versioned, forbidden bool
 	create := step{"create a blob that is not there (If-None-Match: *)", "write", succeed, func(ctx context.Context) error {
 		resp, err := c.blob.Upload(ctx, emptyBody(), &blockblob.UploadOptions{AccessConditions: ifNoneMatch(), Metadata: probeMetadata("1")})
 		first, versioned = value(resp.ETag), resp.VersionID != nil
+		forbidden = status(err) == http.StatusUnauthorized || status(err) == http.StatusForbidden
 		return err
 	}}
-	// A request that failed may have been carried out all the same.
-	defer c.remove(ctx)
+	defer func() {
+		if !forbidden { // another failure may have come after the blob was written
+			c.remove(ctx)
+		}
+	}()
 	if !c.take(ctx, create) {
 		c.take(ctx, step{"read a blob that is not there", "read", notFound, func(ctx context.Context) error {
 			_, err := c.blob.GetProperties(ctx, nil)

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -39,7 +40,7 @@ type ExportCheckpoint struct {
 	EnqueuedTime     *time.Time `json:"enqueuedTime"`
 	Generation       int64      `json:"generation"`
 	LastModifiedTime time.Time  `json:"lastModifiedTime"`
-	ClientID         string     `json:"clientId"`
+	ClientID         *string    `json:"clientId"`
 }
 
 // Export returns the checkpoints of a snapshot.
@@ -58,6 +59,10 @@ func (s *Snapshot) Export() *Export {
 		if c == nil {
 			continue
 		}
+		var clientID *string
+		if c.ClientID != "" {
+			clientID = &c.ClientID
+		}
 		e.Checkpoints = append(e.Checkpoints, ExportCheckpoint{
 			PartitionID:      p.ID,
 			SequenceNumber:   c.SequenceNumber,
@@ -65,7 +70,7 @@ func (s *Snapshot) Export() *Export {
 			EnqueuedTime:     c.EnqueuedTime,
 			Generation:       c.Generation,
 			LastModifiedTime: c.LastModifiedTime,
-			ClientID:         c.ClientID,
+			ClientID:         clientID,
 		})
 	}
 	return e
@@ -87,10 +92,13 @@ func ReadExport(r io.Reader) (*Export, error) {
 		return nil, fmt.Errorf("the export cannot be read: it has version %d, and %d is the latest that is known here", e.Version, ExportVersion)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("the export cannot be read: something follows it")
+		return nil, errors.New("the export cannot be read: something follows it")
 	}
 	seen := make(map[string]bool)
 	for _, c := range e.Checkpoints {
+		if c.PartitionID == "" {
+			return nil, errors.New("the export cannot be read: a checkpoint has no partition")
+		}
 		if seen[c.PartitionID] {
 			return nil, fmt.Errorf("the export cannot be read: partition %q is there twice", c.PartitionID)
 		}

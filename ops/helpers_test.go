@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,4 +159,16 @@ func golden(t *testing.T, name, got string) {
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
 	require.Eventually(t, holds, time.Minute, 50*time.Millisecond)
+}
+
+// sequence is a clock that goes on by a second with each look at it.
+func sequence() func() time.Time {
+	var mu sync.Mutex
+	now := noon
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(time.Second)
+		return now
+	}
 }

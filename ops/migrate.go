@@ -41,8 +41,8 @@ type MigrateOptions struct {
 }
 
 // PlanMigrate plans to take over the checkpoints of another package into a consumer
-// group. The source stays as it is. Every blob or file of the source is in the plan,
-// as a change or as skipped with the reason: a checkpoint without an offset, with
+// group. The source stays as it is. Every blob or file named by a partition is in the
+// plan, as a change or as skipped with the reason: a checkpoint without an offset, with
 // "@latest", without a sequence number, or not ahead of what is stored, and content
 // that is no checkpoint or has more than 64 KiB. A second run changes nothing.
 //

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -96,7 +97,8 @@ func (p Position) check(scope Scope, partitionID string) error {
 	if layout.Offset(p.Offset) == nil {
 		return errors.New("the position has no offset, without which consumers of other packages fail")
 	}
-	return p.checkpoint(scope, partitionID).Validate()
+	options := &checkpointstore.UpdateCheckpointOptions{EnqueuedTime: p.EnqueuedTime}
+	return cmp.Or(p.checkpoint(scope, partitionID).Validate(), options.Validate())
 }
 
 // checkpoint is the position as a store takes it.

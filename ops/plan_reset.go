@@ -314,7 +314,7 @@ func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (dest
 	}
 	to, err := r.before(id, at, event.SequenceNumber)
 	to.why = fmt.Sprintf("the first event enqueued at %s or later is next, %d", text, event.SequenceNumber)
-	if first := at.firstKept(); first > 0 && event.SequenceNumber <= first && t.Before(event.EnqueuedTime) {
+	if to.Offset == "-1" && at.firstKept() > 0 && t.Before(event.EnqueuedTime) {
 		to.warnings = append(to.warnings, fmt.Sprintf("events before %s are not kept", event.EnqueuedTime.UTC().Format(time.RFC3339Nano)))
 	}
 	return to, err
@@ -324,11 +324,10 @@ func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (dest
 // event before it.
 func (r *resetting) before(id string, at PartitionProperties, n int64) (destination, error) {
 	first, end := at.firstKept(), add(at.LastEnqueuedSequenceNumber, 1)
-	why := fmt.Sprintf("event %d is next", n)
+	why := fmt.Sprintf("event %d, or the first one after it, is next", n)
 	switch {
 	case n < first:
 		to := earliest(at)
-		to.why = why
 		to.warnings = append(to.warnings, fmt.Sprintf("event %d is no longer kept: the oldest one is %d", n, first))
 		return to, nil
 	case n == first:
@@ -337,7 +336,6 @@ func (r *resetting) before(id string, at PartitionProperties, n int64) (destinat
 		return to, nil
 	case n >= end:
 		to := latest(at)
-		to.why = why
 		if n > end {
 			to.warnings = append(to.warnings, fmt.Sprintf("event %d does not exist yet: the next one is %d", n, end))
 		}

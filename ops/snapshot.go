@@ -41,7 +41,8 @@ type Snapshot struct {
 //
 // The store's own spelling of the names and the other one may both have records.
 // Ownership is then that under the store's own spelling, and Checkpoint the one that
-// was modified last, as ListCheckpoints has it.
+// ListCheckpoints of the store returns: that which was modified last, or with another
+// BlobNaming than the default the store's own.
 type Partition struct {
 	ID    string
 	State State // of Ownership
@@ -125,7 +126,7 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 				continue
 			}
 			p.other(records).Checkpoint = &c
-			if p.Checkpoint == nil || c.LastModifiedTime.After(p.Checkpoint.LastModifiedTime) {
+			if records.Listed && (p.Checkpoint == nil || c.LastModifiedTime.After(p.Checkpoint.LastModifiedTime)) {
 				p.Checkpoint = &c
 			}
 		}

@@ -252,7 +252,6 @@ func TestUnsupported(t *testing.T) {
 		"lease id":       {"PUT", "/a?comp=metadata", map[string]string{"x-ms-lease-id": "x"}},
 		"time condition": {"HEAD", "/a", map[string]string{"If-Modified-Since": "x"}},
 		"page blob":      {"PUT", "/b", map[string]string{"x-ms-blob-type": "PageBlob"}},
-		"hierarchy":      {"GET", "?restype=container&comp=list&delimiter=/", nil},
 		"list if":        {"GET", "?restype=container&comp=list", map[string]string{"If-Match": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {

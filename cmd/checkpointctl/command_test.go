@@ -168,12 +168,21 @@ func TestWatch(t *testing.T) {
 		out := &lines{}
 		cmd.Stdout = out
 		require.NoError(t, cmd.Start())
+		tooLong := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+		t.Cleanup(func() { tooLong.Stop() })
 		return cmd, out
 	}
 	cmd, out := start()
 	out.await(t, 3)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	require.NoError(t, cmd.Wait(), "exit status 0")
+
+	require.NoError(t, w.hub.Hang(emulator.Management)) // the first round does not end
+	cmd, _ = start("--lag")
+	require.NoError(t, w.hub.Await(t.Context(), emulator.Management, emulator.RequestsHeld, 1))
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.NoError(t, cmd.Wait(), "exit status 0")
+	require.NoError(t, w.hub.Resume(emulator.Management))
 
 	cmd, out = start("--fail-above", "5")
 	out.await(t, 2)

@@ -21,8 +21,7 @@ import (
 func sampled(w workload.Work, values map[string]float64) workload.Row {
 	row := workload.Row{Work: w, Series: map[string]measure.Series{}}
 	for name, v := range values {
-		took := time.Duration(v * float64(time.Second))
-		row.Series[name] = measure.Series{{Wall: took, CPU: took, Allocations: v, Bytes: v, Requests: v, Dialled: v}}
+		row.Series[name] = measure.Series{{Wall: v, CPU: v, Allocations: v, Bytes: v, Requests: v, Dialled: v}}
 	}
 	return row
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -70,15 +71,19 @@ func sampleOf(r testing.BenchmarkResult) Sample {
 type Series []Sample
 
 // Run benchmarks the jobs. In each round every job has its turn, in an order that starts with another job and turns
-// around from round to round. A turn lasts about as long as atLeast, or for one operation.
+// around from round to round. A turn of the first round lasts at least about so long, or for one operation; those of the
+// other rounds have as many operations.
 func Run(ctx context.Context, jobs []Job, counts func() Counts, rounds int, atLeast time.Duration) ([]Series, error) {
 	testing.Init() // the flags of go test, for those who are not run by it
-	if err := flag.Set("test.benchtime", atLeast.String()); err != nil {
-		return nil, err
+	all, turns := make([]Series, len(jobs)), make([]string, len(jobs))
+	for i := range turns {
+		turns[i] = atLeast.String()
 	}
-	all := make([]Series, len(jobs))
 	for round := range rounds {
 		for _, i := range order(len(jobs), round) {
+			if err := flag.Set("test.benchtime", turns[i]); err != nil {
+				return nil, err
+			}
 			var err error
 			result := testing.Benchmark(func(b *testing.B) {
 				if err = errors.Join(ctx.Err(), jobs[i].Benchmark(ctx, b, counts)); err != nil {
@@ -89,6 +94,7 @@ func Run(ctx context.Context, jobs []Job, counts func() Counts, rounds int, atLe
 				return nil, err
 			}
 			all[i] = append(all[i], sampleOf(result))
+			turns[i] = fmt.Sprintf("%dx", result.N)
 		}
 	}
 	return all, nil

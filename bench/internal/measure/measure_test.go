@@ -35,10 +35,12 @@ func TestRunTakesTurns(t *testing.T) {
 
 func TestRunMeasuresOneOperation(t *testing.T) {
 	var done, prepared int
+	var turns []int
 	var kept []byte
 	job := Job{
 		Prepare: func(_ context.Context, operations int) error {
 			prepared += operations
+			turns = append(turns, operations)
 			done++ // not the operation's request
 			kept = make([]byte, 10<<20)
 			return nil
@@ -56,6 +58,11 @@ func TestRunMeasuresOneOperation(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, prepared, "operations that are prepared and not done")
 	require.Len(t, all[0], 2)
+	want := []int{1, 1}
+	if most := turns[len(turns)-1]; most > 1 {
+		want = []int{most, 1, most}
+	}
+	require.Equal(t, want, turns[len(turns)-len(want):], "the second round does what the first did, after one to warm up")
 	for _, s := range all[0] {
 		require.GreaterOrEqual(t, s.Wall, time.Millisecond.Seconds())
 		if cpuTime() > 0 { // where it is known

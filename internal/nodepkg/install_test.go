@@ -136,12 +136,3 @@ func TestInstallFailsInOneLine(t *testing.T) {
 		}
 	}
 }
-
-func TestInstallWithoutNode(t *testing.T) {
-	setHome(t, t.TempDir())
-	t.Setenv("PATH", t.TempDir())
-	_, err := Install(t.Context(), "tiny", tiny)
-	if want := "install npm package tiny: npm is not on PATH: install Node.js 20 or later"; err == nil || err.Error() != want {
-		t.Errorf("error %v, want %s", err, want)
-	}
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // publicCall is one public call of a store, in a situation that it finds.
@@ -97,7 +98,7 @@ func updateCalls() []publicCall {
 			}},
 		{name: "UpdateCheckpoint, without an answer", options: noRetries(), call: update, holds: stored,
 			prepare: func(_ *testing.T, service *fakeblob.Service, _ *checkpointstore.BlobCheckpointStore) {
-				service.Inject(fakeblob.ApplyThenStatus(500, "InternalError").On(fakeblob.OpIs(fakeblob.PutBlob)).Once())
+				service.Inject(faults.ApplyThenStatus(500, "InternalError").On(faults.OpIs(faults.PutBlob)).Once())
 			}},
 		{name: "UpdateCheckpoint, unfenced", options: checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}, call: update, holds: stored},
 	}

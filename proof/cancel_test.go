@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // moment is when a context is cancelled in the course of a request.
@@ -85,7 +86,7 @@ func cutAt(t *testing.T, c publicCall, m moment, n int, busy bool) (cut bool) {
 	service.Reset()
 	cutOnService(service, m, n, cancel)
 	if busy {
-		service.Inject(fakeblob.Busy(0).On(odd()))
+		service.Inject(faults.Busy(0).On(odd()))
 	}
 	err = c.call(ctx, store)
 	cut = ctx.Err() != nil
@@ -107,14 +108,14 @@ func cutAt(t *testing.T, c publicCall, m moment, n int, busy bool) (cut bool) {
 func cutOnService(service *fakeblob.Service, m moment, n int, cancel context.CancelFunc) {
 	switch m {
 	case inFlight:
-		service.Inject(fakeblob.RunBefore(cancel).On(fakeblob.Nth(n, nil)))
+		service.Inject(faults.RunBefore(cancel).On(faults.Nth(n, nil)))
 	case inEffect:
-		service.Inject(fakeblob.RunAfter(cancel).On(fakeblob.Nth(n, nil)))
+		service.Inject(faults.RunAfter(cancel).On(faults.Nth(n, nil)))
 	}
 }
 
 // odd matches every other request to a URL, the first one among them.
-func odd() fakeblob.Matcher {
+func odd() faults.Matcher {
 	var mu sync.Mutex
 	matched := make(map[string]bool) // whether the last one was
 	return func(req *http.Request) bool {

@@ -537,7 +537,7 @@ func (f *fleetRun) newProcess(name, ownerID string) *process {
 	}
 	seed := random.Uint64()
 	p.way = faults.New(&tap{f.monitor, f.service, name}, seed, rule(1, faults.Latency(0, fleetPace/4).Named("way")))
-	var rules []faults.Rule
+	var rules []faults.Fault
 	for _, k := range f.plan.faults.each() {
 		rules = append(rules, k.rules(fleetPace)...)
 	}

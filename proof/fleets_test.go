@@ -26,6 +26,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
@@ -293,7 +294,7 @@ func (f *fleetRun) begin(in incident, slot int, p *process, partition string) (u
 		return onProcess("gets no answer from the storage", func(by int) { g.hang(&g.storage, by) })
 	case storageIsAway:
 		tell("storage", "is away for %v", in.lasts.Round(time.Second))
-		there := f.service.Inject(fakeblob.Fault{Action: fakeblob.Answer, Status: 503, Code: "ServerBusy"})
+		there := f.service.Inject(faults.Status(503, "ServerBusy"))
 		return func() {
 			there()
 			tell("storage", "is back")

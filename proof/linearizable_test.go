@@ -200,7 +200,7 @@ func TestClaimsAreLinearizableUnderEveryMixOfFaults(t *testing.T) {
 	})
 	for _, k := range kinds() {
 		for _, r := range k.rules(time.Second) {
-			require.NotZero(t, seen.struck[r.Fault.String()], r.Fault)
+			require.NotZero(t, seen.struck[r.String()], r)
 		}
 	}
 	require.Greater(t, seen.results[won], seen.histories)

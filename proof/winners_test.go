@@ -15,6 +15,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // TestNoWinnerIsForgotten cancels claims at each request: what was answered before is returned, what may have taken effect
@@ -58,7 +59,7 @@ func cutClaims(t *testing.T, atOnce int, m moment, n int, busy bool) (cut bool) 
 	transport.at, transport.moment, transport.cancel = int64(n), m, cancel
 	cutOnService(service, m, n, cancel)
 	if busy {
-		service.Inject(fakeblob.Busy(0).On(odd()))
+		service.Inject(faults.Busy(0).On(odd()))
 	}
 	winners, err := store.ClaimOwnership(ctx, asked, nil)
 	what := fmt.Sprintf("request %d\n%s", n, service.Transcript())
@@ -127,11 +128,11 @@ func TestCancelOnRealConnections(t *testing.T) {
 			for i := range 8 {
 				asked = append(asked, claimOf("me", fmt.Sprint(m, n, "-", i), "")) // nothing late gets there
 			}
-			fault := fakeblob.RunBefore(cancel)
+			fault := faults.RunBefore(cancel)
 			if m == inEffect {
-				fault = fakeblob.RunAfter(cancel)
+				fault = faults.RunAfter(cancel)
 			}
-			remove := service.Inject(fault.On(fakeblob.Nth(n, nil)))
+			remove := service.Inject(fault.On(faults.Nth(n, nil)))
 			winners, err := store.ClaimOwnership(ctx, asked, nil)
 			remove()
 			cut := ctx.Err() != nil

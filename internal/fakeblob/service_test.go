@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Each case starts with the blob "present", whose ETag is "0x1", and the leased blob "leased", ETag "0x2".
@@ -253,6 +254,8 @@ func TestUnsupported(t *testing.T) {
 		"time condition": {"HEAD", "/a", map[string]string{"If-Modified-Since": "x"}},
 		"page blob":      {"PUT", "/b", map[string]string{"x-ms-blob-type": "PageBlob"}},
 		"hierarchy":      {"GET", "?restype=container&comp=list&delimiter=/", nil},
+		"list blob":      {"GET", "/a?restype=container&comp=list", nil},
+		"snapshot":       {"PUT", "/a?comp=metadata&snapshot=x", nil},
 		"list if":        {"GET", "?restype=container&comp=list", map[string]string{"If-Match": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -338,6 +341,6 @@ func TestOneWinner(t *testing.T) {
 	require.Equal(t, 1, race(func(ctx context.Context) (string, error) { return c.put(ctx, "a", ifNoneMatch("*")) }))
 	require.Equal(t, 1, race(func(ctx context.Context) (string, error) { return c.set(ctx, "a", ifMatch("0x1")) }))
 	require.Equal(t, 64, s.Requests())
-	require.Equal(t, 32, s.Count(fakeblob.PutBlob))
-	require.Equal(t, 32, s.Count(fakeblob.SetMetadata))
+	require.Equal(t, 32, s.Count(faults.PutBlob))
+	require.Equal(t, 32, s.Count(faults.SetMetadata))
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
-// faults is the network between a store and its container.
-type faults struct {
+// network is what lies between a store and its container.
+type network struct {
 	client *http.Client
 
 	latency, jitter   time.Duration
@@ -72,13 +72,13 @@ func (r request) checkpoint() bool { return strings.Contains(r.blob, "/checkpoin
 // claim reports whether the request claims a partition.
 func (r request) claim() bool { return r.method == http.MethodPut && r.ownership() }
 
-var _ policy.Transporter = (*faults)(nil)
+var _ policy.Transporter = (*network)(nil)
 
-func newFaults() *faults {
-	return &faults{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+func newNetwork() *network {
+	return &network{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 }
 
-func (f *faults) Do(req *http.Request) (*http.Response, error) {
+func (f *network) Do(req *http.Request) (*http.Response, error) {
 	r := describe(req)
 	f.requests.Add(1)
 	f.note(r)
@@ -144,14 +144,14 @@ const pause = 600 * time.Millisecond
 // round is how many rounds the owner has begun. It counts lists that come a while
 // after all earlier requests about ownerships, and is meant for intervals of a second
 // or more.
-func (f *faults) round() int64 {
+func (f *network) round() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.begun
 }
 
 // note counts rounds.
-func (f *faults) note(r request) {
+func (f *network) note(r request) {
 	if !r.ownership() {
 		return
 	}
@@ -164,7 +164,7 @@ func (f *faults) note(r request) {
 }
 
 // close closes the connections that are kept.
-func (f *faults) close() { f.client.CloseIdleConnections() }
+func (f *network) close() { f.client.CloseIdleConnections() }
 
 var lastModified = regexp.MustCompile(`<Last-Modified>([^<]*)</Last-Modified>`)
 

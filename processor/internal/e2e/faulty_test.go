@@ -33,7 +33,7 @@ func testStopInRenewal(t *testing.T, figures *report) {
 			a, b := w.config(0), w.config(1)
 			a.Claims, a.Loop, b.Loop = v.claims, v.loop, v.loop
 			a.Greedy = true
-			f := newFaults()
+			f := newNetwork()
 			f.latency = 100 * time.Millisecond
 			var armed atomic.Bool
 			var renewed atomic.Int64
@@ -53,7 +53,7 @@ func testStopInRenewal(t *testing.T, figures *report) {
 				require.Empty(t, left, "all relinquished")
 			}
 			stopped := time.Now()
-			w.start(b, newFaults())
+			w.start(b, newNetwork())
 			took := w.settled(b.Name)
 			w.complete()
 			figures.add("stop in a renewal", fmt.Sprintf("%s, 16 partitions, 100 ms per request, expiry %v", v.name, a.Expiry),
@@ -63,7 +63,7 @@ func testStopInRenewal(t *testing.T, figures *report) {
 }
 
 // plain runs an owner that ends as soon as ctx does, a Processor before its handlers.
-func (w *world) plain(ctx context.Context, c config, f *faults) <-chan error {
+func (w *world) plain(ctx context.Context, c config, f *network) <-chan error {
 	w.t.Helper()
 	if c.Loop == run {
 		ended := make(chan error, 1)
@@ -105,7 +105,7 @@ func testStorageGone(t *testing.T, figures *report) {
 	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 8, 20)
 		w.look(v.loop == official)
-		f := newFaults()
+		f := newNetwork()
 		a, b := w.config(0).as(v), w.config(1).as(v)
 		owners := []*owner{w.start(a, f), w.start(b, f)}
 		w.settled(a.Name, b.Name)
@@ -145,7 +145,7 @@ func testDroppedResponses(t *testing.T, figures *report) {
 	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 32, 20)
 		w.look(v.loop == official)
-		f := newFaults()
+		f := newNetwork()
 		f.drop = 0.25
 		var names []string
 		for i := range 4 {
@@ -185,7 +185,7 @@ func testCheckpointsNotListed(t *testing.T, figures *report) {
 		w.look(v.loop == official)
 		var failed atomic.Int64
 		const most = 50 // more than one ListCheckpoints sends: 4 tries, of 4 tries of the store, for 2 spellings
-		f := newFaults()
+		f := newNetwork()
 		f.fail = func(r request) bool { return r.list && r.checkpoint() && failed.Add(1) <= most }
 		c := w.config(0).as(v)
 		o := w.start(c, f)

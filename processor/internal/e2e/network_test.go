@@ -33,7 +33,7 @@ func testBadNetwork(t *testing.T, figures *report) {
 		for i := range runs {
 			t.Run(fmt.Sprintf("%s %d", name, i), func(t *testing.T) {
 				parallel(t)
-				f := newFaults()
+				f := newNetwork()
 				if name == "with faults" {
 					f = badNetwork()
 				}
@@ -62,13 +62,13 @@ func (t *times) add(m times) {
 	t.takeOverRounds += m.takeOverRounds
 }
 
-func badNetwork() *faults {
-	f := newFaults()
+func badNetwork() *network {
+	f := newNetwork()
 	f.latency, f.jitter, f.drop, f.reset, f.busy = 5*time.Millisecond, 10*time.Millisecond, 0.05, 0.03, 0.03
 	return f
 }
 
-func balanceAndTakeOver(t *testing.T, f *faults, v variant) (m times) {
+func balanceAndTakeOver(t *testing.T, f *network, v variant) (m times) {
 	w := newWorld(t, 32, 20)
 	var owners []*owner
 	var names []string

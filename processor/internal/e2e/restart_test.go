@@ -56,7 +56,7 @@ func testRestartAtLatest(t *testing.T, _ *report) {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-			o := w.start(a, newFaults())
+			o := w.start(a, newNetwork())
 			eventually(t, "the initial position", func() bool { return w.checkpoints()["0"] == last })
 			w.hub.append("0", 6)
 			<-reached
@@ -70,7 +70,7 @@ func testRestartAtLatest(t *testing.T, _ *report) {
 				w.hub.append("0", 3)
 				b := w.config(1)
 				b.Latest = true
-				o = w.start(b, newFaults())
+				o = w.start(b, newNetwork())
 			}
 			eventually(t, "the last event", func() bool { return w.checkpoints()["0"] == w.hub.last("0") })
 			require.Zero(t, w.ledger.missing("0", last, w.hub.last("0")), "nothing is skipped")
@@ -87,7 +87,7 @@ func testRestartAtLatest(t *testing.T, _ *report) {
 func testPositionOfBefore(t *testing.T, _ *report) {
 	w := newWorld(t, 4, 20)
 	a := w.config(0)
-	f := newFaults()
+	f := newNetwork()
 	var failing atomic.Bool
 	var failures atomic.Int64
 	f.fail = func(r request) bool {
@@ -152,7 +152,7 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 		causes = append(causes, err)
 		return err
 	}
-	f := newFaults()
+	f := newNetwork()
 	o := w.start(a, f)
 	w.complete()
 	if busy {
@@ -191,7 +191,7 @@ func testRewoundIdle(t *testing.T, _ *report) {
 	w := newWorld(t, 2, 20)
 	a := w.config(0)
 	a.Interval = time.Second // so that rounds can be counted
-	f := newFaults()
+	f := newNetwork()
 	o := w.start(a, f)
 	w.complete()
 	to := w.hub.before["0"] + 5

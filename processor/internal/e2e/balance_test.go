@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // mostRounds is within how many rounds owners that run Run are balanced when no
@@ -165,7 +167,7 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 		delete(o.networks, leaving.Name)
 		o.mu.Unlock()
 		if of == died {
-			leaving.network.gone.Store(true) // it releases nothing
+			leaving.network.Inject(faults.RefuseConnection()) // it releases nothing
 			leaving.stop()
 		} else {
 			leaving.finish(t)

@@ -3,12 +3,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // testStopInRenewal: a Processor that is told to stop in the middle of a round,
@@ -34,16 +37,16 @@ func testStopInRenewal(t *testing.T, figures *report) {
 			a.Claims, a.Loop, b.Loop = v.claims, v.loop, v.loop
 			a.Greedy = true
 			f := newNetwork()
-			f.latency = 100 * time.Millisecond
+			f.Inject(faults.Latency(50*time.Millisecond, 50*time.Millisecond)) // there and back
 			var armed atomic.Bool
 			var renewed atomic.Int64
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			f.sent = func(r request) {
-				if armed.Load() && r.claim() && renewed.Add(1) == int64(len(w.hub.partitions)/2) {
+			f.Inject(faults.RunAfter(func() {
+				if armed.Load() && renewed.Add(1) == int64(len(w.hub.partitions)/2) {
 					stop()
 				}
-			}
+			}).On(writeOwnership))
 			ended := w.plain(ctx, a, f)
 			w.settled(a.Name)
 			armed.Store(true)
@@ -112,12 +115,12 @@ func testStorageGone(t *testing.T, figures *report) {
 		w.hub.rate(10)
 		seen := w.watch()
 		outage := a.Expiry + max(a.Expiry/2, 12*time.Second) // 18 s and, with the default times, 90 s
-		f.gone.Store(true)
+		restore := f.Inject(faults.RefuseConnection())
 		time.Sleep(outage / 2)
 		middle := time.Now()
 		time.Sleep(outage / 2)
 		during := w.ledger.handlersSince(middle)
-		f.gone.Store(false)
+		restore()
 		if v.loop != official {
 			require.Len(t, during, len(w.hub.partitions), "events go on")
 		}
@@ -146,7 +149,7 @@ func testDroppedResponses(t *testing.T, figures *report) {
 		w := newWorld(t, 32, 20)
 		w.look(v.loop == official)
 		f := newNetwork()
-		f.drop = 0.25
+		f.Inject(faults.LoseResponse().WithChance(0.25))
 		var names []string
 		for i := range 4 {
 			c := w.config(i).as(v)
@@ -186,7 +189,9 @@ func testCheckpointsNotListed(t *testing.T, figures *report) {
 		var failed atomic.Int64
 		const most = 50 // more than one ListCheckpoints sends: 4 tries, of 4 tries of the store, for 2 spellings
 		f := newNetwork()
-		f.fail = func(r request) bool { return r.list && r.checkpoint() && failed.Add(1) <= most }
+		f.Inject(faults.Busy(0).On(func(req *http.Request) bool {
+			return listCheckpoints(req) && failed.Add(1) <= most
+		}))
 		c := w.config(0).as(v)
 		o := w.start(c, f)
 		if v.loop == official {

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -311,7 +312,9 @@ func (w *world) start(c config, f *network) *owner {
 	c.Processors = new(atomic.Int64)
 	c.Processor = new(atomic.Pointer[processor.Processor])
 	c.Journal = &journal{next: logger(c.Name).Handler()}
-	f.ahead = c.Clock
+	if c.Clock != 0 {
+		f.Inject(faults.SkewClock(-c.Clock)) // for an owner that is ahead, the service's times are in the past
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &owner{config: c, network: f, stop: cancel, done: make(chan struct{})}
 	go func() {

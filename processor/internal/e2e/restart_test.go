@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -88,20 +89,13 @@ func testPositionOfBefore(t *testing.T, _ *report) {
 	w := newWorld(t, 4, 20)
 	a := w.config(0)
 	f := newNetwork()
-	var failing atomic.Bool
-	var failures atomic.Int64
-	f.fail = func(r request) bool {
-		if !failing.Load() || !r.list || !r.checkpoint() {
-			return false
-		}
-		failures.Add(1)
-		return true
-	}
 	w.start(a, f)
 	w.complete()
 	won := w.outsider("1", "outsider")
 	eventually(t, "the loss", func() bool { return len(w.of(a.Name)) == 3 })
-	failing.Store(true)
+	unlisted := faults.Busy(0).On(listCheckpoints)
+	restore := f.Inject(unlisted)
+	failures := func() int { return f.Struck()[unlisted.String()] }
 	w.hub.append("1", 10)
 	reached := w.hub.last("1")
 	require.NoError(t, w.eye.UpdateCheckpoint(t.Context(), w.position("1", reached), nil))
@@ -109,10 +103,10 @@ func testPositionOfBefore(t *testing.T, _ *report) {
 	_, err := w.eye.ClaimOwnership(t.Context(), []checkpointstore.Ownership{won}, nil)
 	require.NoError(t, err)
 	eventually(t, "the claim", func() bool { return len(w.of(a.Name)) == 4 })
-	n := failures.Load()
-	eventually(t, "failed lists", func() bool { return failures.Load() > n+4 })
+	n := failures()
+	eventually(t, "failed lists", func() bool { return failures() > n+4 })
 	w.hub.append("1", 5)
-	failing.Store(false)
+	restore()
 	eventually(t, "the last event", func() bool { return w.checkpoints()["1"] == w.hub.last("1") })
 	require.Equal(t, 10, w.ledger.missing("1", w.hub.before["1"], w.hub.last("1")), "what the other one has handled")
 	require.Zero(t, w.ledger.missing("1", reached, w.hub.last("1")))

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -253,7 +254,7 @@ func testLateCheckpoint(t *testing.T, _ *report) {
 	w := newWorld(t, 1, 20)
 	a := w.config(0)
 	f := newNetwork()
-	f.slow = func(r request) bool { return r.method == "PUT" && r.checkpoint() }
+	f.Inject(faults.HangWithoutApplying().On(writeCheckpoint))
 	results := make(chan error, 1)
 	a.Handler = func(ctx context.Context, _ config, p partition, _ recorder) error {
 		events, err := p.ReceiveEvents(ctx, 1, nil)

@@ -54,7 +54,7 @@ var _ policy.Transporter = (*Service)(nil)
 
 // New returns a service whose container exists and is empty. It records requests; see [Service.SetRecording].
 func New() *Service {
-	s := &Service{blobs: map[string]*blob{}}
+	s := &Service{blobs: map[string]*blob{}, traffic: traffic{byOp: map[faults.Op]int{}}}
 	s.faults = faults.New(faults.TransportFunc(s.serve), 0)
 	s.faults.Now = s.now
 	s.SetClock(time.Now)

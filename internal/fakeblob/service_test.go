@@ -1,12 +1,10 @@
 package fakeblob_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
-	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Each case starts with the blob "present", whose ETag is "0x1", and the leased blob "leased", ETag "0x2".
@@ -317,30 +314,4 @@ func TestDirectAccess(t *testing.T) {
 	require.Panics(t, func() { s.Break("b") })
 	require.Panics(t, func() { s.SetLastModified("b", time.Now()) })
 	require.Equal(t, 2, s.Requests(), "those sent through the client")
-}
-
-// Of many that create one blob at once, exactly one wins; the same holds for renewals with one ETag.
-func TestOneWinner(t *testing.T) {
-	s := fakeblob.New()
-	c := once(s)
-	race := func(attempt func(ctx context.Context) (string, error)) (won int) {
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		for range 32 {
-			wg.Go(func() {
-				if _, err := attempt(t.Context()); err == nil {
-					mu.Lock()
-					defer mu.Unlock()
-					won++
-				}
-			})
-		}
-		wg.Wait()
-		return won
-	}
-	require.Equal(t, 1, race(func(ctx context.Context) (string, error) { return c.put(ctx, "a", ifNoneMatch("*")) }))
-	require.Equal(t, 1, race(func(ctx context.Context) (string, error) { return c.set(ctx, "a", ifMatch("0x1")) }))
-	require.Equal(t, 64, s.Requests())
-	require.Equal(t, 32, s.Count(faults.PutBlob))
-	require.Equal(t, 32, s.Count(faults.SetMetadata))
 }

@@ -9,7 +9,6 @@ import (
 // traffic counts requests.
 type traffic struct {
 	mu             sync.Mutex // guards what follows
-	total          int
 	byOp           map[faults.Op]int
 	inFlight, peak int
 }
@@ -17,10 +16,6 @@ type traffic struct {
 func (t *traffic) arrive(op faults.Op) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byOp == nil {
-		t.byOp = make(map[faults.Op]int)
-	}
-	t.total++
 	t.byOp[op]++
 	t.inFlight++
 	t.peak = max(t.peak, t.inFlight)
@@ -35,14 +30,18 @@ func (t *traffic) leave() {
 func (t *traffic) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.total, t.byOp, t.peak = 0, nil, t.inFlight
+	clear(t.byOp)
+	t.peak = t.inFlight
 }
 
 // Requests returns how many requests were made, each try counted, whatever became of them.
-func (s *Service) Requests() int {
+func (s *Service) Requests() (n int) {
 	s.traffic.mu.Lock()
 	defer s.traffic.mu.Unlock()
-	return s.traffic.total
+	for _, of := range s.traffic.byOp {
+		n += of
+	}
+	return n
 }
 
 // Count returns how many of the requests asked for an operation.

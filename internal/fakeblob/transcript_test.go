@@ -165,19 +165,3 @@ func TestHosts(t *testing.T) {
 		"HEAD "+secondary+"/c/a -> refused\n"+
 		"HEAD /c/a -> 200 etag=\"0x1\"\n", s.Transcript())
 }
-
-func BenchmarkParallelSetMetadata(b *testing.B) {
-	s := fakeblob.New()
-	s.SetRecording(false)
-	s.Put("a", nil)
-	client := s.Client().NewBlobClient("a")
-	metadata := metadataOf("ownerid", "a")
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := client.SetMetadata(context.Background(), metadata, nil); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}

@@ -277,7 +277,7 @@ func TestScripts(t *testing.T) {
 		"one after the other":        {[]faults.Fault{busy.Limit(2), forbidden.Limit(3)}, "554442"},
 		"twice, a value counts anew": {[]faults.Fault{busy.Limit(2), busy.Limit(2)}, "555522"},
 		"the second":                 {[]faults.Fault{busy.On(faults.Nth(2, nil))}, "252222"},
-		"a matcher sees the requests that another fault ends": {[]faults.Fault{busy.Limit(3), lost.On(faults.Nth(2, nil)), lost.On(faults.Nth(5, nil))}, "5552x2"},
+		"a matcher sees the requests that another fault ends":  {[]faults.Fault{busy.Limit(3), lost.On(faults.Nth(2, nil)), lost.On(faults.Nth(5, nil))}, "5552x2"},
 		"a fault that ends no request is in front of the next": {[]faults.Fault{faults.WithoutHeaders("ETag"), busy.Once()}, "522222"},
 	} {
 		t.Run(name, func(t *testing.T) {

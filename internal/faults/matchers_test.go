@@ -48,26 +48,6 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
-func TestOpOf(t *testing.T) {
-	for of, want := range map[[2]string]faults.Op{
-		{http.MethodPut, "/b"}:                               faults.PutBlob,
-		{http.MethodPut, "/b?comp=metadata"}:                 faults.SetMetadata,
-		{http.MethodPut, "/b?comp=metadata&sig=s"}:           faults.SetMetadata,
-		{http.MethodHead, "/b"}:                              faults.GetProperties,
-		{http.MethodDelete, "/b?sig=s"}:                      faults.DeleteBlob,
-		{http.MethodGet, "?restype=container&comp=list"}:     faults.ListBlobs,
-		{http.MethodPut, "?restype=container"}:               faults.CreateContainer,
-		{http.MethodGet, "?restype=container"}:               faults.GetContainerProperties,
-		{http.MethodHead, "?restype=container"}:              faults.GetContainerProperties,
-		{http.MethodGet, "/b"}:                               faults.Unsupported,
-		{http.MethodPut, ""}:                                 faults.Unsupported,
-		{http.MethodPut, "/b?comp=lease"}:                    faults.Unsupported,
-		{http.MethodPut, "?restype=container&comp=metadata"}: faults.Unsupported,
-	} {
-		require.Equal(t, want, faults.OpOf(request(t, of[0], "https://h/c"+of[1])), of)
-	}
-}
-
 func request(t *testing.T, method, url string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequest(method, url, nil)

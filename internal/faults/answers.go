@@ -209,9 +209,6 @@ func SkewClock(d time.Duration) Fault {
 	return changed("clock off", "skewed", func(_ hit, resp *http.Response, body []byte) {
 		skewHeader(resp, "Date", d)
 		skewHeader(resp, "Last-Modified", d)
-		if len(body) == 0 {
-			return // a HEAD's Content-Length is that of the blob
-		}
 		setBody(resp, element.ReplaceAllFunc(body, func(found []byte) []byte {
 			name, text, _ := strings.Cut(string(found), ">")
 			return []byte(name + ">" + skewed(text, d))

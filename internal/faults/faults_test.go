@@ -341,6 +341,7 @@ func TestOutageLasts(t *testing.T) {
 		transport.Inject(outage)
 		require.Equal(t, "x", fate(t, transport, "a", 1))
 		transport.Heal()
+		transport.Inject(faults.RunAfter(func() {}))
 		require.Equal(t, "2", fate(t, transport, "a", 1))
 	})
 }

@@ -42,7 +42,7 @@ func OpOf(req *http.Request) Op {
 		return ListBlobs
 	case form{http.MethodPut, "container", ""}:
 		return CreateContainer
-	case form{http.MethodGet, "container", ""}, form{http.MethodHead, "container", ""}:
+	case form{http.MethodGet, "container", ""}:
 		return GetContainerProperties
 	}
 	if _, blob := Target(req); blob == "" {

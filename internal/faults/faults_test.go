@@ -158,9 +158,9 @@ func TestFaults(t *testing.T) {
 				return
 			}
 			// In front of a real connection.
-			served := 0
+			var served atomic.Int64
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				served++
+				served.Add(1)
 				w.WriteHeader(http.StatusCreated)
 			}))
 			defer server.Close()
@@ -172,7 +172,7 @@ func TestFaults(t *testing.T) {
 			giveUp = stop
 			x := send(ctx, t, transport, http.MethodPut, server.URL+"/a")
 			requireAnswer(t, x, server.URL)
-			require.Equal(t, c.effect == "applied", served == 1)
+			require.Equal(t, c.effect == "applied", served.Load() == 1)
 			require.Equal(t, map[string]int{c.name: 1}, transport.Struck())
 			require.Equal(t, c.name, c.fault.String())
 		})

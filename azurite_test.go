@@ -19,6 +19,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // What only a real service can show: signatures, and answers that no fake of
@@ -219,43 +220,32 @@ func lease(t *testing.T, client *container.Client, name string) {
 	require.NoError(t, err)
 }
 
-// dropping drops the answers of writes that the service has taken.
-type dropping struct {
-	inner policy.Transporter
-	drop  func(*http.Request) bool
-}
-
-func (d dropping) Do(req *http.Request) (*http.Response, error) {
-	resp, err := d.inner.Do(req)
-	if err == nil && d.drop(req) {
-		_ = resp.Body.Close()
-		return nil, fmt.Errorf("the connection was reset")
-	}
-	return resp, err
-}
-
 func TestALostAnswerOfAzuriteIsFound(t *testing.T) {
 	client, key := azuriteContainer(t)
-	left := 0
+	transport := faults.New(http.DefaultClient, 0)
+	lose := func(n int) {
+		transport.Inject(faults.LoseResponse().On(faults.OpIs(faults.PutBlob, faults.SetMetadata)).Limit(n))
+	}
 	var log bytes.Buffer
 	store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), key, &checkpointstore.BlobCheckpointStoreOptions{
 		ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{
-			Transport: dropping{http.DefaultClient, func(req *http.Request) bool { left--; return req.Method == http.MethodPut && left >= 0 }},
+			Transport: transport,
 			Retry:     policy.RetryOptions{RetryDelay: time.Millisecond},
 		}},
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	require.NoError(t, err)
-	left = 1
+	lose(1)
 	won := claimOne(t, store, claim(group, "a", "0", nil))
-	left = 1
+	lose(1)
 	won = claimOne(t, store, won)
-	left = 1
+	lose(1)
 	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil))
-	left = 2
+	lose(2)
 	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 2), nil))
-	left = 1
+	lose(1)
 	won.OwnerID = ""
 	claimOne(t, store, won)
+	require.Equal(t, 6, transport.Struck()["response lost"])
 	require.Empty(t, log.String(), "nothing was taken for lost")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
@@ -26,7 +27,9 @@ func benchmarkStore(b *testing.B, latency time.Duration) (*checkpointstore.BlobC
 	service := fakeblob.New()
 	service.SetRecording(false)
 	store := newFakeStore(b, service, nil)
-	service.SetLatency(latency)
+	if latency > 0 {
+		service.Inject(faults.Latency(latency/2, latency/2)) // there and back
+	}
 	return store, service
 }
 
@@ -78,7 +81,9 @@ func BenchmarkUpdateCheckpoint(b *testing.B) {
 		b.Run(fmt.Sprintf("latency=%s", latency), func(b *testing.B) {
 			service := fakeblob.New()
 			service.SetRecording(false)
-			service.SetLatency(latency)
+			if latency > 0 {
+				service.Inject(faults.Latency(latency/2, latency/2)) // there and back
+			}
 			store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil) // the client of BenchmarkBareSetMetadata
 			require.NoError(b, err)
 			c := checkpoint("group", "0", 0)

@@ -140,7 +140,8 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	_, both := s.otherScope(verbatim)
 	known, mark := s.partitions.known(own, partitionID), s.partitions.mark()
 	found, newest, err := readSpellings(own, verbatim, both, func(scope layout.Scope) ([]blobState, error) {
-		name := scope.BlobName(layout.Checkpoint, partitionID)
+		prefix := scope.Prefix(layout.Checkpoint)
+		name := prefix + partitionID
 		var b *blockblob.Client
 		if known != nil && scope == own {
 			b = known.client(s, own, layout.Checkpoint, partitionID)
@@ -154,7 +155,7 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 		if r.etag == "" {
 			return nil, nil
 		}
-		r.prefix, r.partitionID = scope.Prefix(layout.Checkpoint), partitionID
+		r.prefix, r.partitionID = prefix, partitionID
 		return []blobState{r}, nil
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 func rewindTo(store checkpointstore.CheckpointStore, sequenceNumber int64) error {
@@ -42,7 +43,7 @@ func TestAWriteDelayedPastARewindChangesNothing(t *testing.T) {
 	claimOne(t, a, claim(group, "a", "0", nil))
 	list(a)
 	require.NoError(t, write(a, 500))
-	service.Inject(fake.RunBefore(func() { require.NoError(t, rewindTo(operator, 10)) }).On(fake.BlobIs(checkpointPrefix + "0")).Once())
+	service.Inject(faults.RunBefore(func() { require.NoError(t, rewindTo(operator, 10)) }).On(faults.BlobIs(checkpointPrefix + "0")).Once())
 	require.ErrorIs(t, write(a, 510), checkpointstore.ErrRewound)
 	requireStored(t, service, 10)
 }
@@ -55,7 +56,7 @@ func TestAnUpdateThatWaitedPastARewindIsRefused(t *testing.T) {
 	list(a)
 	require.NoError(t, write(a, 500))
 	entered, leave := make(chan struct{}), make(chan struct{})
-	service.Inject(fake.RunBefore(func() { close(entered); <-leave }).Once())
+	service.Inject(faults.RunBefore(func() { close(entered); <-leave }).Once())
 	rewound, late := make(chan error), make(chan error)
 	go func() { rewound <- rewindTo(a, 10) }()
 	<-entered
@@ -120,7 +121,7 @@ func TestAListFromBeforeTheRewindIsNoLook(t *testing.T) {
 	service, a, _ := fleet(t)
 	require.NoError(t, write(a, 500))
 	claimOne(t, a, claim(group, "a", "0", nil))
-	service.Inject(fake.RunAfter(func() { require.NoError(t, rewindTo(a, 10)) }).On(fake.OpIs(fake.ListBlobs)).Once())
+	service.Inject(faults.RunAfter(func() { require.NoError(t, rewindTo(a, 10)) }).On(faults.OpIs(faults.ListBlobs)).Once())
 	list(a)
 	require.NoError(t, write(a, 11))
 	requireStored(t, service, 11)
@@ -150,22 +151,22 @@ func TestTheWriterIsTheLastOwner(t *testing.T) {
 // What ended the call, or keeps it from being decided, is what it returns.
 func TestErrorsOfTheReadThatDecides(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault fake.Fault
+		fault faults.Fault
 		want  error
 	}{
-		"forbidden": {fake.Forbidden(), checkpointstore.ErrNotAuthorized},
-		"cancelled": {fake.HangWithoutApplying(), context.Canceled},
+		"forbidden": {faults.Forbidden(), checkpointstore.ErrNotAuthorized},
+		"cancelled": {faults.HangWithoutApplying(), context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service, a, _ := fleet(t)
 			require.NoError(t, write(a, 400))
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			service.Inject(fake.LoseResponse().On(fake.OpIs(fake.SetMetadata)))
+			service.Inject(faults.LoseResponse().On(faults.OpIs(faults.SetMetadata)))
 			if c.want == context.Canceled {
-				service.Inject(fake.RunBefore(cancel).On(fake.OpIs(fake.GetProperties)))
+				service.Inject(faults.RunBefore(cancel).On(faults.OpIs(faults.GetProperties)))
 			}
-			service.Inject(c.fault.On(fake.OpIs(fake.GetProperties)))
+			service.Inject(c.fault.On(faults.OpIs(faults.GetProperties)))
 			require.ErrorIs(t, a.UpdateCheckpoint(ctx, checkpoint(group, "0", 500), nil), c.want)
 		})
 	}
@@ -193,7 +194,7 @@ func TestWithoutClaimsGetCheckpointAcceptsARewind(t *testing.T) {
 func TestStaleBehindAWriteWhoseAnswerWasLost(t *testing.T) {
 	service, a, _ := fleet(t)
 	require.NoError(t, write(a, 400))
-	stop := service.Inject(fake.LoseResponse())
+	stop := service.Inject(faults.LoseResponse())
 	require.Error(t, write(a, 500))
 	stop()
 	err := write(a, 499)
@@ -206,7 +207,7 @@ func TestStaleBehindAWriteWhoseAnswerWasLost(t *testing.T) {
 func TestAWriteThatHadNoEffectIsSentOnceMore(t *testing.T) {
 	service, a, _ := fleet(t)
 	require.NoError(t, write(a, 400))
-	service.Inject(fake.ResetConnection().On(fake.OpIs(fake.SetMetadata)).Limit(4)) // all tries of the first write
+	service.Inject(faults.LoseRequest().On(faults.OpIs(faults.SetMetadata)).Limit(4)) // all tries of the first write
 	require.NoError(t, write(a, 500))
 	requireStored(t, service, 500)
 }
@@ -214,7 +215,7 @@ func TestAWriteThatHadNoEffectIsSentOnceMore(t *testing.T) {
 // A service that answers a Put Blob with "no such blob" is not asked again and again.
 func TestACreateThatFindsNoBlobFails(t *testing.T) {
 	service, a, _ := fleet(t)
-	service.Inject(fake.Status(404, "BlobNotFound").On(fake.OpIs(fake.PutBlob)))
+	service.Inject(faults.Status(404, "BlobNotFound").On(faults.OpIs(faults.PutBlob)))
 	require.ErrorContains(t, write(a, 1), "404 BlobNotFound")
 	require.Equal(t, 2, service.Requests(), "a read and a write")
 }
@@ -303,7 +304,7 @@ func TestSteadyCheckpointAllocations(t *testing.T) {
 				require.LessOrEqual(t, ours, bare*1.1)
 			}
 			t.Logf("allocations: UpdateCheckpoint %.0f, bare SetMetadata %.0f, ratio %.2f", ours, bare, ours/bare)
-			require.Equal(t, 0, service.Count(fake.ListBlobs))
+			require.Equal(t, 0, service.Count(faults.ListBlobs))
 		})
 	}
 }

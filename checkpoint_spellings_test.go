@@ -9,6 +9,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Updates where the partition has records under two spellings of its name.
@@ -115,5 +116,5 @@ func TestRequestsOfUpdatesUnderTwoSpellings(t *testing.T) {
 	service.Put(ownBlob, at(905))
 	service.Reset()
 	require.NoError(t, updateDefault(store, 910))
-	require.Equal(t, 1, service.Count(fake.GetProperties), service.Transcript())
+	require.Equal(t, 1, service.Count(faults.GetProperties), service.Transcript())
 }

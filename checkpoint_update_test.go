@@ -10,6 +10,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // The scenarios are told at the level of whole stores here; package fence
@@ -65,7 +66,7 @@ func TestAnUpdateThatFailedIsNoLook(t *testing.T) {
 
 	// a wins the partition back. Nobody has looked when its handler of before sends 57, which fails, and then 47.
 	claimOne(t, a, claim(group, "a", "0", won.ETag))
-	remove := service.Inject(fake.ResetConnection().On(fake.OpIs(fake.SetMetadata)))
+	remove := service.Inject(faults.LoseRequest().On(faults.OpIs(faults.SetMetadata)))
 	require.Error(t, write(a, 57))
 	remove()
 	require.ErrorIs(t, write(a, 47), checkpointstore.ErrStaleCheckpoint)
@@ -138,12 +139,12 @@ func TestAWriteDelayedPastAHandOverChangesNothing(t *testing.T) {
 	list(a)
 	require.NoError(t, write(a, 190))
 	// a's next write hangs in the network while the partition changes hands.
-	service.Inject(fake.RunBefore(func() {
+	service.Inject(faults.RunBefore(func() {
 		free := claimOne(t, a, claim(group, "", "0", won.ETag))
 		claimOne(t, b, claim(group, "b", "0", free.ETag))
 		list(b)
 		require.NoError(t, write(b, 999))
-	}).On(fake.BlobIs(checkpointPrefix + "0")).Once())
+	}).On(faults.BlobIs(checkpointPrefix + "0")).Once())
 	require.ErrorIs(t, write(a, 199), checkpointstore.ErrStaleCheckpoint)
 	requireStored(t, service, 999)
 }
@@ -183,10 +184,10 @@ func TestAListFromBeforeTheTenureIsNoLook(t *testing.T) {
 	service, a, operator := fleet(t)
 	require.NoError(t, write(operator, 500))
 	// While a's list is on its way back, an operator rewinds and a claims.
-	service.Inject(fake.RunAfter(func() {
+	service.Inject(faults.RunAfter(func() {
 		require.NoError(t, operator.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind))
 		claimOne(t, a, claim(group, "a", "0", nil))
-	}).On(fake.OpIs(fake.ListBlobs)).Once())
+	}).On(faults.OpIs(faults.ListBlobs)).Once())
 	list(a)
 	list(a) // this one is
 	service.Reset()
@@ -241,7 +242,7 @@ func TestAnUpdateWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 	service, a, _ := fleet(t)
 	require.NoError(t, write(a, 1))
 	entered, leave := make(chan struct{}), make(chan struct{})
-	service.Inject(fake.RunBefore(func() { close(entered); <-leave }).Once())
+	service.Inject(faults.RunBefore(func() { close(entered); <-leave }).Once())
 	first := make(chan error)
 	go func() { first <- write(a, 2) }()
 	<-entered

@@ -21,6 +21,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // seen keeps the last request of a transport.
@@ -126,7 +127,7 @@ func TestOptionsReachTheRequests(t *testing.T) {
 	t.Run("SecondaryHost", func(t *testing.T) {
 		service := fake.New()
 		service.ServeSecondary(secondaryHost)
-		service.Inject(fake.Busy(0).Once())
+		service.Inject(faults.Busy(0).Once())
 		transport := &seen{inner: service}
 		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
 		o.ClientOptions.ClientOptions = azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond}}

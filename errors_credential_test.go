@@ -18,6 +18,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Credentials that fail.
@@ -156,7 +157,7 @@ func (o once) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acce
 func TestACredentialThatFailsInTheSecondTry(t *testing.T) {
 	for how, then := range map[string]error{"built": errors.New("the vault is sealed"), "handed in": &azidentity.AuthenticationFailedError{}} {
 		service, calls := fake.New(), 0
-		service.Inject(fake.Busy(0))
+		service.Inject(faults.Busy(0))
 		_, err := builds(t)[how](service, once{&calls, then}, quickly, 0).ListOwnership(context.Background(), namespace, hub, group, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrCredential, how)
 		require.Equal(t, 1, service.Requests(), how)

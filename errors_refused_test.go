@@ -15,6 +15,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Why a request was refused, as the error tells.
@@ -121,11 +122,11 @@ func TestARefusalSaysWhy(t *testing.T) {
 
 // TestTheRightToReadIsNamed if it takes a read to tell whether a claim was won.
 func TestTheRightToReadIsNamed(t *testing.T) {
-	for what, lost := range map[string]fake.Fault{"a retry met its condition": fake.LoseResponse().Once(), "no answer": fake.LoseResponse().On(fake.OpIs(fake.PutBlob))} {
+	for what, lost := range map[string]faults.Fault{"a retry met its condition": faults.LoseResponse().Once(), "no answer": faults.LoseResponse().On(faults.OpIs(faults.PutBlob))} {
 		t.Run(what, func(t *testing.T) {
 			service := fake.New()
 			service.Inject(lost)
-			service.Inject(fake.Forbidden().On(fake.OpIs(fake.GetProperties)))
+			service.Inject(faults.Forbidden().On(faults.OpIs(faults.GetProperties)))
 			_, err := newFakeStore(t, service, nil).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 			require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 			require.ErrorContains(t, err, toRead.named)
@@ -135,8 +136,8 @@ func TestTheRightToReadIsNamed(t *testing.T) {
 	}
 	t.Run("the write is refused as well", func(t *testing.T) {
 		service := fake.New()
-		service.Inject(fake.Busy(0).Once())
-		service.Inject(fake.Forbidden())
+		service.Inject(faults.Busy(0).Once())
+		service.Inject(faults.Forbidden())
 		_, err := newFakeStore(t, service, nil).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 		require.ErrorContains(t, err, toWrite.named)
@@ -182,8 +183,8 @@ func TestAPageIsNoRecord(t *testing.T) {
 func TestABareNotFoundOfTheServiceIsNoRecord(t *testing.T) {
 	for kept, stripped := range map[string]string{"x-ms-request-id": "x-ms-version", "x-ms-version": "x-ms-request-id"} {
 		service := fake.New()
-		bare := fake.Status(404, "")
-		bare.StripHeaders = []string{stripped}
+		bare := faults.Status(404, "")
+		service.Inject(faults.WithoutHeaders(stripped))
 		service.Inject(bare)
 		_, err := newFakeStore(t, service, nil).GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound, kept)

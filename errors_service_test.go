@@ -14,6 +14,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 func copyBody(w io.Writer, resp *http.Response) (int64, error) { return io.Copy(w, resp.Body) }
@@ -48,7 +49,7 @@ func (f transportFunc) Do(req *http.Request) (*http.Response, error) { return f(
 
 func TestCausesStayReachable(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden())
+	service.Inject(faults.Forbidden())
 	store := newFakeStore(t, service, nil)
 	_, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)

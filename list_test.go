@@ -22,6 +22,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 type (
@@ -361,7 +362,7 @@ func TestListCutShort(t *testing.T) {
 func TestAListThatIsRefusedIsNotAProxysFault(t *testing.T) {
 	eachDecoder(t, func(t *testing.T, open opener) {
 		service := fake.New()
-		service.Inject(fake.Forbidden())
+		service.Inject(faults.Forbidden())
 		store, _ := open(t, service)
 		_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
@@ -391,7 +392,7 @@ func TestListMarkers(t *testing.T) {
 			b.WriteString(`</NextMarker></EnumerationResults>`)
 			return known(b.Bytes())
 		})
-		service.Inject(fake.Fault{Match: func(req *http.Request) bool {
+		service.Inject(faults.Fault{Match: func(req *http.Request) bool {
 			asked = append(asked, req.URL.Query().Get("marker"))
 			query := req.URL.Query()
 			query.Del("marker") // which the service did not give
@@ -425,7 +426,7 @@ func TestListWithoutEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := fake.New()
-			service.Inject(fake.Fault{Action: fake.Answer, Status: 200, ContentType: "application/xml", Body: " "})
+			service.Inject(faults.StatusWithBody(200, "application/xml", " "))
 			store, transport, _ := c.open.changed(t, service, func(n int, _ []byte) (io.Reader, int64) {
 				blobs := c.blobs
 				if c.ends && n == c.lists {
@@ -510,7 +511,7 @@ func TestListsHaveEachPartitionOnce(t *testing.T) {
 	}
 	eachDecoder(t, func(t *testing.T, open opener) {
 		service := fake.New()
-		service.Inject(fake.Fault{Action: fake.Answer, Status: 200, ContentType: "application/xml", Body: " "})
+		service.Inject(faults.StatusWithBody(200, "application/xml", " "))
 		store, _, _ := open.changed(t, service, func(n int, _ []byte) (io.Reader, int64) {
 			marker := ""
 			if n == 1 {

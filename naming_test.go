@@ -15,6 +15,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 const (
@@ -23,14 +24,14 @@ const (
 )
 
 // listOf matches the lists of a group's blobs.
-func listOf(group string) fake.Matcher {
+func listOf(group string) faults.Matcher {
 	return func(req *http.Request) bool { return strings.Contains(req.URL.Query().Get("prefix"), "/"+group+"/") }
 }
 
 // letLooksEnd holds the lists under the store's spelling of $Default until no look
 // under the verbatim one is on its way, so that all looks are completed.
 func letLooksEnd(service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-	service.Inject(fake.RunBefore(func() {
+	service.Inject(faults.RunBefore(func() {
 		for store.Looking() {
 			time.Sleep(50 * time.Microsecond)
 		}
@@ -82,7 +83,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 
 func TestAFailedReadOfTheOtherSpellingFailsTheList(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden().On(listOf("$Default")))
+	service.Inject(faults.Forbidden().On(listOf("$Default")))
 	_, err := newFakeStore(t, service, nil).ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "a position may be there")
 }
@@ -127,7 +128,7 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	look := func() bool {
 		service.Reset()
 		warnings()
-		return service.Count(fake.ListBlobs) == 2
+		return service.Count(faults.ListBlobs) == 2
 	}
 
 	require.Zero(t, warnings(), "nobody is there")
@@ -150,7 +151,7 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	require.Zero(t, warnings(), "relinquished")
 
 	now = now.Add(5 * time.Minute)
-	service.Inject(fake.Forbidden().On(listOf("$Default")))
+	service.Inject(faults.Forbidden().On(listOf("$Default")))
 	require.Zero(t, warnings(), "that the look fails is not an error")
 	require.False(t, look(), "nor a reason to look sooner")
 
@@ -186,7 +187,7 @@ func TestAReadOfBothSpellingsIsABaseline(t *testing.T) {
 			service.Reset()
 			require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
 			require.Equal(t, 1, service.Requests())
-			require.Equal(t, 1, service.Count(fake.SetMetadata))
+			require.Equal(t, 1, service.Count(faults.SetMetadata))
 		})
 	}
 }
@@ -206,10 +207,10 @@ func (c *counting) Do(req *http.Request) (*http.Response, error) {
 // A look that takes its time delays nothing: it ends with the list, and takes
 // place again with the next one. (This test hangs if it does not.)
 func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
-	for name, hang := range map[string]fake.Fault{
-		"before it is sent": fake.HangWithoutApplying(),
-		"after it was sent": fake.HangAfterApplying(),
-		"in its retries":    fake.Busy(time.Hour),
+	for name, hang := range map[string]faults.Fault{
+		"before it is sent": faults.HangWithoutApplying(),
+		"after it was sent": faults.HangAfterApplying(),
+		"in its retries":    faults.Busy(time.Hour),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for constructor, construct := range map[string]func(testing.TB, string, storeOptions) (blobStore, error){"built": constructors["no credential"], "handed in": handIn} {
@@ -226,9 +227,9 @@ func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 					service.Put("ns.example/hub/$default/ownership/0", map[string]string{"ownerid": "ours"})
 
 					arrived := make(chan struct{}, 1)
-					hang.Before = func() { arrived <- struct{}{} }
+					hang := hang.Before(func() { arrived <- struct{}{} })
 					stop := service.Inject(hang.On(listOf("$Default")))
-					hold := service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
+					hold := service.Inject(faults.RunBefore(func() { <-arrived }).On(listOf("$default")))
 					for range 3 {
 						list, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
 						require.NoError(t, err)
@@ -257,11 +258,11 @@ func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 func TestTheLookForLiveOwnersNeverDelaysAFailure(t *testing.T) {
 	service := fake.New()
 	arrived := make(chan struct{}, 1)
-	hang := fake.HangWithoutApplying()
-	hang.Before = func() { arrived <- struct{}{} }
+	hang := faults.HangWithoutApplying()
+	hang = hang.Before(func() { arrived <- struct{}{} })
 	service.Inject(hang.On(listOf("$Default")))
-	refuse := fake.Forbidden()
-	refuse.Before = func() { <-arrived }
+	refuse := faults.Forbidden()
+	refuse = refuse.Before(func() { <-arrived })
 	service.Inject(refuse.On(listOf("$default")))
 	options := logged
 	options.Timeout = -1
@@ -276,12 +277,12 @@ func TestOneLookForLiveOwnersAtATime(t *testing.T) {
 	service := fake.New()
 	store := newFakeStore(t, service, &logged)
 	arrived := make(chan struct{})
-	service.Inject(fake.RunBefore(func() {
+	service.Inject(faults.RunBefore(func() {
 		close(arrived)
 		_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
 		require.NoError(t, err)
 	}).On(listOf("$Default")).Once())
-	service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
+	service.Inject(faults.RunBefore(func() { <-arrived }).On(listOf("$default")))
 	_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(service.Transcript(), "$Default"))
@@ -302,7 +303,7 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 		for _, c := range all {
 			ids = append(ids, c.PartitionID)
 		}
-		return ids, service.Count(fake.ListBlobs)
+		return ids, service.Count(faults.ListBlobs)
 	}
 	requireList := func(requests int, want ...string) {
 		t.Helper()
@@ -330,7 +331,7 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 	requireList(2, "0", "1")
 
 	service.Delete(typedPrefix + "0")
-	failing := service.Inject(fake.Forbidden().On(listOf("$Default")))
+	failing := service.Inject(faults.Forbidden().On(listOf("$Default")))
 	_, err = store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 	failing()
@@ -345,8 +346,8 @@ func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
 	store := newFakeStore(t, service, nil)
 	service.Put(typedPrefix+"0", at(500))
 	listed := make(chan struct{})
-	service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
-	service.Inject(fake.RunBefore(func() {
+	service.Inject(faults.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
+	service.Inject(faults.RunBefore(func() {
 		<-listed
 		time.Sleep(20 * time.Millisecond) // until that list is decoded
 	}).On(listOf("$default")).Once())
@@ -364,7 +365,7 @@ func TestAListThatBeganEarlierDoesNotHideCheckpoints(t *testing.T) {
 	service := fake.New()
 	store := newFakeStore(t, service, nil)
 	store.SetClock(func() time.Time { return now })
-	service.Inject(fake.RunAfter(func() { // the first list has found nothing
+	service.Inject(faults.RunAfter(func() { // the first list has found nothing
 		service.Put(typedPrefix+"0", at(500))
 		now = now.Add(time.Second)
 		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)

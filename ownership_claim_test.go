@@ -19,6 +19,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
@@ -47,7 +48,7 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 			var mu sync.Mutex
 			arrived := 0
 			all := make(chan struct{})
-			service.Inject(fake.RunBefore(func() {
+			service.Inject(faults.RunBefore(func() {
 				mu.Lock()
 				if arrived++; arrived == c.want {
 					close(all)
@@ -65,8 +66,8 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 
 func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden().On(fake.BlobIs(ownershipPrefix + "3")))
-	service.Inject(fake.Status(400, "InvalidHeaderValue").On(fake.BlobIs(ownershipPrefix + "5")))
+	service.Inject(faults.Forbidden().On(faults.BlobIs(ownershipPrefix + "3")))
+	service.Inject(faults.Status(400, "InvalidHeaderValue").On(faults.BlobIs(ownershipPrefix + "5")))
 	service.Put(ownershipPrefix+"7", map[string]string{"ownerid": "b"})
 	store := newFakeStore(t, service, nil)
 
@@ -95,7 +96,7 @@ func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 	service := fake.New()
 	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
 	ctx, cancel := context.WithCancel(context.Background())
-	service.Inject(fake.RunBefore(cancel).On(fake.BlobIs(ownershipPrefix + "2")))
+	service.Inject(faults.RunBefore(cancel).On(faults.BlobIs(ownershipPrefix + "2")))
 
 	won, err := store.ClaimOwnership(ctx, claims(group, "a", 5), nil)
 	require.ErrorIs(t, err, context.Canceled)
@@ -139,7 +140,7 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := fake.New()
-				service.Inject(fake.HangWithoutApplying())
+				service.Inject(faults.HangWithoutApplying())
 				store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
 				require.ErrorIs(t, call(context.Background(), store), context.DeadlineExceeded)
 
@@ -150,7 +151,7 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 				endless, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: -1})
 				require.NoError(t, err)
 				ctx, cancel := context.WithCancelCause(context.Background())
-				service.Inject(fake.RunBefore(func() { cancel(nil) }))
+				service.Inject(faults.RunBefore(func() { cancel(nil) }))
 				cancelling, stop := context.WithTimeout(ctx, 30*time.Millisecond)
 				defer stop()
 				require.ErrorIs(t, call(cancelling, endless), context.DeadlineExceeded, "negative: only the context ends it")
@@ -162,7 +163,7 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 func TestATryThatHangsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := fake.New()
-		service.Inject(fake.HangWithoutApplying().Once())
+		service.Inject(faults.HangWithoutApplying().Once())
 		store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
 		won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 		require.NoError(t, err)
@@ -199,12 +200,12 @@ func TestAnAnswerThatWasLostIsFoundForAnyClient(t *testing.T) {
 			require.NoError(t, err)
 			ctx := context.Background()
 
-			service.Inject(fake.LoseResponse().Once())
+			service.Inject(faults.LoseResponse().Once())
 			won, err := store.ClaimOwnership(ctx, claims(group, "a", 1), nil)
 			require.NoError(t, err)
 			require.Len(t, won, 1, "first claim")
 
-			service.Inject(fake.LoseResponse().Once())
+			service.Inject(faults.LoseResponse().Once())
 			won, err = store.ClaimOwnership(ctx, won, nil)
 			require.NoError(t, err)
 			require.Len(t, won, 1, "renewal")
@@ -227,17 +228,17 @@ func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
 	service := fake.New()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var mu sync.Mutex
-	one := func(in int) fake.Matcher {
+	one := func(in int) faults.Matcher {
 		return func(req *http.Request) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return req.Method == http.MethodPut && rnd.IntN(in) == 0
 		}
 	}
-	service.Inject(fake.LoseResponse().On(one(4)))
-	service.Inject(fake.ResetConnection().On(one(12)))
-	service.Inject(fake.ApplyThenStatus(500, "InternalError").On(one(12)))
-	service.Inject(fake.Busy(0).On(one(12)))
+	service.Inject(faults.LoseResponse().On(one(4)))
+	service.Inject(faults.LoseRequest().On(one(12)))
+	service.Inject(faults.ApplyThenStatus(500, "InternalError").On(one(12)))
+	service.Inject(faults.Busy(0).On(one(12)))
 
 	stores := make([]*checkpointstore.BlobCheckpointStore, owners)
 	for i := range stores {

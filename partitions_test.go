@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // TestRecordsOfEveryPackageInOneContainer puts what every other package writes,
@@ -82,7 +83,7 @@ func TestAListWithHolesInIt(t *testing.T) {
 	service := fake.New()
 	service.Put(checkpointPrefix+"1", at(7))
 	store := newFakeStore(t, service, nil)
-	remove := service.Inject(fake.StatusWithBody(200, "application/xml", xml))
+	remove := service.Inject(faults.StatusWithBody(200, "application/xml", xml))
 	all, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
 	require.NoError(t, err)
 	require.Len(t, all, 2)
@@ -93,10 +94,10 @@ func TestAListWithHolesInIt(t *testing.T) {
 
 	service.Reset()
 	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "1", 8), nil))
-	require.Equal(t, 1, service.Count(fake.GetProperties), "a state without an ETag is no baseline")
+	require.Equal(t, 1, service.Count(faults.GetProperties), "a state without an ETag is no baseline")
 	require.Equal(t, 2, service.Requests())
 
-	service.Inject(fake.StatusWithBody(200, "application/xml", `<?xml version="1.0" encoding="utf-8"?><EnumerationResults />`))
+	service.Inject(faults.StatusWithBody(200, "application/xml", `<?xml version="1.0" encoding="utf-8"?><EnumerationResults />`))
 	all, err = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
 	require.NoError(t, err)
 	require.Empty(t, all)

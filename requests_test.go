@@ -18,6 +18,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // builds are the ways to make a store over a transport and a credential, nil for
@@ -114,9 +115,9 @@ func TestAClaimOnAnotherStateIsLost(t *testing.T) {
 // TestALostAnswerIsFound, whatever the transport reports and the credential sends.
 func TestALostAnswerIsFound(t *testing.T) {
 	everyConnection(t, func(t *testing.T, service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-		service.Inject(fake.LoseResponse().On(fake.OpIs(fake.PutBlob)).Once())
+		service.Inject(faults.LoseResponse().On(faults.OpIs(faults.PutBlob)).Once())
 		first := claimOne(t, store, claim(group, "a", "0", nil))
-		service.Inject(fake.LoseResponse().On(fake.OpIs(fake.SetMetadata)))
+		service.Inject(faults.LoseResponse().On(faults.OpIs(faults.SetMetadata)))
 		claimOne(t, store, first) // no answer to any try
 	})
 }
@@ -125,7 +126,7 @@ func TestALostAnswerIsFound(t *testing.T) {
 // may have sent what it has no answer to.
 func TestWithoutAnAnswerTheBlobIsRead(t *testing.T) {
 	everyConnection(t, func(t *testing.T, service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-		service.Inject(fake.ResetConnection().On(fake.OpIs(fake.PutBlob)))
+		service.Inject(faults.LoseRequest().On(faults.OpIs(faults.PutBlob)))
 		_, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 		require.ErrorContains(t, err, "connection reset")
 		require.Equal(t, 5, service.Requests(), "four tries and the read")
@@ -139,11 +140,11 @@ func TestATryWithoutAConnectionIsNotSent(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			service := fake.New()
 			service.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
-			service.Inject(fake.RefuseConnection().Limit(3))
+			service.Inject(faults.RefuseConnection().Limit(3))
 			won, err := build(service, nil, quickly, 0).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 			require.NoError(t, err)
 			require.Empty(t, won)
-			require.Equal(t, 1, service.Requests(), "no read")
+			require.Equal(t, 3+1, service.Requests(), "no read after the tries without a connection")
 		})
 	}
 }
@@ -153,15 +154,15 @@ func TestATryWithoutAConnectionIsNotSent(t *testing.T) {
 func TestARecordFromBeforeTheClaimIsNotWon(t *testing.T) {
 	for what, c := range map[string]struct {
 		age  time.Duration
-		read fake.Fault
+		read faults.Fault
 		wins int
 	}{
-		"written at the same time":     {0, fake.Fault{}, 1},           // as far as anybody can tell
-		"in the second before":         {time.Second, fake.Fault{}, 1}, // the claim may have begun in it
-		"a minute before":              {time.Minute, fake.Fault{}, 0}, // longer than a call takes
-		"an hour before":               {time.Hour, fake.Fault{}, 0},
-		"nobody knows what time it is": {0, fake.WithoutHeaders("Date"), 0},
-		"nobody knows when":            {0, fake.WithoutHeaders("Last-Modified"), 0},
+		"written at the same time":     {0, faults.Fault{}, 1},           // as far as anybody can tell
+		"in the second before":         {time.Second, faults.Fault{}, 1}, // the claim may have begun in it
+		"a minute before":              {time.Minute, faults.Fault{}, 0}, // longer than a call takes
+		"an hour before":               {time.Hour, faults.Fault{}, 0},
+		"nobody knows what time it is": {0, faults.WithoutHeaders("Date"), 0},
+		"nobody knows when":            {0, faults.WithoutHeaders("Last-Modified"), 0},
 	} {
 		for how, build := range builds(t) {
 			t.Run(what+"/"+how, func(t *testing.T) {
@@ -170,8 +171,8 @@ func TestARecordFromBeforeTheClaimIsNotWon(t *testing.T) {
 				service.SetClock(func() time.Time { return now.Add(-c.age) })
 				service.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
 				service.SetClock(func() time.Time { return now })
-				service.Inject(fake.Busy(0).Once()) // repeats the try
-				service.Inject(c.read.On(fake.OpIs(fake.GetProperties)))
+				service.Inject(faults.Busy(0).Once()) // repeats the try
+				service.Inject(c.read.On(faults.OpIs(faults.GetProperties)))
 				won, err := build(service, nil, quickly, 0).ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "0", etag(`"0x99"`))}, nil)
 				require.NoError(t, err)
 				require.Len(t, won, c.wins)
@@ -195,10 +196,10 @@ func TestTriesThatNobodyCanCount(t *testing.T) {
 	o.ClientOptions.PerCallPolicies = []policy.Policy{policyFunc(hiding)}
 	o.ClientOptions.Retry = quickly
 	store := newFakeStore(t, service, o)
-	remove := service.Inject(fake.LoseResponse().On(fake.OpIs(fake.PutBlob)))
+	remove := service.Inject(faults.LoseResponse().On(faults.OpIs(faults.PutBlob)))
 	claimOne(t, store, claim(group, "a", "0", nil))
 	remove()
-	service.Inject(fake.LoseResponse().Once())
+	service.Inject(faults.LoseResponse().Once())
 	won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "1", nil)}, nil)
 	require.NoError(t, err)
 	require.Empty(t, won)
@@ -219,7 +220,7 @@ func TestAConnectionOfACredentialIsNone(t *testing.T) {
 	for how, build := range builds(t) {
 		t.Run(how, func(t *testing.T) {
 			service, calls := fake.New(), 0
-			service.Inject(fake.LoseResponse().Once())
+			service.Inject(faults.LoseResponse().Once())
 			claimOne(t, build(untraced{service}, flaky{&calls}, quickly, 0), claim(group, "a", "0", nil))
 			require.Equal(t, 3, calls, "for the claim, for its second try, and for the read")
 			require.Equal(t, 2, service.Requests())
@@ -233,7 +234,7 @@ func TestAnAnswerWithoutItsStateIsRead(t *testing.T) {
 	for _, header := range []string{"ETag", "Last-Modified"} {
 		t.Run(header, func(t *testing.T) {
 			service := fake.New()
-			service.Inject(fake.WithoutHeaders(header).On(fake.OpIs(fake.PutBlob)))
+			service.Inject(faults.WithoutHeaders(header).On(faults.OpIs(faults.PutBlob)))
 			won := claimOne(t, newFakeStore(t, service, nil), claim(group, "a", "0", nil))
 			stored, _ := service.Get(ownershipPrefix + "0")
 			require.Equal(t, stored.ETag, string(*won.ETag))
@@ -249,7 +250,7 @@ func TestABusyServiceGetsNoMoreThanTheRetries(t *testing.T) {
 		for how, build := range builds(t) {
 			t.Run(fmt.Sprintf("%d/%s", status, how), func(t *testing.T) {
 				service := fake.New()
-				service.Inject(fake.Status(status, "ServerBusy"))
+				service.Inject(faults.Status(status, "ServerBusy"))
 				store := build(service, nil, quickly, 0)
 				_, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 				require.ErrorContains(t, err, fmt.Sprint(status, " ServerBusy"))
@@ -263,8 +264,8 @@ func TestABusyServiceGetsNoMoreThanTheRetries(t *testing.T) {
 // once is worth another try.
 func TestTheReadOfARepeatedClaimIsRetried(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.LoseResponse().Once())
-	service.Inject(fake.Busy(0).On(fake.OpIs(fake.GetProperties)).Limit(3))
+	service.Inject(faults.LoseResponse().Once())
+	service.Inject(faults.Busy(0).On(faults.OpIs(faults.GetProperties)).Limit(3))
 	claimOne(t, newFakeStore(t, service, nil), claim(group, "a", "0", nil))
 	require.Equal(t, 2+4, service.Requests())
 }
@@ -274,10 +275,10 @@ func TestTheReadThatResolvesAClaimIsBounded(t *testing.T) {
 	for how, build := range builds(t) {
 		t.Run(how, func(t *testing.T) {
 			service := fake.New()
-			service.Inject(fake.Busy(0).On(fake.OpIs(fake.PutBlob)))
+			service.Inject(faults.Busy(0).On(faults.OpIs(faults.PutBlob)))
 			hung := false
 			ctx := context.Background()
-			service.Inject(fake.HangWithoutApplying().On(func(req *http.Request) bool {
+			service.Inject(faults.HangWithoutApplying().On(func(req *http.Request) bool {
 				if req.Method == http.MethodHead {
 					_, hung = req.Context().Deadline()
 				}
@@ -299,23 +300,23 @@ func TestTheReadThatResolvesAClaimIsBounded(t *testing.T) {
 
 // TestAClaimThatCannotBeResolved tells what is in the way of it.
 func TestAClaimThatCannotBeResolved(t *testing.T) {
-	read := fake.OpIs(fake.GetProperties)
+	read := faults.OpIs(faults.GetProperties)
 	for name, c := range map[string]struct {
-		faults []fake.Fault
+		faults []faults.Fault
 		says   []string
 		is     error
 	}{
 		"the read fails after a repeated claim": {
-			[]fake.Fault{fake.LoseResponse().Once(), fake.Status(503, "ServerBusy").On(read)}, []string{"503 ServerBusy"}, nil,
+			[]faults.Fault{faults.LoseResponse().Once(), faults.Status(503, "ServerBusy").On(read)}, []string{"503 ServerBusy"}, nil,
 		},
 		"the read hangs after a repeated claim": {
-			[]fake.Fault{fake.LoseResponse().Once(), fake.HangWithoutApplying().On(read)}, []string{"the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.LoseResponse().Once(), faults.HangWithoutApplying().On(read)}, []string{"the store's Timeout (50ms)"}, context.DeadlineExceeded,
 		},
 		"the read hangs after a claim that failed": {
-			[]fake.Fault{fake.HangWithoutApplying().On(read), fake.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
 		},
 		"the read hangs after a claim without an answer": {
-			[]fake.Fault{fake.HangWithoutApplying().On(read), fake.ResetConnection()}, []string{"connection reset", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.LoseRequest()}, []string{"connection reset", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -379,7 +380,7 @@ func everyRequest(ctx context.Context, store *checkpointstore.BlobCheckpointStor
 func TestTheLastAnswerIsNamed(t *testing.T) {
 	for how, build := range builds(t) {
 		service := fake.New()
-		service.Inject(fake.Busy(300 * time.Millisecond))
+		service.Inject(faults.Busy(300 * time.Millisecond))
 		retry := policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: time.Minute}
 		for call := range everyRequest(context.Background(), nil) {
 			t.Run(how+"/"+call, func(t *testing.T) {
@@ -424,9 +425,9 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 					ctx, cancel := context.WithTimeout(context.Background(), or(c.deadline))
 					defer cancel()
 					service := fake.New()
-					hang := fake.HangWithoutApplying()
+					hang := faults.HangWithoutApplying()
 					if c.cancels {
-						hang.Before = cancel
+						hang = hang.Before(cancel)
 					}
 					service.Inject(hang)
 					retry := policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, TryTimeout: or(c.try)}
@@ -504,7 +505,7 @@ func TestTwoNamesOfAVerbatimStoreAreTwoPartitions(t *testing.T) {
 // TestPartitionErrorsCompare, as errors in a map and in == do.
 func TestPartitionErrorsCompare(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden())
+	service.Inject(faults.Forbidden())
 	store := newFakeStore(t, service, nil)
 	_, one := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
 	_, other := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)

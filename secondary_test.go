@@ -15,6 +15,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // geoRedundant is an account with two hosts that differ. It records where the
@@ -79,14 +80,14 @@ func TestListsNeverGoToTheSecondary(t *testing.T) {
 			g := newGeoRedundant()
 			g.primary.Put(checkpointPrefix+"0", at(900))
 			g.primary.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
-			g.primary.Inject(fake.Busy(0).Once())
+			g.primary.Inject(faults.Busy(0).Once())
 			n, err := call(t.Context(), g.open(t))
 			require.NoError(t, err)
 			require.Equal(t, 1, n)
 			require.Equal(t, "PP", g.hosts)
 
 			g.hosts = ""
-			g.primary.Inject(fake.Busy(0))
+			g.primary.Inject(faults.Busy(0))
 			_, err = call(t.Context(), g.open(t))
 			requireBusy(t, err)
 			require.Equal(t, "PPPP", g.hosts)
@@ -101,7 +102,7 @@ func TestLaterPagesStayAtThePrimary(t *testing.T) {
 		g.primary.Put(checkpointPrefix+id, at(900))
 	}
 	g.primary.SetPageSize(1)
-	g.primary.Inject(fake.Busy(0).On(fake.Nth(2, nil)).Once())
+	g.primary.Inject(faults.Busy(0).On(faults.Nth(2, nil)).Once())
 	list, err := g.open(t).ListCheckpoints(t.Context(), namespace, hub, group, nil)
 	require.NoError(t, err)
 	require.Len(t, list, 3)
@@ -112,30 +113,30 @@ func TestLaterPagesStayAtThePrimary(t *testing.T) {
 // secondary; the one after that to the primary.
 func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault fake.Fault
+		fault faults.Fault
 		hosts string
 	}{
-		"408":               {fake.Status(408, ""), "PS"},
-		"429":               {fake.Status(429, "TooManyRequests"), "PS"},
-		"500":               {fake.Status(500, "InternalError"), "PS"},
-		"502":               {fake.Status(502, ""), "PS"},
-		"503":               {fake.Busy(0), "PS"},
-		"504":               {fake.Status(504, ""), "PS"},
-		"no connection":     {fake.RefuseConnection(), "PS"},
-		"a lost connection": {fake.ResetConnection(), "PS"},
-		"a lost response":   {fake.LoseResponse(), "PS"},
-		"a try that hangs":  {fake.HangWithoutApplying(), "PS"},
-		"none":              {fake.Fault{}, "P"},
-		"404":               {fake.Status(404, "BlobNotFound"), "P"},
-		"403":               {fake.Forbidden(), "P"},
-		"401":               {fake.Status(401, "NoAuthenticationInformation"), "P"},
+		"408":               {faults.Status(408, ""), "PS"},
+		"429":               {faults.Status(429, "TooManyRequests"), "PS"},
+		"500":               {faults.Status(500, "InternalError"), "PS"},
+		"502":               {faults.Status(502, ""), "PS"},
+		"503":               {faults.Busy(0), "PS"},
+		"504":               {faults.Status(504, ""), "PS"},
+		"no connection":     {faults.RefuseConnection(), "PS"},
+		"a lost connection": {faults.LoseRequest(), "PS"},
+		"a lost response":   {faults.LoseResponse(), "PS"},
+		"a try that hangs":  {faults.HangWithoutApplying(), "PS"},
+		"none":              {faults.Fault{}, "P"},
+		"404":               {faults.Status(404, "BlobNotFound"), "P"},
+		"403":               {faults.Forbidden(), "P"},
+		"401":               {faults.Status(401, "NoAuthenticationInformation"), "P"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
 			g.primary.Put(checkpointPrefix+"0", at(900))
 			g.secondary.Put(checkpointPrefix+"0", at(800))
 			g.primary.Inject(c.fault)
-			if c.fault.Action == fake.HangBefore {
+			if c.fault.String() == faults.HangWithoutApplying().String() {
 				g.tryTimeout = 500 * time.Millisecond
 			}
 			got, err := g.get(t)
@@ -157,20 +158,20 @@ func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 // Whatever the secondary responds but a record, the primary is tried again; and if
 // it stays down, the error is the primary's.
 func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
-	for name, fault := range map[string]fake.Fault{
+	for name, fault := range map[string]faults.Fault{
 		"has no such record": {},
-		"404":                fake.Status(404, ""),
-		"403":                fake.Forbidden(),
-		"400":                fake.Status(400, "InvalidUri"),
-		"301":                fake.Status(301, ""),
-		"500":                fake.Status(500, "InternalError"),
-		"no connection":      fake.RefuseConnection(),
-		"a lost response":    fake.LoseResponse(),
+		"404":                faults.Status(404, ""),
+		"403":                faults.Forbidden(),
+		"400":                faults.Status(400, "InvalidUri"),
+		"301":                faults.Status(301, ""),
+		"500":                faults.Status(500, "InternalError"),
+		"no connection":      faults.RefuseConnection(),
+		"a lost response":    faults.LoseResponse(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
 			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.primary.Inject(fake.Busy(0).Once())
+			g.primary.Inject(faults.Busy(0).Once())
 			g.secondary.Inject(fault)
 			got, err := g.get(t)
 			require.NoError(t, err)
@@ -178,7 +179,7 @@ func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
 			require.Equal(t, "PSP", g.hosts)
 
 			g.hosts = ""
-			g.primary.Inject(fake.Busy(0))
+			g.primary.Inject(faults.Busy(0))
 			_, err = g.get(t)
 			requireBusy(t, err)
 			require.Equal(t, "PSPS", g.hosts)
@@ -189,8 +190,8 @@ func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
 // The error is that of the primary's last failure, whatever that was.
 func TestTheErrorIsThePrimarysLast(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0).Once())
-	g.primary.Inject(fake.ResetConnection())
+	g.primary.Inject(faults.Busy(0).Once())
+	g.primary.Inject(faults.LoseRequest())
 	_, err := g.get(t)
 	require.ErrorContains(t, err, "connection reset")
 	require.Equal(t, "PSPS", g.hosts)
@@ -199,7 +200,7 @@ func TestTheErrorIsThePrimarysLast(t *testing.T) {
 // What the primary does not have does not exist, whatever it said before.
 func TestAbsenceAtThePrimaryCounts(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0).Once())
+	g.primary.Inject(faults.Busy(0).Once())
 	_, err := g.get(t)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
 	require.Equal(t, "PSP", g.hosts)
@@ -208,9 +209,9 @@ func TestAbsenceAtThePrimaryCounts(t *testing.T) {
 // A context that ends while the secondary is read is that context's error.
 func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0))
+	g.primary.Inject(faults.Busy(0))
 	ctx, cancel := context.WithCancel(t.Context())
-	g.secondary.Inject(fake.RunBefore(cancel))
+	g.secondary.Inject(faults.RunBefore(cancel))
 	_, err := g.open(t).GetCheckpoint(ctx, namespace, hub, group, "0", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, "PS", g.hosts)
@@ -260,7 +261,7 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 			g.primary.Put(checkpointPrefix+"0", at(900))
 			g.secondary.Put(checkpointPrefix+"0", at(800))
 			if c.busy > 0 {
-				g.primary.Inject(fake.Busy(0).Limit(c.busy))
+				g.primary.Inject(faults.Busy(0).Limit(c.busy))
 			}
 			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
 			require.NoError(t, err)
@@ -271,7 +272,7 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	t.Run("the secondary, which then has no such record", func(t *testing.T) {
 		g := newGeoRedundant()
 		g.primary.Put(checkpointPrefix+"0", at(900))
-		g.primary.Inject(fake.Busy(0).Once())
+		g.primary.Inject(faults.Busy(0).Once())
 		got, err := open(t, g, secondaryHost).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
 		require.NoError(t, err)
 		require.EqualValues(t, 900, *got.SequenceNumber)
@@ -289,8 +290,8 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 // and not why the primary failed.
 func TestASecondaryThatRefusesTheCredential(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0))
-	g.secondary.Inject(fake.Status(401, "NoAuthenticationInformation"))
+	g.primary.Inject(faults.Busy(0))
+	g.secondary.Inject(faults.Status(401, "NoAuthenticationInformation"))
 	_, err := g.get(t)
 	requireBusy(t, err)
 }
@@ -312,7 +313,7 @@ func TestWritesAndTheirReadsStayAtThePrimary(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Inject(fake.Busy(0))
+			g.primary.Inject(faults.Busy(0))
 			require.Error(t, call(g.open(t)))
 			require.NotContains(t, g.hosts, "S")
 		})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // hostileValues are what another writer can put into metadata.
@@ -148,12 +149,12 @@ func TestHostileAnswersForgeNoLine(t *testing.T) {
 	for _, value := range hostileValues {
 		code, err := json.Marshal(value)
 		require.NoError(t, err)
-		for how, fault := range map[string]fake.Fault{
-			"code":     fake.Status(403, value),
-			"JSON":     fake.StatusWithBody(400, "application/json", `{"code":`+string(code)+`}`),
-			"HTML":     fake.StatusWithBody(502, "text/html", value),
-			"no list":  fake.StatusWithBody(200, "application/xml", value),
-			"bad list": fake.StatusWithBody(200, "application/xml", "<EnumerationResults><Blobs><Blob><Name>"+value+"</Blobs></EnumerationResults>"),
+		for how, fault := range map[string]faults.Fault{
+			"code":     faults.Status(403, value),
+			"JSON":     faults.StatusWithBody(400, "application/json", `{"code":`+string(code)+`}`),
+			"HTML":     faults.StatusWithBody(502, "text/html", value),
+			"no list":  faults.StatusWithBody(200, "application/xml", value),
+			"bad list": faults.StatusWithBody(200, "application/xml", "<EnumerationResults><Blobs><Blob><Name>"+value+"</Blobs></EnumerationResults>"),
 		} {
 			service := fake.New()
 			service.Inject(fault)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 var (
@@ -26,11 +27,11 @@ func at(sequenceNumber int64) map[string]string {
 }
 
 // stored puts a checkpoint and lets the store list it, so that there is a baseline.
-func stored(sequenceNumber int64, faults ...fake.Fault) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
+func stored(sequenceNumber int64, injected ...faults.Fault) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
 	return func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
 		s.Put(checkpointPrefix+"0", at(sequenceNumber))
 		list(store)
-		for _, f := range faults {
+		for _, f := range injected {
 			s.Inject(f)
 		}
 	}
@@ -114,12 +115,12 @@ var updateWires = []wire{
 	{name: "rewound since, behind", before: rewound(600), call: updating(510, nil)},
 	{name: "rewound since, behind what this store wrote", before: rewound(10), call: updating(490, nil)},
 	{name: "rewound since, rewind", before: rewound(10), call: updating(20, rewind)},
-	{name: "rewind, answer dropped, retry meets it", before: wrote(500, func(s *fake.Service) { s.Inject(fake.LoseResponse().Once()) }), call: updating(10, rewind)},
+	{name: "rewind, answer dropped, retry meets it", before: wrote(500, func(s *fake.Service) { s.Inject(faults.LoseResponse().Once()) }), call: updating(10, rewind)},
 	{name: "rewind, answer dropped, rewound again since", before: wrote(500, func(s *fake.Service) {
-		s.Inject(fake.LoseResponse().Once())
-		s.Inject(fake.RunBefore(func() {
+		s.Inject(faults.LoseResponse().Once())
+		s.Inject(faults.RunBefore(func() {
 			s.Put(checkpointPrefix+"0", map[string]string{"sequencenumber": "5", "offset": "320", "generation": "2"})
-		}).On(fake.OpIs(fake.GetProperties)).Once())
+		}).On(faults.OpIs(faults.GetProperties)).Once())
 	}), call: updating(10, rewind)},
 	{name: "the same sequence number, another offset, rewind", before: wrote(510, put(500)), call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
 		c := checkpoint(group, "0", 500)
@@ -147,29 +148,29 @@ var updateWires = []wire{
 	{name: "deleted meanwhile", before: wrote(500, func(s *fake.Service) { s.Delete(checkpointPrefix + "0") }), call: updating(510, nil)},
 	{name: "deleted meanwhile, answered with 412 as Azurite does", before: wrote(500, func(s *fake.Service) {
 		s.Delete(checkpointPrefix + "0")
-		s.Inject(fake.Status(412, "ConditionNotMet").On(fake.OpIs(fake.SetMetadata)).Once())
+		s.Inject(faults.Status(412, "ConditionNotMet").On(faults.OpIs(faults.SetMetadata)).Once())
 	}), call: updating(510, nil)},
 	{name: "created by somebody else meanwhile, behind", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
 		claimOne(t, store, claim(group, "a", "0", nil))
 		list(store)
 		put(505)(s)
 	}, call: updating(510, nil)},
-	{name: "answer dropped, retry meets it", before: wrote(500, func(s *fake.Service) { s.Inject(fake.LoseResponse().Once()) }), call: updating(510, nil)},
-	{name: "every answer dropped", before: wrote(500, func(s *fake.Service) { s.Inject(fake.LoseResponse().On(fake.OpIs(fake.SetMetadata))) }), call: updating(510, nil)},
-	{name: "every request reset", before: wrote(500, func(s *fake.Service) { s.Inject(fake.ResetConnection().On(fake.OpIs(fake.SetMetadata))) }), call: updating(510, nil)},
-	{name: "first checkpoint, answer dropped, retry meets it", before: owned("a", 0, fake.LoseResponse().On(fake.OpIs(fake.PutBlob)).Once()), call: updating(510, nil)},
+	{name: "answer dropped, retry meets it", before: wrote(500, func(s *fake.Service) { s.Inject(faults.LoseResponse().Once()) }), call: updating(510, nil)},
+	{name: "every answer dropped", before: wrote(500, func(s *fake.Service) { s.Inject(faults.LoseResponse().On(faults.OpIs(faults.SetMetadata))) }), call: updating(510, nil)},
+	{name: "every request reset", before: wrote(500, func(s *fake.Service) { s.Inject(faults.LoseRequest().On(faults.OpIs(faults.SetMetadata))) }), call: updating(510, nil)},
+	{name: "first checkpoint, answer dropped, retry meets it", before: owned("a", 0, faults.LoseResponse().On(faults.OpIs(faults.PutBlob)).Once()), call: updating(510, nil)},
 	{name: "leased", before: wrote(500, func(s *fake.Service) { s.Lease(checkpointPrefix + "0") }), call: updating(510, nil)},
 	{name: "the container is missing", before: withoutContainer, call: updating(510, nil)},
 	{name: "the container is deleted meanwhile", before: wrote(500, func(s *fake.Service) { s.DeleteContainer() }), call: updating(510, nil)},
-	{name: "not authorized to write", before: wrote(500, func(s *fake.Service) { s.Inject(fake.Forbidden()) }), call: updating(510, nil)},
-	{name: "not authorized to read", before: owned("a", 0, fake.Forbidden()), call: updating(510, nil)},
+	{name: "not authorized to write", before: wrote(500, func(s *fake.Service) { s.Inject(faults.Forbidden()) }), call: updating(510, nil)},
+	{name: "not authorized to read", before: owned("a", 0, faults.Forbidden()), call: updating(510, nil)},
 	{name: "without a sequence number", call: func(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {
 		c := checkpoint(group, "0", 1)
 		c.SequenceNumber = nil
 		return doneText(store.UpdateCheckpoint(ctx, c, nil))
 	}},
 	{name: "unfenced, no checkpoint", options: unfenced, call: updating(510, nil)},
-	{name: "unfenced, first checkpoint, answer dropped, retry meets it", options: unfenced, before: owned("a", 0, fake.LoseResponse().On(fake.OpIs(fake.PutBlob)).Once()), call: updating(510, nil)},
+	{name: "unfenced, first checkpoint, answer dropped, retry meets it", options: unfenced, before: owned("a", 0, faults.LoseResponse().On(faults.OpIs(faults.PutBlob)).Once()), call: updating(510, nil)},
 	{name: "unfenced, behind", options: unfenced, before: wrote(800, nil), call: updating(510, nil)},
 	{name: "unfenced, created by somebody else meanwhile", options: unfenced, before: whileCreating(put(800)), call: updating(510, nil)},
 }
@@ -203,30 +204,30 @@ var checkpointWires = []wire{
 	{name: "ListCheckpoints never goes to the secondary", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
 		s.Put(checkpointPrefix+"0", at(500))
-		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+		s.Inject(faults.Busy(0).On(faults.Host(primaryHost)))
 	}, call: listingCheckpoints(group)},
 	{name: "GetCheckpoint, the secondary has what the primary cannot serve", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
 		s.Put(checkpointPrefix+"0", at(500))
-		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+		s.Inject(faults.Busy(0).On(faults.Host(primaryHost)))
 	}, call: gettingCheckpoint(group)},
 	{name: "GetCheckpoint, the primary is busy and the secondary has none", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
-		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+		s.Inject(faults.Busy(0).On(faults.Host(primaryHost)))
 	}, call: gettingCheckpoint(group)},
 	{name: "GetCheckpoint, absent at the secondary proves nothing", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
 		s.Put(checkpointPrefix+"0", at(500))
-		s.Inject(fake.Busy(0).Once())
-		s.Inject(fake.Status(404, "BlobNotFound").On(fake.Host(secondaryHost)))
+		s.Inject(faults.Busy(0).Once())
+		s.Inject(faults.Status(404, "BlobNotFound").On(faults.Host(secondaryHost)))
 	}, call: gettingCheckpoint(group)},
 	{name: "ListOwnership never goes to the secondary", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
-		s.Inject(fake.Busy(0).On(fake.Host(primaryHost)))
+		s.Inject(faults.Busy(0).On(faults.Host(primaryHost)))
 	}, call: listingOwnership(group)},
 	{name: "UpdateCheckpoint never goes to the secondary", options: secondaryOption, before: func(_ *testing.T, s *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		s.ServeSecondary(secondaryHost)
-		s.Inject(fake.Busy(0).Limit(1))
+		s.Inject(faults.Busy(0).Limit(1))
 	}, call: updating(510, nil)},
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 var update = flag.Bool("update", false, "write testdata/wire anew")
@@ -123,12 +124,12 @@ func claiming(all ...checkpointstore.Ownership) func(context.Context, *checkpoin
 func etag(s string) *azcore.ETag { return to.Ptr(azcore.ETag(s)) }
 
 // owned puts ownership blobs of the partitions 0 to n-1, with the ETags "0x1" on.
-func owned(owner string, n int, faults ...fake.Fault) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
+func owned(owner string, n int, injected ...faults.Fault) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
 	return func(t *testing.T, service *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
 		for i := range n {
 			service.Put(ownershipPrefix+fmt.Sprint(i), map[string]string{"ownerid": owner})
 		}
-		for _, f := range faults {
+		for _, f := range injected {
 			service.Inject(f)
 		}
 	}
@@ -151,29 +152,29 @@ var claimWires = []wire{
 		before: whileCreating(func(s *fake.Service) { s.Put(ownershipPrefix+"0", map[string]string{"ownerid": "b"}) }),
 		call:   claiming(claim(group, "a", "0", etag(`"0x1"`))),
 	},
-	{name: "first claim, answer dropped, retry meets it", before: owned("", 0, fake.LoseResponse().Once()), call: claiming(claim(group, "a", "0", nil))},
-	{name: "renewal, answer dropped, retry meets it", before: owned("a", 1, fake.LoseResponse().Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "relinquish, answer dropped, retry meets it", before: owned("a", 1, fake.LoseResponse().Once()), call: claiming(claim(group, "", "0", etag(`"0x1"`)))},
+	{name: "first claim, answer dropped, retry meets it", before: owned("", 0, faults.LoseResponse().Once()), call: claiming(claim(group, "a", "0", nil))},
+	{name: "renewal, answer dropped, retry meets it", before: owned("a", 1, faults.LoseResponse().Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "relinquish, answer dropped, retry meets it", before: owned("a", 1, faults.LoseResponse().Once()), call: claiming(claim(group, "", "0", etag(`"0x1"`)))},
 	{name: "take-over, request reset, somebody else wins before the retry", before: func(t *testing.T, s *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-		reset := fake.ResetConnection().Once()
-		reset.Before = func() { s.Put(ownershipPrefix+"0", map[string]string{"ownerid": "c"}) }
+		reset := faults.LoseRequest().Once()
+		reset = reset.Before(func() { s.Put(ownershipPrefix+"0", map[string]string{"ownerid": "c"}) })
 		owned("b", 1, reset)(t, s, store)
 	}, call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "renewal, every answer dropped", before: owned("a", 1, fake.LoseResponse().On(fake.OpIs(fake.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "renewal, every request reset", before: owned("a", 1, fake.ResetConnection().On(fake.OpIs(fake.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "renewal, 500 after it took effect", before: owned("a", 1, fake.ApplyThenStatus(500, "InternalError").Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "renewal, 500 after it took effect, without retries", options: noRetries, before: owned("a", 1, fake.ApplyThenStatus(500, "InternalError").Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "renewal, an answer without an ETag", before: owned("a", 1, fake.WithoutHeaders("ETag").On(fake.OpIs(fake.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "no connection", before: owned("a", 1, fake.RefuseConnection()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "a bare 412", before: owned("a", 1, fake.Status(412, "").Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "a bare 404 to a renewal: the blob was deleted", before: owned("a", 1, fake.Status(404, "").Once()), call: claiming(claim(group, "a", "1", etag(`"0x1"`)))},
-	{name: "a bare 409", before: owned("a", 1, fake.Status(409, "").Once()), call: claiming(claim(group, "a", "1", nil))},
+	{name: "renewal, every answer dropped", before: owned("a", 1, faults.LoseResponse().On(faults.OpIs(faults.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "renewal, every request reset", before: owned("a", 1, faults.LoseRequest().On(faults.OpIs(faults.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "renewal, 500 after it took effect", before: owned("a", 1, faults.ApplyThenStatus(500, "InternalError").Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "renewal, 500 after it took effect, without retries", options: noRetries, before: owned("a", 1, faults.ApplyThenStatus(500, "InternalError").Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "renewal, an answer without an ETag", before: owned("a", 1, faults.WithoutHeaders("ETag").On(faults.OpIs(faults.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "no connection", before: owned("a", 1, faults.RefuseConnection()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "a bare 412", before: owned("a", 1, faults.Status(412, "").Once()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "a bare 404 to a renewal: the blob was deleted", before: owned("a", 1, faults.Status(404, "").Once()), call: claiming(claim(group, "a", "1", etag(`"0x1"`)))},
+	{name: "a bare 409", before: owned("a", 1, faults.Status(409, "").Once()), call: claiming(claim(group, "a", "1", nil))},
 	{name: "one is leased, the others go on", before: leased("1"), call: claiming(claim(group, "a", "0", etag(`"0x1"`)), claim(group, "a", "1", etag(`"0x2"`)), claim(group, "a", "2", etag(`"0x3"`)))},
-	{name: "not authorized", before: owned("a", 1, fake.Forbidden()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)), claim(group, "a", "1", nil))},
-	{name: "wrong key or expired SAS", before: owned("a", 1, fake.AuthenticationFailed("Signature not valid in the specified time frame")), call: claiming(claim(group, "a", "0", nil))},
-	{name: "busy, then not", before: owned("a", 1, fake.Busy(0).Limit(2)), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "busy all the time", before: owned("a", 1, fake.Busy(0).On(fake.OpIs(fake.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
-	{name: "throttled, without retries", options: noRetries, before: owned("a", 1, fake.Status(429, "TooManyRequests")), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "not authorized", before: owned("a", 1, faults.Forbidden()), call: claiming(claim(group, "a", "0", etag(`"0x1"`)), claim(group, "a", "1", nil))},
+	{name: "wrong key or expired SAS", before: owned("a", 1, faults.AuthenticationFailed("Signature not valid in the specified time frame")), call: claiming(claim(group, "a", "0", nil))},
+	{name: "busy, then not", before: owned("a", 1, faults.Busy(0).Limit(2)), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "busy all the time", before: owned("a", 1, faults.Busy(0).On(faults.OpIs(faults.SetMetadata))), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
+	{name: "throttled, without retries", options: noRetries, before: owned("a", 1, faults.Status(429, "TooManyRequests")), call: claiming(claim(group, "a", "0", etag(`"0x1"`)))},
 	{name: "the container is missing", before: withoutContainer, call: claiming(claim(group, "a", "0", nil), claim(group, "a", "1", etag(`"0x1"`)))},
 	{name: "asked for twice", call: claiming(claim(group, "a", "0", nil), claim("GROUP", "a", "0", nil))},
 }
@@ -195,7 +196,7 @@ func leased(partition string) func(*testing.T, *fake.Service, *checkpointstore.B
 // whileCreating lets somebody else write just before the first Put Blob.
 func whileCreating(other func(*fake.Service)) func(*testing.T, *fake.Service, *checkpointstore.BlobCheckpointStore) {
 	return func(_ *testing.T, service *fake.Service, _ *checkpointstore.BlobCheckpointStore) {
-		service.Inject(fake.RunBefore(func() { other(service) }).On(fake.OpIs(fake.PutBlob)).Once())
+		service.Inject(faults.RunBefore(func() { other(service) }).On(faults.OpIs(faults.PutBlob)).Once())
 	}
 }
 
@@ -223,8 +224,8 @@ var ownershipWires = []wire{
 	{name: "ListOwnership, $Default, silent", call: listingOwnership("$Default")},
 	{name: "ListOwnership, verbatim", options: verbatim, call: listingOwnership("$Default")},
 	{name: "ListOwnership, the container is missing", before: withoutContainer, call: listingOwnership(group)},
-	{name: "ListOwnership, not authorized", before: owned("a", 1, fake.Forbidden()), call: listingOwnership(group)},
-	{name: "ListOwnership, busy then not", before: owned("a", 1, fake.Busy(0).Once()), call: listingOwnership(group)},
+	{name: "ListOwnership, not authorized", before: owned("a", 1, faults.Forbidden()), call: listingOwnership(group)},
+	{name: "ListOwnership, busy then not", before: owned("a", 1, faults.Busy(0).Once()), call: listingOwnership(group)},
 	{name: "GetOwnership", before: owned("a", 1), call: gettingOwnership("0")},
 	{name: "GetOwnership, absent", before: owned("a", 1), call: gettingOwnership("1")},
 	{name: "GetOwnership, the container is missing", before: withoutContainer, call: gettingOwnership("0")},
@@ -251,8 +252,8 @@ func gettingOwnership(partition string) func(context.Context, *checkpointstore.B
 var containerWires = []wire{
 	{name: "EnsureContainer, missing", before: withoutContainer, call: ensuring},
 	{name: "EnsureContainer, there", call: ensuring},
-	{name: "EnsureContainer, not authorized", before: owned("a", 0, fake.Forbidden()), call: ensuring},
-	{name: "EnsureContainer, being deleted", before: owned("a", 0, fake.Status(409, "ContainerBeingDeleted")), call: ensuring},
+	{name: "EnsureContainer, not authorized", before: owned("a", 0, faults.Forbidden()), call: ensuring},
+	{name: "EnsureContainer, being deleted", before: owned("a", 0, faults.Status(409, "ContainerBeingDeleted")), call: ensuring},
 }
 
 func ensuring(ctx context.Context, store *checkpointstore.BlobCheckpointStore) string {

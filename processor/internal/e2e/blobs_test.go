@@ -20,7 +20,7 @@ func testDeletedBlobs(t *testing.T, figures *report) {
 			t.Run(name, func(t *testing.T) {
 				w := newWorld(t, 8, 20)
 				c := w.config(0).as(v)
-				f := newFaults()
+				f := newNetwork()
 				o := w.start(c, f)
 				w.settled(c.Name)
 				for _, id := range w.hub.partitions {
@@ -59,7 +59,7 @@ func testForeignBlobs(t *testing.T, figures *report) {
 			broken := "no offset"
 			w.upload(w.blob("checkpoint", "0"), map[string]*string{"offset": &broken})
 			a, b := w.config(0).as(v), w.config(1).as(v)
-			owners := []*owner{w.start(a, newFaults()), w.start(b, newFaults())}
+			owners := []*owner{w.start(a, newNetwork()), w.start(b, newNetwork())}
 			w.settled(a.Name, b.Name)
 			w.complete()
 			for _, o := range owners {

@@ -39,7 +39,7 @@ func testPermanentErrors(t *testing.T, _ *report) {
 				a := w.config(0).as(v)
 				a.Once = true
 				s.change(w, &a)
-				o := w.start(a, newFaults())
+				o := w.start(a, newNetwork())
 				<-o.done
 				require.Error(t, o.err)
 				if s.is != nil {
@@ -67,7 +67,7 @@ func testErrorsLater(t *testing.T, _ *report) {
 		w := newWorld(t, 2, 20)
 		a := w.config(0)
 		a.Tune = func(o *processor.Options) { o.StopOn = processor.IsPermanent }
-		o := w.start(a, newFaults())
+		o := w.start(a, newNetwork())
 		w.complete()
 		_, err := w.client.Delete(t.Context(), nil)
 		require.NoError(t, err)
@@ -76,7 +76,7 @@ func testErrorsLater(t *testing.T, _ *report) {
 	})
 	t.Run("container deleted and made again", func(t *testing.T) {
 		w := newWorld(t, 2, 20)
-		o := w.start(w.config(0), newFaults())
+		o := w.start(w.config(0), newNetwork())
 		w.complete()
 		_, err := w.client.Delete(t.Context(), nil)
 		require.NoError(t, err)
@@ -91,7 +91,7 @@ func testErrorsLater(t *testing.T, _ *report) {
 		e := w.onEmulator()
 		a := w.config(0)
 		a.Tune = func(o *processor.Options) { o.StopOn = processor.IsPermanent }
-		o := w.start(a, newFaults())
+		o := w.start(a, newNetwork())
 		w.complete()
 		require.NoError(t, e.Deny(emulator.Partition("1"), emulator.UnauthorizedAccess))
 		_, err := e.Steal("1")
@@ -116,7 +116,7 @@ func testErrorsLater(t *testing.T, _ *report) {
 			}
 			return processor.Fatal(broken)
 		}
-		o := w.start(a, newFaults())
+		o := w.start(a, newNetwork())
 		<-o.done
 		require.ErrorIs(t, o.err, broken)
 		require.Empty(t, w.owners(), "released")
@@ -130,7 +130,7 @@ func testHungManagement(t *testing.T, _ *report) {
 	e := w.onEmulator()
 	a := w.config(0)
 	a.Tune = func(o *processor.Options) { o.MaxBackoff = time.Second }
-	f := newFaults()
+	f := newNetwork()
 	o := w.start(a, f)
 	w.complete()
 	require.NoError(t, e.Hang(emulator.Management))

@@ -32,11 +32,11 @@ func mixedGroup(t *testing.T, figures *report, name string, v variant, greedy, o
 	w := newWorld(t, 8, 20)
 	w.look(true)
 	var names []string
-	all := make(map[string]*faults)
+	all := make(map[string]*network)
 	start := func(i int, v variant) {
 		c := w.config(i).as(v)
 		c.Verbatim = true
-		all[c.Name] = newFaults()
+		all[c.Name] = newNetwork()
 		w.start(c, all[c.Name])
 		names = append(names, c.Name)
 	}
@@ -83,9 +83,9 @@ func testUnknownPartitions(t *testing.T, _ *report) {
 			a, b := w.config(0).as(v), w.config(1).as(v)
 			a.Expiry, b.Expiry = 3*time.Second, 3*time.Second
 			a.Partitions, b.Partitions = w.hub.partitions, w.hub.partitions
-			f := newFaults()
+			f := newNetwork()
 			w.start(a, f)
-			w.start(b, newFaults())
+			w.start(b, newNetwork())
 			w.settled(a.Name, b.Name) // while the ghost's records are new
 			blob := w.blob("ownership", "8")
 			_, err := w.client.NewBlobClient(blob).Delete(t.Context(), nil)
@@ -127,7 +127,7 @@ func testWrongClocks(t *testing.T, figures *report) {
 				b.Clock = ahead
 				first := w.spawn(a) // so that it can die
 				w.settled(a.Name)
-				f := newFaults()
+				f := newNetwork()
 				w.start(b, f)
 				if v.loop != official {
 					w.settled(a.Name, b.Name)

@@ -30,7 +30,7 @@ func testDeniedLink(t *testing.T, _ *report) {
 				if !later {
 					require.NoError(t, e.Deny(emulator.Partition("0"), condition))
 				}
-				o := w.start(a, newFaults())
+				o := w.start(a, newNetwork())
 				if later {
 					w.complete()
 					require.NoError(t, e.Deny(emulator.Partition("0"), condition))
@@ -61,8 +61,8 @@ func testClosedClient(t *testing.T, _ *report) {
 	a, b := w.config(0), w.config(1)
 	opened := make(chan *azeventhubs.ConsumerClient, 1)
 	a.Opened = func(client *azeventhubs.ConsumerClient) { opened <- client }
-	broken := w.start(a, newFaults())
-	w.start(b, newFaults())
+	broken := w.start(a, newNetwork())
+	w.start(b, newNetwork())
 	w.settled(a.Name, b.Name)
 	require.NoError(t, (<-opened).Close(t.Context()))
 	w.hub.appendAll(5)
@@ -95,7 +95,7 @@ func (w *world) outsider(partition, owner string) checkpointstore.Ownership {
 func testLostPartition(t *testing.T, _ *report) {
 	w := newWorld(t, 4, 20)
 	a := w.config(0)
-	f := newFaults()
+	f := newNetwork()
 	type told struct {
 		cause error
 		lists int64
@@ -140,7 +140,7 @@ func testTakenLink(t *testing.T, _ *report) {
 		causes = append(causes, context.Cause(ctx))
 		return err
 	}
-	w.start(a, newFaults())
+	w.start(a, newNetwork())
 	w.complete()
 	readers, err := e.Steal("2")
 	require.NoError(t, err)
@@ -160,8 +160,8 @@ func testDroppedConnections(t *testing.T, _ *report) {
 	w := newWorld(t, 8, 20)
 	e := w.onEmulator()
 	a, b := w.config(0), w.config(1)
-	w.start(a, newFaults())
-	w.start(b, newFaults())
+	w.start(a, newNetwork())
+	w.start(b, newNetwork())
 	w.settled(a.Name, b.Name)
 	seen := w.watch()
 	_, err := e.DropConnections()
@@ -180,7 +180,7 @@ func testExpandedHub(t *testing.T, _ *report) {
 	e := w.onEmulator()
 	a, b := w.config(0), w.config(1)
 	a.Interval, b.Interval = time.Second, time.Second
-	f, g := newFaults(), newFaults()
+	f, g := newNetwork(), newNetwork()
 	w.start(a, f)
 	w.start(b, g)
 	w.settled(a.Name, b.Name)

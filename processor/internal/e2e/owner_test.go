@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -299,21 +300,23 @@ func (c config) handle(ctx context.Context, p partition, book recorder) error {
 // owner is a running one.
 type owner struct {
 	config
-	faults *faults
-	stop   context.CancelFunc
-	done   chan struct{}
-	err    error
+	network *network
+	stop    context.CancelFunc
+	done    chan struct{}
+	err     error
 }
 
 // start starts an owner in this process. It stops with the test at the latest.
-func (w *world) start(c config, f *faults) *owner {
+func (w *world) start(c config, f *network) *owner {
 	w.t.Helper()
 	c.Processors = new(atomic.Int64)
 	c.Processor = new(atomic.Pointer[processor.Processor])
 	c.Journal = &journal{next: logger(c.Name).Handler()}
-	f.ahead = c.Clock
+	if c.Clock != 0 {
+		f.Inject(faults.SkewClock(-c.Clock)) // for an owner that is ahead, the service's times are in the past
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &owner{config: c, faults: f, stop: cancel, done: make(chan struct{})}
+	o := &owner{config: c, network: f, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
 		defer f.close()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -56,7 +57,7 @@ func testRestartAtLatest(t *testing.T, _ *report) {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-			o := w.start(a, newFaults())
+			o := w.start(a, newNetwork())
 			eventually(t, "the initial position", func() bool { return w.checkpoints()["0"] == last })
 			w.hub.append("0", 6)
 			<-reached
@@ -70,7 +71,7 @@ func testRestartAtLatest(t *testing.T, _ *report) {
 				w.hub.append("0", 3)
 				b := w.config(1)
 				b.Latest = true
-				o = w.start(b, newFaults())
+				o = w.start(b, newNetwork())
 			}
 			eventually(t, "the last event", func() bool { return w.checkpoints()["0"] == w.hub.last("0") })
 			require.Zero(t, w.ledger.missing("0", last, w.hub.last("0")), "nothing is skipped")
@@ -87,21 +88,14 @@ func testRestartAtLatest(t *testing.T, _ *report) {
 func testPositionOfBefore(t *testing.T, _ *report) {
 	w := newWorld(t, 4, 20)
 	a := w.config(0)
-	f := newFaults()
-	var failing atomic.Bool
-	var failures atomic.Int64
-	f.fail = func(r request) bool {
-		if !failing.Load() || !r.list || !r.checkpoint() {
-			return false
-		}
-		failures.Add(1)
-		return true
-	}
+	f := newNetwork()
 	w.start(a, f)
 	w.complete()
 	won := w.outsider("1", "outsider")
 	eventually(t, "the loss", func() bool { return len(w.of(a.Name)) == 3 })
-	failing.Store(true)
+	unlisted := faults.Busy(0).On(listCheckpoints)
+	restore := f.Inject(unlisted)
+	failures := func() int { return f.Struck()[unlisted.String()] }
 	w.hub.append("1", 10)
 	reached := w.hub.last("1")
 	require.NoError(t, w.eye.UpdateCheckpoint(t.Context(), w.position("1", reached), nil))
@@ -109,10 +103,10 @@ func testPositionOfBefore(t *testing.T, _ *report) {
 	_, err := w.eye.ClaimOwnership(t.Context(), []checkpointstore.Ownership{won}, nil)
 	require.NoError(t, err)
 	eventually(t, "the claim", func() bool { return len(w.of(a.Name)) == 4 })
-	n := failures.Load()
-	eventually(t, "failed lists", func() bool { return failures.Load() > n+4 })
+	n := failures()
+	eventually(t, "failed lists", func() bool { return failures() > n+4 })
 	w.hub.append("1", 5)
-	failing.Store(false)
+	restore()
 	eventually(t, "the last event", func() bool { return w.checkpoints()["1"] == w.hub.last("1") })
 	require.Equal(t, 10, w.ledger.missing("1", w.hub.before["1"], w.hub.last("1")), "what the other one has handled")
 	require.Zero(t, w.ledger.missing("1", reached, w.hub.last("1")))
@@ -152,7 +146,7 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 		causes = append(causes, err)
 		return err
 	}
-	f := newFaults()
+	f := newNetwork()
 	o := w.start(a, f)
 	w.complete()
 	if busy {
@@ -191,7 +185,7 @@ func testRewoundIdle(t *testing.T, _ *report) {
 	w := newWorld(t, 2, 20)
 	a := w.config(0)
 	a.Interval = time.Second // so that rounds can be counted
-	f := newFaults()
+	f := newNetwork()
 	o := w.start(a, f)
 	w.complete()
 	to := w.hub.before["0"] + 5

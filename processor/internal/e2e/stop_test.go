@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -24,7 +25,7 @@ func (w *world) onEmulator() *emulator.Emulator {
 }
 
 // rounds waits until an owner has begun and ended n rounds from now on.
-func (f *faults) rounds(t *testing.T, n int64) {
+func (f *network) rounds(t *testing.T, n int64) {
 	t.Helper()
 	from := f.lists.Load()
 	eventually(t, "rounds", func() bool { return f.lists.Load() > from+n })
@@ -37,7 +38,7 @@ func testEndOfAnother(t *testing.T, _ *report) {
 		t.Run(v.name, func(t *testing.T) {
 			w := newWorld(t, 8, 20)
 			a, b := w.config(0).as(v), w.config(1).as(v)
-			f := newFaults()
+			f := newNetwork()
 			store, err := a.blobStore(f, logger("both"))
 			require.NoError(t, err)
 			var mu sync.Mutex
@@ -52,9 +53,9 @@ func testEndOfAnother(t *testing.T, _ *report) {
 				return err
 			}
 			a.Store, b.Store, b.Handler = store, store, handler
-			first := w.start(a, newFaults())
+			first := w.start(a, newNetwork())
 			w.settled(a.Name)
-			second := w.start(b, newFaults())
+			second := w.start(b, newNetwork())
 			w.settled(a.Name, b.Name)
 			mu.Lock()
 			clear(ended) // of when greedy owners took from each other
@@ -102,7 +103,7 @@ func testStopUnderBacklog(t *testing.T, _ *report) {
 			book.checkpointed(c.Name, p.PartitionID(), events[0].SequenceNumber)
 		}
 	}
-	o := w.start(a, newFaults())
+	o := w.start(a, newNetwork())
 	<-busy
 	o.stop()
 	eventually(t, "the release of the partition whose handler has returned", func() bool { return w.owners()["1"] == "" })
@@ -136,7 +137,7 @@ func testStuckHandler(t *testing.T, _ *report) {
 		return err
 	}
 	a.Tune = func(o *processor.Options) { o.ShutdownTimeout = 500 * time.Millisecond }
-	o := w.start(a, newFaults())
+	o := w.start(a, newNetwork())
 	w.complete()
 	o.stop()
 	<-o.done
@@ -162,14 +163,14 @@ func testSlowStops(t *testing.T, _ *report) {
 		}
 		return err
 	}
-	slow, fast := w.start(a, newFaults()), w.start(b, newFaults())
+	slow, fast := w.start(a, newNetwork()), w.start(b, newNetwork())
 	w.settled(a.Name, b.Name)
 	slow.stop()
 	id := <-busy
 	fast.finish(t)
 	eventually(t, "the release of all but one", func() bool { return len(w.owners()) == 1 })
 	require.Equal(t, map[string]string{id: a.Name}, w.owners(), "nothing that the other one released")
-	w.start(c, newFaults())
+	w.start(c, newNetwork())
 	w.hub.appendAll(5)
 	eventually(t, "the successor", func() bool { return len(w.of(c.Name)) == 7 })
 	for _, other := range w.hub.partitions {
@@ -193,7 +194,7 @@ func testHangAtStop(t *testing.T, figures *report) {
 			a := w.config(0)
 			returned := make(chan error, 1)
 			a.Returned = func(err error) { returned <- err }
-			o := w.start(a, newFaults())
+			o := w.start(a, newNetwork())
 			w.settled(o.Name)
 			require.NoError(t, e.Hang(emulator.Everything))
 			defer func() { _ = e.Resume(emulator.Everything) }()
@@ -213,7 +214,7 @@ func testHangAtStop(t *testing.T, figures *report) {
 func testQuietStop(t *testing.T, _ *report) {
 	w := newWorld(t, 8, 200)
 	w.hub.rate(50)
-	o := w.start(w.config(0), newFaults())
+	o := w.start(w.config(0), newNetwork())
 	w.settled(o.Name)
 	o.finish(t)
 	o.quiet(t)
@@ -225,9 +226,9 @@ func testQuietStop(t *testing.T, _ *report) {
 func testQuietHandover(t *testing.T, _ *report) {
 	w := newWorld(t, 8, 200)
 	w.hub.rate(50)
-	a, b, c := w.start(w.config(0), newFaults()), w.start(w.config(1), newFaults()), w.config(2)
+	a, b, c := w.start(w.config(0), newNetwork()), w.start(w.config(1), newNetwork()), w.config(2)
 	w.settled(a.Name, b.Name)
-	third := w.start(c, newFaults())
+	third := w.start(c, newNetwork())
 	w.settled(a.Name, b.Name, c.Name)
 	for _, o := range []*owner{a, b, third} {
 		o.finish(t)
@@ -252,8 +253,8 @@ func (o *owner) quiet(t *testing.T) {
 func testLateCheckpoint(t *testing.T, _ *report) {
 	w := newWorld(t, 1, 20)
 	a := w.config(0)
-	f := newFaults()
-	f.slow = func(r request) bool { return r.method == "PUT" && r.checkpoint() }
+	f := newNetwork()
+	f.Inject(faults.HangWithoutApplying().On(writeCheckpoint))
 	results := make(chan error, 1)
 	a.Handler = func(ctx context.Context, _ config, p partition, _ recorder) error {
 		events, err := p.ReceiveEvents(ctx, 1, nil)
@@ -284,11 +285,11 @@ func testSharedAdapter(t *testing.T, _ *report) {
 	shared, err := a.store(nil, logger("both"))
 	require.NoError(t, err)
 	a.Adapter = shared
-	first := w.start(a, newFaults())
+	first := w.start(a, newNetwork())
 	w.settled(a.Name)
 	b.Adapter = shared
 	b.Once = true
-	second := w.start(b, newFaults())
+	second := w.start(b, newNetwork())
 	<-second.done
 	require.ErrorContains(t, second.err, "give each Processor an adapter of its own")
 	w.hub.appendAll(5)

@@ -141,16 +141,15 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	known, mark := s.partitions.known(own, partitionID), s.partitions.mark()
 	found, newest, err := readSpellings(own, verbatim, both, func(scope layout.Scope) ([]blobState, error) {
 		prefix := scope.Prefix(layout.Checkpoint)
-		name := prefix + partitionID
 		var b *blockblob.Client
 		if known != nil && scope == own {
 			b = known.client(s, own, layout.Checkpoint, partitionID)
 		} else {
-			b = s.blob(name)
+			b = s.blob(prefix + partitionID)
 		}
 		r, err := read(ctx, b)
 		if err != nil {
-			return nil, s.failure(op, target{partitionID, name, readBlob}, err)
+			return nil, s.failure(op, target{partitionID, prefix + partitionID, readBlob}, err)
 		}
 		if r.etag == "" {
 			return nil, nil

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
-	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/processor"
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
@@ -241,47 +240,6 @@ func TestAdaptServesTheLastListInAnOutage(t *testing.T) {
 		pass(6 * time.Minute)
 		_, err = a.list()
 		require.ErrorIs(t, err, errAway, "not for ever")
-	})
-}
-
-func TestAdaptedRecordsAreAsOldAsTheyWereSeen(t *testing.T) {
-	for name, offset := range map[string]time.Duration{"ahead": -10 * time.Minute, "behind": 10 * time.Minute} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, 2, func(t *testing.T, f *fleet) {
-				f.eye = memstore.NewWithClock(func() time.Time { return time.Now().Add(offset) })
-				a := adaptedIn(f, "a", nil)
-				f.claimAs("b", "1")
-				a.mustRound("0")
-				pass(interval)
-				records, err := a.list()
-				require.NoError(t, err)
-				require.Less(t, time.Since(records["1"].LastModifiedTime), expiration, "alive")
-				for range 8 {
-					pass(interval)
-					a.mustRound("0")
-				}
-				records, err = a.list()
-				require.NoError(t, err)
-				require.Greater(t, time.Since(records["1"].LastModifiedTime), expiration, "dead")
-			})
-		})
-	}
-}
-
-func TestAdaptServesDeletedRecordsToBeClaimedAgain(t *testing.T) {
-	inBubble(t, 2, func(t *testing.T, f *fleet) {
-		a := adaptedIn(f, "a", nil)
-		a.mustRound("0", "1")
-		f.eye = memstore.New()
-		a.store.CheckpointStore = f.eye.Share()
-		records, err := a.list()
-		require.NoError(t, err)
-		require.Equal(t, "a", records["0"].OwnerID)
-		require.Nil(t, records["0"].ETag)
-		_, err = a.ClaimOwnership(t.Context(), nil, nil)
-		require.NoError(t, err)
-		a.mustRound("0", "1")
-		require.Equal(t, []string{"0", "1"}, f.of("a"))
 	})
 }
 

@@ -236,12 +236,6 @@ func (f *fleet) claimAs(owner string, ids ...string) {
 	}
 }
 
-// forgetRecords deletes all records that an owner sees.
-func (f *fleet) forgetRecords(o *owner) {
-	f.eye = memstore.New()
-	o.store.set(func(s *faultyStore) { s.CheckpointStore = f.eye.Share() })
-}
-
 // requireBalanced asserts that these owners own and read all partitions, as evenly
 // as can be.
 func (f *fleet) requireBalanced(partitions int, owners ...string) {

@@ -13,10 +13,11 @@ type Health struct {
 	// is no reason: a restart ends none.
 	Live error
 
-	// Ready is why the Processor does not do all of its part, nil if it does: it has
-	// not begun, it is stopping, the ownerships or the event hub could not be read,
-	// or a partition that it owns is not being read. A Processor that owns nothing,
-	// because others own all, is ready. What is not live is not ready.
+	// Ready is why the Processor does not do all of its part, nil if it does: its
+	// first round is not over, it is stopping, the ownerships or the event hub could
+	// not be read, or a partition that it owns is not being read. A Processor that
+	// owns no partition, because others own all, is ready. One that is not live is
+	// not ready.
 	Ready error
 }
 
@@ -58,21 +59,19 @@ func (p *Processor) live() error {
 }
 
 func (p *Processor) ready() error {
+	p.mu.Lock()
+	claimed := p.firstRoundOver // read before the partitions that it claimed
+	p.mu.Unlock()
 	s := p.Status()
 	switch {
 	case p.stoppedAt.Load() != nil:
 		return fmt.Errorf("processor: Run is stopping")
-	case s.PartitionCount == 0 || s.ListedAt.IsZero():
-		if s.EventHubError != nil || s.StoreError != nil {
-			break
-		}
-		return fmt.Errorf("processor: Run has not begun to read")
-	}
-	switch {
 	case s.EventHubError != nil:
 		return fmt.Errorf("processor: the event hub cannot be read: %w", s.EventHubError)
 	case s.StoreError != nil:
 		return fmt.Errorf("processor: the store does not answer: %w", s.StoreError)
+	case !claimed:
+		return fmt.Errorf("processor: the first round is not over")
 	}
 	for _, partition := range s.Partitions {
 		switch {

@@ -71,29 +71,6 @@ func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 	})
 }
 
-func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				for ctx.Err() == nil {
-					events, err := p.ReceiveEvents(ctx, 1, nil)
-					if err != nil {
-						time.Sleep(50 * time.Millisecond) // "log and go on"
-					}
-					f.note("a", "0", events...)
-				}
-				return nil
-			}
-		})
-		pass(opening)
-		f.hub.Steal("0")
-		pass(3 * roundTime)
-		f.send(1, "0")
-		pass(opening)
-		require.Equal(t, []int64{0}, f.seen("a", "0"))
-	})
-}
-
 func TestHungCallIsNotWaitedFor(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.hub.Hang(true)

@@ -58,6 +58,7 @@ type Processor struct {
 	linkProblems   int                     // links that failed since the hub was read
 	outages        map[operation]time.Time // when they began
 	roundAt        time.Time               // when the last round began, or a pass of it
+	firstRoundOver bool                    // a round that could list the ownerships has ended
 }
 
 // New returns a Processor that reads client's event hub as the consumer group of
@@ -182,6 +183,9 @@ func (p *Processor) work(ctx, handlers context.Context) {
 		}
 		p.noteRound()
 		p.runRound(ctx, handlers)
+		p.mu.Lock()
+		p.firstRoundOver = p.listed
+		p.mu.Unlock()
 		timer.Reset(p.interval())
 	}
 }

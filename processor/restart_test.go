@@ -162,29 +162,6 @@ func TestInitialPositionIsStoredWithTheFirstEventsAtTheLatest(t *testing.T) {
 	})
 }
 
-func TestRestartGoesOnAfterTheLastCheckpoint(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(6, "0")
-		runs := 0
-		f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				runs++
-				events, err := p.ReceiveEvents(ctx, 3, nil)
-				if err != nil {
-					return err
-				}
-				f.note("a", "0", events...)
-				require.NoError(t, p.UpdateCheckpoint(ctx, events[1], nil))
-				return errors.New("failed")
-			}
-		})
-		pass(0)
-		require.EqualValues(t, 1, f.checkpoints()["0"])
-		pass(4 * time.Second)
-		require.Equal(t, []int64{0, 1, 2, 2, 3, 4}, f.seen("a", "0")[:6])
-	})
-}
-
 func TestRestartFollowsACheckpointThatSomebodyStored(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(10, "0")
@@ -403,23 +380,6 @@ func (s slowLists) ListCheckpoints(ctx context.Context, namespace, hub, group st
 	list, err := s.CheckpointStore.ListCheckpoints(ctx, namespace, hub, group, options)
 	time.Sleep(5 * time.Second)
 	return list, err
-}
-
-func TestRewoundPartitionWhoseReleaseFailedBeginsANewTenureAllTheSame(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(10, "0")
-		a := f.start("a")
-		pass(opening)
-		a.store.set(func(s *faultyStore) { s.claim = failing(errAway) })
-		rewind(t, f, "0", 3)
-		f.send(1, "0")
-		pass(0)
-		require.Equal(t, "a", f.owners()["0"], "not released")
-		a.store.set(func(s *faultyStore) { s.claim = nil })
-		pass(2 * roundTime)
-		require.Equal(t, []int64{10, 4, 5, 6, 7, 8, 9, 10}, f.seen("a", "0")[10:])
-		require.EqualValues(t, 10, f.checkpoints()["0"])
-	})
 }
 
 func rewind(t *testing.T, f *fleet, id string, n int64) {

@@ -3,11 +3,8 @@ package processor_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -43,65 +40,6 @@ func TestSteadyRoundCostsOneListAndFewWrites(t *testing.T) {
 	})
 }
 
-func TestFleetBalancesWithinThreeRounds(t *testing.T) {
-	for _, owners := range []int{1, 2, 4} {
-		for _, partitions := range []int{8, 32} {
-			t.Run(fmt.Sprintf("%d owners, %d partitions", owners, partitions), func(t *testing.T) {
-				inBubble(t, partitions, func(t *testing.T, f *fleet) {
-					var names []string
-					for i := range owners {
-						names = append(names, string(rune('a'+i)))
-						f.start(names[i])
-					}
-					pass(3 * roundTime)
-					f.requireBalanced(partitions, names...)
-				})
-			})
-		}
-	}
-}
-
-func TestPartitionsOfAStoppedOwnerAreTakenInThreeRounds(t *testing.T) {
-	inBubble(t, 32, func(t *testing.T, f *fleet) {
-		a := f.start("a")
-		f.start("b")
-		f.start("c")
-		pass(5 * roundTime)
-		f.requireBalanced(32, "a", "b", "c")
-		require.NoError(t, a.finish())
-		pass(3 * roundTime)
-		f.requireBalanced(32, "b", "c")
-	})
-}
-
-func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
-	inBubble(t, 8, func(t *testing.T, f *fleet) {
-		a, b := f.start("a"), f.start("b")
-		pass(5 * roundTime)
-		f.requireBalanced(8, "a", "b")
-		owned := f.owners()
-		links := make(map[string]int)
-		for _, id := range ids(8) {
-			links[id] = f.hub.Links(id)
-		}
-		away := func(s *faultyStore) { s.list, s.claim, s.update = failing(errAway), failing(errAway), failing(errAway) }
-		back := func(s *faultyStore) { s.list, s.claim, s.update = nil, nil, nil }
-		a.store.set(away)
-		b.store.set(away)
-		pass(4 * time.Minute) // four times the expiration
-		require.ErrorIs(t, a.Status().StoreError, errAway)
-		a.store.set(back)
-		pass(roundTime) // a sees the storage first
-		b.store.set(back)
-		pass(5 * roundTime)
-		require.Equal(t, owned, f.owners())
-		for _, id := range ids(8) {
-			require.Equal(t, links[id], f.hub.Links(id), "handlers went on")
-		}
-		require.NoError(t, a.Status().StoreError)
-	})
-}
-
 func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)
@@ -126,102 +64,6 @@ func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 		pass(roundTime)
 		f.requireBalanced(2, "a")
 	})
-}
-
-func TestPartitionsOfADeadOwnerAreTakenInBoundedTimeThoughListsFail(t *testing.T) {
-	inBubble(t, 2, func(t *testing.T, f *fleet) {
-		f.claimAs("dead", "0")
-		start := time.Now()
-		var lists atomic.Int64
-		f.start("a", func(s *settings) {
-			s.owner.store.list = func(ctx context.Context) error {
-				if lists.Add(1)%8 != 1 {
-					return hanging(ctx) // seven of eight
-				}
-				return nil
-			}
-		})
-		for f.owners()["0"] == "dead" {
-			pass(time.Second)
-			require.Less(t, time.Since(start), 5*time.Minute+expiration+8*(15*time.Second+roundTime), "MaxOutage, the expiration, and a good list")
-		}
-	})
-}
-
-// A claim whose outcome is unknown may have been won: the next list shows it.
-func TestUnansweredClaimIsFoundByTheNextList(t *testing.T) {
-	inBubble(t, 4, func(t *testing.T, f *fleet) {
-		var drop atomic.Bool
-		drop.Store(true)
-		a := f.start("a", func(s *settings) {
-			s.owner.store.CheckpointStore = dropped{s.owner.store.CheckpointStore, &drop}
-		})
-		pass(opening)
-		drop.Store(false)
-		pass(2 * roundTime)
-		f.requireBalanced(4, "a")
-		for _, id := range ids(4) {
-			require.Equal(t, 1, f.hub.Links(id))
-		}
-		drop.Store(true)
-		pass(expiration / 2) // renewals that are stored and not answered
-		f.send(1, ids(4)...)
-		pass(2*expiration - expiration/2)
-		drop.Store(false)
-		pass(2 * roundTime)
-		f.requireBalanced(4, "a")
-		for _, id := range ids(4) {
-			require.Equal(t, 2, f.hub.Links(id), "one more tenure, after the answers are back")
-			require.Equal(t, []int64{0}, f.seen("a", id))
-		}
-		require.NoError(t, a.finish())
-		require.Empty(t, f.owners())
-	})
-}
-
-// dropped is a store whose claims are stored and not answered.
-type dropped struct {
-	checkpointstore.CheckpointStore
-	drop *atomic.Bool
-}
-
-func (d dropped) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	won, err := d.CheckpointStore.ClaimOwnership(ctx, claims, options)
-	if d.drop.Load() {
-		return nil, errAway
-	}
-	return won, err
-}
-
-func TestOwnerFindsThePartitionsOfItsLastProcess(t *testing.T) {
-	inBubble(t, 4, func(t *testing.T, f *fleet) {
-		f.claimAs("a", ids(4)...) // and died
-		f.start("a")
-		pass(opening)
-		f.requireBalanced(4, "a")
-	})
-}
-
-func TestWrongClocksHaveNoEffect(t *testing.T) {
-	for name, offset := range map[string]time.Duration{"ahead": -10 * time.Minute, "behind": 10 * time.Minute} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				// The service's clock is that far from the owners'.
-				f := newFleet(t, 8)
-				f.eye = memstore.NewWithClock(func() time.Time { return time.Now().Add(offset) })
-				f.claimAs("dead", "0", "1")
-				f.start("a")
-				pass(roundTime)
-				require.Equal(t, []string{"0", "1"}, f.of("dead"), "not taken before it has expired")
-				f.start("b")
-				pass(5 * roundTime)
-				links := f.hub.Links("7")
-				pass(10 * time.Minute)
-				f.requireBalanced(8, "a", "b")
-				require.Equal(t, links, f.hub.Links("7"), "nobody takes live partitions")
-			})
-		})
-	}
 }
 
 func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -181,18 +180,6 @@ func TestStopIsQuickWhenEventHubsHangs(t *testing.T) {
 	})
 }
 
-func TestStopIsBoundedWhenTheStoreHangs(t *testing.T) {
-	inBubble(t, 4, func(t *testing.T, f *fleet) {
-		a := f.start("a")
-		pass(opening)
-		a.store.set(func(s *faultyStore) { s.list, s.claim, s.update = hanging, hanging, hanging })
-		pass(roundTime)
-		stopped := time.Now()
-		require.NoError(t, a.finish())
-		require.LessOrEqual(t, time.Since(stopped), 25*time.Second)
-	})
-}
-
 func TestNormalStopLogsNoWarning(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		f.send(3, ids(4)...)
@@ -203,36 +190,6 @@ func TestNormalStopLogsNoWarning(t *testing.T) {
 		require.Empty(t, a.log.at(slog.LevelError))
 		require.NotContains(t, a.log.String(), "error=")
 	})
-}
-
-func TestWinsOfAnInterruptedRoundAreReleased(t *testing.T) {
-	inBubble(t, 8, func(t *testing.T, f *fleet) {
-		a := f.start("a", func(s *settings) {
-			real := s.owner.store.CheckpointStore
-			s.owner.store.CheckpointStore = unanswered{real, s.owner}
-		})
-		pass(opening)
-		<-a.ended
-		require.NoError(t, a.err)
-		require.Empty(t, f.owners())
-	})
-}
-
-// unanswered is a store whose first claim of many is applied and not answered, for
-// the owner is told to stop.
-type unanswered struct {
-	checkpointstore.CheckpointStore
-	owner *owner
-}
-
-func (u unanswered) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	won, err := u.CheckpointStore.ClaimOwnership(ctx, claims, options)
-	if len(claims) > 1 && claims[0].OwnerID != "" {
-		u.owner.stop()
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	return won, err
 }
 
 func TestWinsThatComeAfterTheStopAreReleasedUnread(t *testing.T) {

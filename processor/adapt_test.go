@@ -27,7 +27,11 @@ type rounds struct {
 }
 
 func adaptedIn(f *fleet, owner string, options *processor.AdaptOptions) *rounds {
-	r := &rounds{fleet: f, owner: owner, store: &faultyStore{CheckpointStore: f.eye.Share()}, log: &logText{}}
+	return adaptedOn(&faultyStore{CheckpointStore: f.eye.Share()}, f, owner, options)
+}
+
+func adaptedOn(store *faultyStore, f *fleet, owner string, options *processor.AdaptOptions) *rounds {
+	r := &rounds{fleet: f, owner: owner, store: store, log: &logText{}}
 	if options == nil {
 		options = &processor.AdaptOptions{}
 	}
@@ -90,7 +94,8 @@ func (r *rounds) close() error {
 
 func TestAdaptReleasesWhatItsProcessorOwns(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
-		a, b := adaptedIn(f, "a", nil), adaptedIn(f, "b", nil)
+		a := adaptedIn(f, "a", nil)
+		b := adaptedOn(a.store, f, "b", nil)
 		a.mustRound("0", "1")
 		b.mustRound("2")
 		require.NoError(t, a.close())

@@ -22,11 +22,12 @@ import (
 func latest(s *settings) { s.options.StartPositions = azeventhubs.StartPositions{} }
 
 func TestRestartBeforeTheFirstCheckpointSkipsNothing(t *testing.T) {
-	for name, fail := range map[string]func() error{
-		"error":  func() error { return errors.New("database is away") },
-		"nil":    func() error { return nil },
-		"panic":  func() error { panic("bug") },
-		"Goexit": func() error { runtime.Goexit(); return nil },
+	for name, fail := range map[string]func(f *fleet) error{
+		"error":      func(*fleet) error { return errors.New("database is away") },
+		"nil":        func(*fleet) error { return nil },
+		"panic":      func(*fleet) error { panic("bug") },
+		"Goexit":     func(*fleet) error { runtime.Goexit(); return nil },
+		"taken link": func(f *fleet) error { f.hub.Steal("0"); pass(0); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 1, func(t *testing.T, f *fleet) {
@@ -38,7 +39,7 @@ func TestRestartBeforeTheFirstCheckpointSkipsNothing(t *testing.T) {
 						if err == nil && !failed {
 							failed = true
 							require.EqualValues(t, 7, events[0].SequenceNumber)
-							return fail()
+							return fail(f)
 						}
 						for ; err == nil; events, err = p.ReceiveEvents(ctx, 1, nil) {
 							f.note("a", "0", events...)

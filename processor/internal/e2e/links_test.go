@@ -2,16 +2,12 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/emulator"
 	"github.com/ea947076/checkpointstore/processor"
 )
@@ -51,77 +47,6 @@ func testDeniedLink(t *testing.T, _ *report) {
 				o.finish(t)
 			})
 		}
-	}
-}
-
-// testClosedClient: what an owner whose client is closed cannot read goes to
-// another one.
-func testClosedClient(t *testing.T, _ *report) {
-	w := newWorld(t, 4, 20)
-	a, b := w.config(0), w.config(1)
-	opened := make(chan *azeventhubs.ConsumerClient, 1)
-	a.Opened = func(client *azeventhubs.ConsumerClient) { opened <- client }
-	broken := w.start(a, newFaults())
-	w.start(b, newFaults())
-	w.settled(a.Name, b.Name)
-	require.NoError(t, (<-opened).Close(t.Context()))
-	w.hub.appendAll(5)
-	w.complete()
-	require.NotEmpty(t, broken.Journal.warned())
-	eventually(t, "the other one has all", func() bool { return len(w.of(b.Name)) == 4 })
-}
-
-// outsider wins a partition from whoever has it, in the store alone.
-func (w *world) outsider(partition, owner string) checkpointstore.Ownership {
-	w.t.Helper()
-	var won []checkpointstore.Ownership
-	eventually(w.t, "the outsider's claim", func() bool {
-		record, err := w.eye.GetOwnership(context.Background(), w.namespace, w.hubName, consumerGroup, partition, nil)
-		if errors.Is(err, checkpointstore.ErrNotFound) {
-			record = checkpointstore.Ownership{FullyQualifiedNamespace: w.namespace, EventHubName: w.hubName, ConsumerGroup: consumerGroup, PartitionID: partition}
-		} else {
-			require.NoError(w.t, err)
-		}
-		record.OwnerID = owner
-		won, err = w.eye.ClaimOwnership(context.Background(), []checkpointstore.Ownership{record}, nil)
-		require.NoError(w.t, err)
-		return len(won) == 1 // or it was renewed in between
-	})
-	return won[0]
-}
-
-// testLostPartition: a handler that is busy is told within one round that its
-// partition is another owner's.
-func testLostPartition(t *testing.T, _ *report) {
-	w := newWorld(t, 4, 20)
-	a := w.config(0)
-	f := newFaults()
-	type told struct {
-		cause error
-		lists int64
-	}
-	ends := make(chan told, 1)
-	a.Handler = func(ctx context.Context, c config, p partition, book recorder) error {
-		if p.PartitionID() != "2" {
-			return c.handle(ctx, p, book)
-		}
-		<-ctx.Done()
-		ends <- told{context.Cause(ctx), f.lists.Load()}
-		return ctx.Err()
-	}
-	o := w.start(a, f)
-	eventually(t, "the start of the handler", func() bool { return len(w.of(a.Name)) == 4 && o.status()["2"].Reading })
-	w.outsider("2", "outsider")
-	lists := f.lists.Load()
-	end := <-ends
-	require.ErrorIs(t, end.cause, processor.ErrPartitionLost)
-	require.LessOrEqual(t, end.lists, lists+2, "the list that was on its way, and that of the next round")
-	require.NotContains(t, w.of(a.Name), "2")
-	for id, s := range o.status() {
-		if id == "2" {
-			continue // until its handler has returned
-		}
-		require.NotErrorIs(t, s.Ending, processor.ErrPartitionLost, "only that partition")
 	}
 }
 
@@ -172,26 +97,4 @@ func testDroppedConnections(t *testing.T, _ *report) {
 	changes, back := seen.result()
 	require.Zero(t, changes)
 	require.Empty(t, back)
-}
-
-// testExpandedHub: partitions that a hub gets are read from their beginning, soon.
-func testExpandedHub(t *testing.T, _ *report) {
-	w := newWorld(t, 2, 20)
-	e := w.onEmulator()
-	a, b := w.config(0), w.config(1)
-	a.Interval, b.Interval = time.Second, time.Second
-	f, g := newFaults(), newFaults()
-	w.start(a, f)
-	w.start(b, g)
-	w.settled(a.Name, b.Name)
-	from := []int64{f.round(), g.round()}
-	require.NoError(t, e.Expand(4))
-	for _, id := range []string{"2", "3"} {
-		w.hub.partitions, w.hub.before[id] = append(w.hub.partitions, id), 999
-	}
-	w.hub.appendAll(5)
-	eventually(t, "the claims of the new partitions", func() bool { return len(w.owners()) == 4 })
-	require.LessOrEqual(t, min(f.round()-from[0], g.round()-from[1]), int64(6+2), "6 rounds, the one on its way, and the one after")
-	w.settled(a.Name, b.Name)
-	w.complete()
 }

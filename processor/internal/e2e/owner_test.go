@@ -26,22 +26,20 @@ import (
 
 // config is all that one owner is made of, also in a process of its own.
 type config struct {
-	Name       string
-	Hub        string // connection string
-	Storage    string // connection string
-	Container  string
-	Before     map[string]int64 // where to begin without a checkpoint: after this
-	Greedy     bool
-	Interval   time.Duration
-	Expiry     time.Duration
-	Claims     int           // at once; zero is the store's default
-	Every      int           // events between two checkpoints; zero is each batch
-	Work       time.Duration // between the last event and its checkpoint, in slices
-	Loop       loop
-	Verbatim   bool          // names as they are typed, as the official store writes them
-	Partitions []string      // of the hub, for Adapt
-	Latest     bool          // begin at the end without a checkpoint, and not after Before
-	Clock      time.Duration // how far this owner's clock is ahead, compared with the store's
+	Name      string
+	Hub       string // connection string
+	Storage   string // connection string
+	Container string
+	Before    map[string]int64 // where to begin without a checkpoint: after this
+	Greedy    bool
+	Interval  time.Duration
+	Expiry    time.Duration
+	Claims    int           // at once; zero is the store's default
+	Every     int           // events between two checkpoints; zero is each batch
+	Work      time.Duration // between the last event and its checkpoint, in slices
+	Loop      loop
+	Verbatim  bool          // names as they are typed, as the official store writes them
+	Clock     time.Duration // how far this owner's clock is ahead, compared with the store's
 
 	inProcess
 }
@@ -51,11 +49,9 @@ type inProcess struct {
 	Processors *atomic.Int64                                            `json:"-"` // counts how many were made
 	Handler    func(context.Context, config, partition, recorder) error `json:"-"` // in place of config.handle
 	Tune       func(*processor.Options)                                 `json:"-"`
-	Store      *checkpointstore.BlobCheckpointStore                     `json:"-"` // in place of one of its own
-	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // the same
+	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // in place of one of its own
 	Once       bool                                                     `json:"-"` // the first error of a Processor ends the owner
 	Returned   func(error)                                              `json:"-"` // Run has, the client is still open
-	Opened     func(*azeventhubs.ConsumerClient)                        `json:"-"`
 	Processor  *atomic.Pointer[processor.Processor]                     `json:"-"` // of Run
 	Journal    *journal                                                 `json:"-"`
 }
@@ -82,14 +78,11 @@ func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeven
 		return nil, err
 	}
 	return processor.Adapt(store, &processor.AdaptOptions{
-		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, PartitionIDs: c.Partitions, Logger: logger,
+		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, Logger: logger,
 	}), nil
 }
 
 func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*checkpointstore.BlobCheckpointStore, error) {
-	if c.Store != nil {
-		return c.Store, nil
-	}
 	naming := checkpointstore.BlobNamingLowerCase
 	if c.Verbatim {
 		naming = checkpointstore.BlobNamingVerbatim
@@ -104,9 +97,6 @@ func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*c
 }
 
 func (c config) start() azeventhubs.StartPositions {
-	if c.Latest {
-		return azeventhubs.StartPositions{}
-	}
 	start := make(map[string]azeventhubs.StartPosition)
 	for id, sequence := range c.Before {
 		start[id] = azeventhubs.StartPosition{SequenceNumber: &sequence}
@@ -139,9 +129,6 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 		return err
 	}
 	defer func() { _ = client.Close(context.Background()) }()
-	if c.Opened != nil {
-		c.Opened(client)
-	}
 	if c.Loop != run {
 		return c.runProcessors(ctx, client, book, transport, logger)
 	}

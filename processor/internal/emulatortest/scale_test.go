@@ -57,31 +57,3 @@ func TestThousandPartitions(t *testing.T) {
 	each(func(i int) error { return receive(i, 1, 2) })
 	require.Equal(t, emulator.PartitionStats{LinksOpened: 1, EventsSent: 3}, e.Stats()["1023"])
 }
-
-func TestSeveralAtOnce(t *testing.T) {
-	const emulators = 4
-	all := make([]*emulator.Emulator, emulators)
-	t.Run("start", func(t *testing.T) {
-		for i := range all {
-			all[i] = emulator.Start(t, emulator.Options{Hub: fmt.Sprint("hub", i), Partitions: 1 + i, Events: 1 + i})
-			t.Run(all[i].Hub(), func(t *testing.T) {
-				client := newConsumer(t, all[i], "$Default")
-				properties, err := client.GetEventHubProperties(testContext(t), nil)
-				require.NoError(t, err)
-				require.Equal(t, all[i].Hub(), properties.Name)
-				require.Len(t, properties.PartitionIDs, 1+i)
-				requireEvents(t, newReader(t, client, "0", plain), "0", 0, 1+i)
-			})
-		}
-		require.NoError(t, all[0].Hang(emulator.Everything))
-		all[1].Close()
-		requireEvents(t, newReader(t, newConsumer(t, all[2], "$Default"), "2", plain), "2", 0, 3)
-		require.Equal(t, int64(0), all[0].Last("0"), "it still takes commands")
-	})
-	if testing.Short() {
-		t.Skip("needs Node: left out by -short")
-	}
-	for _, e := range all {
-		require.Nil(t, e.Stats(), "it ended with its test")
-	}
-}

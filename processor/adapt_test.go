@@ -2,7 +2,6 @@ package processor_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -130,16 +129,21 @@ func TestAdaptReleasesWhatAnInterruptedRoundWon(t *testing.T) {
 	}
 }
 
-// interrupted is a store whose claims are stored, and then stopped.
+// interrupted is a store whose first claims of several partitions are stored and not
+// answered, because the owner is told to stop.
 type interrupted struct {
 	checkpointstore.CheckpointStore
-	stop context.CancelFunc
+	stop func()
 }
 
 func (i interrupted) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	_, _ = i.CheckpointStore.ClaimOwnership(ctx, claims, options)
-	i.stop()
-	return nil, context.Canceled
+	won, err := i.CheckpointStore.ClaimOwnership(ctx, claims, options)
+	if len(claims) > 1 && claims[0].OwnerID != "" {
+		i.stop()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return won, err
 }
 
 func TestAdaptIsForOneOwner(t *testing.T) {
@@ -260,52 +264,6 @@ func TestAdaptHidesRecordsOfOtherPartitions(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, records, 1)
 		require.Contains(t, records, "0")
-	})
-}
-
-func TestAdaptEndsAProcessorWhoseCheckpointsCannotBeListed(t *testing.T) {
-	inBubble(t, 2, func(t *testing.T, f *fleet) {
-		a := adaptedIn(f, "a", nil)
-		checkpoints := func() ([]azeventhubs.Checkpoint, error) {
-			return a.ListCheckpoints(t.Context(), processortest.FullyQualifiedNamespace, processortest.EventHubName, processortest.ConsumerGroup, nil)
-		}
-		a.mustRound("0")
-		store(t, f.eye, "0", 10)
-		_, err := checkpoints()
-		require.NoError(t, err)
-		a.store.listCheckpoints = failing(errAway)
-		_, err = checkpoints()
-		require.ErrorIs(t, err, errAway, "no position from memory")
-		_, err = a.list()
-		require.ErrorIs(t, err, errAway, "the Processor ends, for it does not read what it owns")
-		require.NoError(t, a.close())
-		require.Empty(t, f.owners())
-		a.store.listCheckpoints = nil
-		a.mustRound("0")
-		list, err := checkpoints()
-		require.NoError(t, err)
-		require.EqualValues(t, 10, *list[0].SequenceNumber)
-	})
-}
-
-func TestAdaptReleasesARewoundPartition(t *testing.T) {
-	inBubble(t, 2, func(t *testing.T, f *fleet) {
-		a := adaptedIn(f, "a", nil)
-		a.mustRound("0", "1")
-		_, err := a.ListCheckpoints(t.Context(), processortest.FullyQualifiedNamespace, processortest.EventHubName, processortest.ConsumerGroup, nil)
-		require.NoError(t, err)
-		rewind(t, f, "0", 3)
-		n := int64(5)
-		err = a.SetCheckpoint(t.Context(), azeventhubs.Checkpoint{
-			FullyQualifiedNamespace: processortest.FullyQualifiedNamespace, EventHubName: processortest.EventHubName, ConsumerGroup: processortest.ConsumerGroup,
-			PartitionID: "0", SequenceNumber: &n,
-		}, nil)
-		require.ErrorIs(t, err, checkpointstore.ErrRewound)
-		require.True(t, errors.Is(err, checkpointstore.ErrStaleCheckpoint))
-		require.Equal(t, map[string]string{"1": "a"}, f.owners())
-		a.mustRound("0", "1")
-		require.NoError(t, a.close())
-		require.Empty(t, f.owners())
 	})
 }
 

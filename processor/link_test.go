@@ -41,21 +41,6 @@ func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
 	})
 }
 
-func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(1, "0")
-		a := f.start("a")
-		pass(opening)
-		f.hub.Deny("0", &azeventhubs.Error{Code: azeventhubs.ErrorCodeUnauthorizedAccess})
-		pass(roundTime)
-		require.Contains(t, strings.Join(a.log.at(slog.LevelWarn), ""), "unauthorized")
-		f.hub.Deny("0", nil)
-		f.send(2, "0")
-		pass(2 * time.Minute)
-		require.Equal(t, []int64{0, 1, 2}, f.seen("a", "0"))
-	})
-}
-
 func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")

@@ -491,26 +491,3 @@ func TestReleaseWaitsForUpdatesThatAreUnderWay(t *testing.T) {
 		require.Empty(t, f.owners())
 	})
 }
-
-// An update that never ends holds the next handler up for ten seconds.
-func TestHangingUpdateOfAHandlerThatReturnedIsEnded(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(1, "0")
-		var calls atomic.Int64
-		f.start("a", func(s *settings) {
-			s.owner.store.update = hanging
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				calls.Add(1)
-				events, err := p.ReceiveEvents(ctx, 1, nil)
-				if err != nil {
-					return err
-				}
-				go func() { _ = p.UpdateCheckpoint(context.Background(), events[0], nil) }()
-				time.Sleep(time.Second)
-				return nil
-			}
-		})
-		pass(20 * time.Second)
-		require.GreaterOrEqual(t, calls.Load(), int64(2))
-	})
-}

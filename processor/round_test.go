@@ -17,26 +17,31 @@ import (
 
 var errAway = errors.New("the storage is away")
 
-func TestSteadyRoundCostsOneListAndFewWrites(t *testing.T) {
-	inBubble(t, 16, func(t *testing.T, f *fleet) {
-		a := f.start("a")
-		f.start("b")
+func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
+		a, b := f.start("a"), f.start("b")
 		pass(5 * roundTime)
-		f.requireBalanced(16, "a", "b")
-		a.store.set(func(s *faultyStore) { s.lists, s.written = 0, 0 })
+		f.requireBalanced(8, "a", "b")
+		owned := f.owners()
 		links := make(map[string]int)
-		for _, id := range ids(16) {
+		for _, id := range ids(8) {
 			links[id] = f.hub.Links(id)
 		}
-		const minutes = 60
-		pass(minutes * time.Minute)
-		require.InDelta(t, minutes*6, a.store.lists, minutes, "a list each 10 seconds")
-		require.LessOrEqual(t, a.store.written, 8*minutes*3, "at most three renewals of a partition a minute; the Processor of azeventhubs sends six")
-		require.Greater(t, a.store.written, 8*minutes, "more than one, so that none expires")
-		f.requireBalanced(16, "a", "b")
-		for _, id := range ids(16) {
-			require.Equal(t, links[id], f.hub.Links(id), "no partition moves")
+		away := func(s *faultyStore) { s.list, s.claim, s.update = failing(errAway), failing(errAway), failing(errAway) }
+		back := func(s *faultyStore) { s.list, s.claim, s.update = nil, nil, nil }
+		a.store.set(away)
+		b.store.set(away)
+		pass(4 * time.Minute) // four times the expiration
+		require.ErrorIs(t, a.Status().StoreError, errAway)
+		a.store.set(back)
+		pass(roundTime) // a sees the storage first
+		b.store.set(back)
+		pass(5 * roundTime)
+		require.Equal(t, owned, f.owners())
+		for _, id := range ids(8) {
+			require.Equal(t, links[id], f.hub.Links(id), "handlers went on")
 		}
+		require.NoError(t, a.Status().StoreError)
 	})
 }
 

@@ -192,6 +192,19 @@ func TestNormalStopLogsNoWarning(t *testing.T) {
 	})
 }
 
+func TestWinsOfAnInterruptedRoundAreReleased(t *testing.T) {
+	inBubble(t, 8, func(t *testing.T, f *fleet) {
+		a := f.start("a", func(s *settings) {
+			real := s.owner.store.CheckpointStore
+			s.owner.store.CheckpointStore = interrupted{real, func() { s.owner.stop() }}
+		})
+		pass(opening)
+		<-a.ended
+		require.NoError(t, a.err)
+		require.Empty(t, f.owners())
+	})
+}
+
 func TestWinsThatComeAfterTheStopAreReleasedUnread(t *testing.T) {
 	inBubble(t, 8, func(t *testing.T, f *fleet) {
 		a := f.start("a", func(s *settings) {

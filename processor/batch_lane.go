@@ -64,7 +64,7 @@ func (l *lane) work() {
 		if items == nil {
 			return
 		}
-		if err := l.serve(items); err != nil {
+		if err := l.handle(items); err != nil {
 			l.batcher.fail(err)
 			return
 		}
@@ -125,9 +125,9 @@ func (l *lane) take() ([]item, time.Duration) {
 	return items, 0
 }
 
-// serve gives a batch to the handler until all its events are done. It returns an
+// handle gives a batch to the handler until all its events are done. It returns an
 // error that ends the tenure or Run, and nil when the context has ended.
-func (l *lane) serve(items []item) error {
+func (l *lane) handle(items []item) error {
 	b := l.batcher
 	for attempt := 1; len(items) > 0 && b.ctx.Err() == nil; attempt++ {
 		err := l.try(items, attempt)

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Health answers the two probes of a container.
+// Health is the result of the two probes of a container.
 type Health struct {
-	// Live is why a restart of the process would help, nil if it would not: Run has
-	// returned, no round began for three times the expiration, Event Hubs' clients
-	// hang, or an event is pending for longer than Options.MaxPendingAge. An outage
-	// is no reason: a restart ends none.
+	// Live is nil unless a restart of the process would help. It says why: Run has
+	// returned, no round has begun for three times the expiration, Event Hubs'
+	// clients hang, or an event has been pending for longer than
+	// Options.MaxPendingAge. An outage is no reason: a restart does not end it.
 	Live error
 
-	// Ready is why the Processor does not do all of its part, nil if it does: its
-	// first round is not over, it is stopping, the ownerships or the event hub could
-	// not be read, or a partition that it owns is not being read. A Processor that
-	// owns no partition, because others own all, is ready. One that is not live is
-	// not ready.
+	// Ready is nil if the Processor does all of its work. Otherwise it says why not:
+	// the first round is not over, Run is stopping, the ownerships or the event hub
+	// could not be read, or a partition that it owns is not being read. A Processor
+	// that owns no partition, because others own all, is ready. One that is not live
+	// is not ready.
 	Ready error
 }
 
@@ -69,7 +69,7 @@ func (p *Processor) ready() error {
 	case s.EventHubError != nil:
 		return fmt.Errorf("processor: the event hub cannot be read: %w", s.EventHubError)
 	case s.StoreError != nil:
-		return fmt.Errorf("processor: the store does not answer: %w", s.StoreError)
+		return fmt.Errorf("processor: the store cannot be read or written: %w", s.StoreError)
 	case !claimed:
 		return fmt.Errorf("processor: the first round is not over")
 	}

@@ -10,11 +10,11 @@ import (
 )
 
 // Hooks are functions that a [Processor] calls when something has happened, for
-// metrics and tests. Each may be nil. They are called from the goroutines that do
-// the work, several at once, and hold them up: they must return soon, and must not
-// wait for the Processor. The structs they get may grow.
+// metrics and tests. Each may be nil. Several may be called at once, from the
+// goroutines that do the work: they must return soon, and must not wait for the
+// Processor. Later versions may add fields to their arguments.
 type Hooks struct {
-	// Claim is called for each ownership record that was written or could not be.
+	// Claim is called for each attempt to write an ownership record.
 	Claim func(ClaimInfo)
 
 	// TenureEnd is called when a partition is no longer handled: it was lost, or is
@@ -40,10 +40,10 @@ type Hooks struct {
 	Outage func(OutageInfo)
 }
 
-// ClaimOutcome is what became of the write of an ownership record.
+// ClaimOutcome is the result of writing an ownership record.
 type ClaimOutcome string
 
-// The outcomes of writes of ownership records.
+// The results of writing an ownership record.
 const (
 	ClaimWon      ClaimOutcome = "won"      // a tenure begins
 	ClaimRenewed  ClaimOutcome = "renewed"  // the tenure goes on

@@ -1,5 +1,5 @@
-// Package progress tells which events of a partition are done, and writes that
-// down in few checkpoints.
+// Package progress tracks which events of a partition are done, and stores that in
+// few checkpoints.
 //
 // A checkpoint says "everything up to here was handled". A consumer that handles
 // events in any order, with several goroutines, must not store the position of an

@@ -139,7 +139,7 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 	if c.Processors != nil {
 		c.Processors.Add(1)
 	}
-	handler := func(ctx context.Context, p *processor.Partition) error { return c.serve(ctx, p, book) }
+	handler := func(ctx context.Context, p *processor.Partition) error { return c.runHandler(ctx, p, book) }
 	options := &processor.Options{
 		UpdateInterval:              c.Interval,
 		PartitionExpirationDuration: c.Expiry,
@@ -211,7 +211,7 @@ func (c config) runProcessor(ctx context.Context, p *azeventhubs.Processor, book
 			break
 		}
 		handlers.Go(func() {
-			_ = c.serve(handling, client, book)
+			_ = c.runHandler(handling, client, book)
 			if handling.Err() == nil { // or the Processor, which still renews, would open it again
 				_ = client.Close(context.WithoutCancel(ctx))
 			}
@@ -229,8 +229,8 @@ type partition interface {
 	UpdateCheckpoint(ctx context.Context, event *azeventhubs.ReceivedEventData, options *azeventhubs.UpdateCheckpointOptions) error
 }
 
-// serve calls the handler.
-func (c config) serve(ctx context.Context, p partition, book recorder) error {
+// runHandler calls the handler.
+func (c config) runHandler(ctx context.Context, p partition, book recorder) error {
 	if c.Handler != nil {
 		return c.Handler(ctx, c, p, book)
 	}

@@ -52,7 +52,6 @@ type inProcess struct {
 	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // in place of one of its own
 	Once       bool                                                     `json:"-"` // the first error of a Processor ends the owner
 	Returned   func(error)                                              `json:"-"` // Run has, the client is still open
-	Processor  *atomic.Pointer[processor.Processor]                     `json:"-"` // of Run
 	Journal    *journal                                                 `json:"-"`
 }
 
@@ -153,9 +152,6 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 	p, err := processor.New(client, store, handler, options)
 	if err != nil {
 		return err
-	}
-	if c.Processor != nil {
-		c.Processor.Store(p)
 	}
 	err = p.Run(ctx)
 	if c.Returned != nil {
@@ -296,7 +292,6 @@ type owner struct {
 func (w *world) start(c config, f *faults) *owner {
 	w.t.Helper()
 	c.Processors = new(atomic.Int64)
-	c.Processor = new(atomic.Pointer[processor.Processor])
 	c.Journal = &journal{next: logger(c.Name).Handler()}
 	f.ahead = c.Clock
 	ctx, cancel := context.WithCancel(context.Background())
@@ -319,19 +314,6 @@ func (o *owner) finish(t *testing.T) {
 	o.stop()
 	<-o.done
 	require.NoError(t, o.err)
-}
-
-// status is the owner's Status.Partitions, by id. It is nil before there is a Processor.
-func (o *owner) status() map[string]processor.PartitionStatus {
-	p := o.Processor.Load()
-	if p == nil {
-		return nil
-	}
-	byID := make(map[string]processor.PartitionStatus)
-	for _, s := range p.Status().Partitions {
-		byID[s.PartitionID] = s
-	}
-	return byID
 }
 
 // journal keeps warnings and errors.

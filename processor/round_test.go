@@ -17,34 +17,6 @@ import (
 
 var errAway = errors.New("the storage is away")
 
-func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
-	inBubble(t, 8, func(t *testing.T, f *fleet) {
-		a, b := f.start("a"), f.start("b")
-		pass(5 * roundTime)
-		f.requireBalanced(8, "a", "b")
-		owned := f.owners()
-		links := make(map[string]int)
-		for _, id := range ids(8) {
-			links[id] = f.hub.Links(id)
-		}
-		away := func(s *faultyStore) { s.list, s.claim, s.update = failing(errAway), failing(errAway), failing(errAway) }
-		back := func(s *faultyStore) { s.list, s.claim, s.update = nil, nil, nil }
-		a.store.set(away)
-		b.store.set(away)
-		pass(4 * time.Minute) // four times the expiration
-		require.ErrorIs(t, a.Status().StoreError, errAway)
-		a.store.set(back)
-		pass(roundTime) // a sees the storage first
-		b.store.set(back)
-		pass(5 * roundTime)
-		require.Equal(t, owned, f.owners())
-		for _, id := range ids(8) {
-			require.Equal(t, links[id], f.hub.Links(id), "handlers went on")
-		}
-		require.NoError(t, a.Status().StoreError)
-	})
-}
-
 func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)

@@ -44,38 +44,6 @@ func TestEndOfAProcessorTouchesItsOwnPartitionsOnly(t *testing.T) {
 	})
 }
 
-func TestReceiveEndsAtOnceUnderBacklog(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(10_000, "0")
-		late := 0
-		a := f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				for {
-					events, err := p.ReceiveEvents(ctx, 1, nil)
-					if err != nil {
-						require.ErrorIs(t, err, processor.ErrStopping)
-						require.ErrorIs(t, err, context.Canceled)
-						return err
-					}
-					if ctx.Err() != nil {
-						late++
-					}
-					time.Sleep(20 * time.Millisecond)
-					if err := p.UpdateCheckpoint(ctx, events[0], nil); err != nil {
-						return err
-					}
-				}
-			}
-		})
-		pass(time.Second)
-		stopped := time.Now()
-		require.NoError(t, a.finish())
-		require.Zero(t, late, "events received after the stop")
-		require.LessOrEqual(t, time.Since(stopped), time.Second)
-		require.Empty(t, f.owners())
-	})
-}
-
 func TestReleaseComesAfterTheHandlerAndItsLastCheckpoint(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(5, "0")

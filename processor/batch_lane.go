@@ -152,7 +152,7 @@ func (l *lane) handle(items []item) error {
 			if err := l.exhausted(items[:failed], attempt, err); err != nil {
 				return ends(err)
 			}
-			log.Warn("events were put aside after the last attempt", "putAside", failed)
+			log.Warn("events were put aside after the last attempt", "count", failed)
 			for _, i := range items[:failed] {
 				i.pending.Skip()
 			}
@@ -178,8 +178,8 @@ func (l *lane) try(items []item, attempt int) error {
 	return err
 }
 
-// exhausted asks what becomes of events until there is an answer, or the context has
-// ended. It returns nil if they count as done.
+// exhausted calls OnExhausted until it succeeds or the context has ended. It returns
+// nil if the events count as done.
 func (l *lane) exhausted(items []item, attempt int, reason error) error {
 	b := l.batcher
 	for failures := 1; ; failures++ {
@@ -189,7 +189,7 @@ func (l *lane) exhausted(items []item, attempt int, reason error) error {
 			return err
 		}
 		delay := b.backoff(failures)
-		b.partition.tenure.log.Warn("events whose attempts are used up could not be put aside; it is tried again",
+		b.partition.tenure.log.Warn("OnExhausted failed for events without attempts left; it is called again",
 			"sequenceNumber", items[0].event.SequenceNumber, "events", len(items), "error", err, "in", delay)
 		if !sleep(b.ctx, delay) {
 			return err

@@ -207,7 +207,7 @@ func (p *Processor) noteWrite(t *tenure, w progress.Write) {
 	t.status.CheckpointError = failed
 	p.mu.Unlock()
 	if failed != nil && before == nil {
-		t.log.Warn("a checkpoint is not stored; it is tried again", "sequenceNumber", w.Position.SequenceNumber, "error", failed)
+		t.log.Warn("a checkpoint could not be stored; it is tried again", "sequenceNumber", w.Position.SequenceNumber, "error", failed)
 	}
 	p.hookCheckpoint(t, w.Position.SequenceNumber, w.Coalesced, w.Duration, w.Err)
 }

@@ -208,7 +208,7 @@ func (p *Processor) storeInitial(ctx context.Context, t *tenure) error {
 	defer cancel()
 	err := p.storePosition(storing, t, *at)
 	if err != nil && ctx.Err() == nil {
-		t.log.Warn("the initial position is not stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
+		t.log.Warn("the initial position could not be stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
 	}
 	return err
 }

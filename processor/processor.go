@@ -200,7 +200,8 @@ func (p *Processor) wakeUp() {
 	}
 }
 
-// operation is a kind of request, whose first success counts.
+// operation is a kind of request. Its permanent errors end Run only until it has
+// succeeded once.
 type operation string
 
 const (

@@ -338,5 +338,9 @@ func (p *Processor) replaceClient(ctx context.Context) {
 	_, err := bounded(ctx, p.hubTimeout(), &p.hung, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, hub.replaceClient(ctx)
 	})
-	p.log.Warn("the ConsumerClient was replaced, because the event hub cannot be reached", "error", err)
+	if err != nil {
+		p.log.Warn("the event hub cannot be reached, and the ConsumerClient could not be replaced", "error", err)
+	} else {
+		p.log.Warn("the ConsumerClient was replaced, because the event hub cannot be reached")
+	}
 }

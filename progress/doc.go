@@ -24,11 +24,11 @@
 // # Duplicates after a crash
 //
 // The next owner handles again what was begun after the last position written. While
-// the storage answers, that is at most the events that were in flight, and the
-// CheckpointerOptions.Events events that were done, or those done within
-// CheckpointerOptions.Interval if these are fewer. While writes fail, the number
-// grows, unless CheckpointerOptions.MaxUnwritten bounds it: then it is never above
-// MaxUnwritten + MaxEvents. A stop or a loss is not a crash: [Checkpointer.Close]
+// the storage answers, that is at most the events that were in flight or begun
+// during the last write, and the CheckpointerOptions.Events events that were done,
+// or those done within CheckpointerOptions.Interval if these are fewer. While writes
+// fail, the number grows, unless CheckpointerOptions.MaxUnwritten bounds it: then it
+// is never above MaxUnwritten + MaxEvents. A stop or a loss is not a crash: [Checkpointer.Close]
 // and [Checkpointer.CloseLost] try to write the last position.
 //
 // # An event that is never done

@@ -52,21 +52,21 @@ const (
 	ClaimFailed   ClaimOutcome = "failed"   // the outcome is unknown until the next list
 )
 
-// ClaimInfo is the write of an ownership record.
+// ClaimInfo describes an attempt to write an ownership record.
 type ClaimInfo struct {
 	PartitionID string
 	Outcome     ClaimOutcome
 	Err         error // if it failed
 }
 
-// TenureEndInfo is the end of a tenure.
+// TenureEndInfo describes the end of a tenure.
 type TenureEndInfo struct {
 	PartitionID string
 	Cause       error         // what [context.Cause] told the handler; [ErrPartitionLost] wins for a loss
 	Owned       time.Duration // since the partition was won
 }
 
-// CheckpointInfo is an attempt to store a checkpoint.
+// CheckpointInfo describes an attempt to store a checkpoint.
 type CheckpointInfo struct {
 	PartitionID    string
 	SequenceNumber int64
@@ -79,12 +79,12 @@ type CheckpointInfo struct {
 	Err error
 }
 
-// HandlerStartInfo is a call of the handler.
+// HandlerStartInfo describes a call of the handler.
 type HandlerStartInfo struct {
 	PartitionID string
 }
 
-// HandlerEndInfo is the end of a call of the handler.
+// HandlerEndInfo describes the end of a call of the handler.
 type HandlerEndInfo struct {
 	PartitionID string
 	Cause       error // with which its context had ended; nil if it had not
@@ -92,7 +92,7 @@ type HandlerEndInfo struct {
 	Duration    time.Duration
 }
 
-// BatchEndInfo is the end of a call of the handler of [Batches].
+// BatchEndInfo describes the end of a call of the handler of [Batches].
 type BatchEndInfo struct {
 	PartitionID string
 	Events      int
@@ -101,7 +101,7 @@ type BatchEndInfo struct {
 	Err         error // what it returned
 }
 
-// RestartInfo is a handler that will be called again.
+// RestartInfo describes a handler that will be called again.
 type RestartInfo struct {
 	PartitionID string
 	Err         error // why the last one or its link ended; nil if the handler returned nil
@@ -109,8 +109,8 @@ type RestartInfo struct {
 	Delay       time.Duration
 }
 
-// OutageInfo is the beginning or the end of a time in which one kind of request
-// fails.
+// OutageInfo describes the beginning or the end of a time in which one kind of
+// request fails.
 type OutageInfo struct {
 	Operation string    // "listing ownerships", "claiming", …
 	Began     time.Time // when the first of the failures was noticed

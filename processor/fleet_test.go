@@ -130,6 +130,15 @@ func (o *owner) handle(ctx context.Context, p *processor.Partition) error {
 	}
 }
 
+// reporting is a handler that waits for the end of its context, and reports the cause.
+func reporting(causes chan<- error) processor.Handler {
+	return func(ctx context.Context, _ *processor.Partition) error {
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return nil
+	}
+}
+
 func (f *fleet) note(owner, partition string, events ...*azeventhubs.ReceivedEventData) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

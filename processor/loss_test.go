@@ -105,13 +105,7 @@ func TestRecordThatSomebodyChangedEndsTheTenure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 4, func(t *testing.T, f *fleet) {
 				causes := make(chan error, 8)
-				a := f.start("a", func(s *settings) {
-					s.handler = func(ctx context.Context, p *processor.Partition) error {
-						<-ctx.Done()
-						causes <- context.Cause(ctx)
-						return nil
-					}
-				})
+				a := f.start("a", func(s *settings) { s.handler = reporting(causes) })
 				pass(opening)
 				change(f, a)
 				pass(roundTime)

@@ -20,13 +20,7 @@ var errAway = errors.New("the storage is away")
 func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)
-		a := f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				<-ctx.Done()
-				causes <- context.Cause(ctx)
-				return nil
-			}
-		})
+		a := f.start("a", func(s *settings) { s.handler = reporting(causes) })
 		pass(opening)
 		a.store.set(func(s *faultyStore) { s.list = failing(errAway) })
 		pass(5*time.Minute - roundTime)

@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
@@ -60,8 +57,7 @@ func replaceKey(connection string) string {
 	return before + "AccountKey=" + strings.Repeat("A", 86) + "==;" + rest
 }
 
-// testErrorsLater: after a success, errors end Run as the user chose, and a handler
-// can end it.
+// testErrorsLater: after a success, errors end Run as the user chose.
 func testErrorsLater(t *testing.T, _ *report) {
 	t.Run("container deleted, StopOn", func(t *testing.T) {
 		w := newWorld(t, 2, 20)
@@ -103,40 +99,4 @@ func testErrorsLater(t *testing.T, _ *report) {
 		require.ErrorContains(t, o.err, "partition 1")
 		require.Empty(t, w.owners(), "released")
 	})
-	t.Run("Fatal", func(t *testing.T) {
-		w := newWorld(t, 2, 20)
-		a := w.config(0)
-		broken := errors.New("the disk is full")
-		a.Handler = func(ctx context.Context, c config, p partition, book recorder) error {
-			if p.PartitionID() == "0" {
-				return c.handle(ctx, p, book)
-			}
-			if _, err := p.ReceiveEvents(ctx, 1, nil); err != nil {
-				return err
-			}
-			return processor.Fatal(broken)
-		}
-		o := w.start(a, newNetwork())
-		<-o.done
-		require.ErrorIs(t, o.err, broken)
-		require.Empty(t, w.owners(), "released")
-	})
-}
-
-// testHungManagement: calls to Event Hubs that are not answered, and ignore their
-// context, hold up no round.
-func testHungManagement(t *testing.T, _ *report) {
-	w := newWorld(t, 4, 20)
-	e := w.onEmulator()
-	a := w.config(0)
-	a.Tune = func(o *processor.Options) { o.MaxBackoff = time.Second }
-	f := newNetwork()
-	o := w.start(a, f)
-	w.complete()
-	require.NoError(t, e.Hang(emulator.Management))
-	f.rounds(t, 8) // of which at least one asks for the hub's properties
-	w.hub.appendAll(5)
-	w.complete()
-	require.NoError(t, e.Resume(emulator.Management))
-	o.finish(t)
 }

@@ -43,7 +43,6 @@ var (
 
 	aboutCheckpoints = faults.NameHas("/checkpoint/")
 	listCheckpoints  = faults.All(faults.OpIs(faults.ListBlobs), aboutCheckpoints)
-	writeCheckpoint  = faults.All(faults.OpIs(faults.PutBlob, faults.SetMetadata), aboutCheckpoints)
 )
 
 func newNetwork() *network {

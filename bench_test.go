@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
@@ -25,7 +26,7 @@ func benchmarkStore(b *testing.B, latency time.Duration) (*checkpointstore.BlobC
 	b.Helper()
 	service := fakeblob.New()
 	service.SetRecording(false)
-	store := newFakeStore(b, service, nil)
+	store := blobtest.NewStore(b, service, nil)
 	service.SetLatency(latency)
 	return store, service
 }
@@ -42,7 +43,7 @@ func BenchmarkClaim(b *testing.B) {
 				b.ReportAllocs()
 				b.ResetTimer()
 				for i := range b.N {
-					won, err := store.ClaimOwnership(context.Background(), claims(fmt.Sprintf("group%d", i), "owner", n), nil)
+					won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(fmt.Sprintf("group%d", i), "owner", n), nil)
 					require.NoError(b, err)
 					require.Len(b, won, n)
 				}
@@ -57,7 +58,7 @@ func BenchmarkRenew(b *testing.B) {
 		for _, n := range []int{4, 32, 256, 1024} {
 			b.Run(fmt.Sprintf("latency=%s/partitions=%d", latency, n), func(b *testing.B) {
 				store, service := benchmarkStore(b, latency)
-				won, err := store.ClaimOwnership(context.Background(), claims("group", "owner", n), nil)
+				won, err := store.ClaimOwnership(context.Background(), blobtest.Claims("group", "owner", n), nil)
 				require.NoError(b, err)
 				service.Reset()
 				b.ReportAllocs()
@@ -81,7 +82,7 @@ func BenchmarkUpdateCheckpoint(b *testing.B) {
 			service.SetLatency(latency)
 			store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil) // the client of BenchmarkBareSetMetadata
 			require.NoError(b, err)
-			c := checkpoint("group", "0", 0)
+			c := blobtest.Checkpoint("group", "0", 0)
 			require.NoError(b, store.UpdateCheckpoint(context.Background(), c, nil))
 			service.Reset()
 			b.ReportAllocs()
@@ -115,13 +116,13 @@ func BenchmarkListOwnership(b *testing.B) {
 		for _, n := range []int{32, 1024} {
 			b.Run(fmt.Sprintf("latency=%s/partitions=%d", latency, n), func(b *testing.B) {
 				store, service := benchmarkStore(b, latency)
-				_, err := store.ClaimOwnership(context.Background(), claims("group", "owner", n), nil)
+				_, err := store.ClaimOwnership(context.Background(), blobtest.Claims("group", "owner", n), nil)
 				require.NoError(b, err)
 				service.Reset()
 				b.ReportAllocs()
 				b.ResetTimer()
 				for range b.N {
-					all, err := store.ListOwnership(context.Background(), namespace, hub, "group", nil)
+					all, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "group", nil)
 					require.NoError(b, err)
 					require.Len(b, all, n)
 				}

@@ -11,21 +11,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
 func rewindTo(store checkpointstore.CheckpointStore, sequenceNumber int64) error {
-	return store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", sequenceNumber), rewind)
+	return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", sequenceNumber), rewind)
 }
 
 // The next owner rewinds, and the owner before it is far ahead.
 func TestARewindIsNotUndoneByThePreviousOwner(t *testing.T) {
 	service, a, b := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 500))
-	claimOne(t, b, claim(group, "b", "0", won.ETag))
-	list(b)
+	blobtest.ClaimOne(t, b, blobtest.Claim(blobtest.Group, "b", "0", won.ETag))
+	list(t, b)
 	require.NoError(t, rewindTo(b, 10))
 
 	err := write(a, 510)
@@ -39,10 +40,10 @@ func TestARewindIsNotUndoneByThePreviousOwner(t *testing.T) {
 // A write that hangs in the network while the partition is rewound.
 func TestAWriteDelayedPastARewindChangesNothing(t *testing.T) {
 	service, a, operator := fleet(t)
-	claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 500))
-	service.Inject(fake.RunBefore(func() { require.NoError(t, rewindTo(operator, 10)) }).On(fake.BlobIs(checkpointPrefix + "0")).Once())
+	service.Inject(fake.RunBefore(func() { require.NoError(t, rewindTo(operator, 10)) }).On(fake.BlobIs(blobtest.CheckpointPrefix + "0")).Once())
 	require.ErrorIs(t, write(a, 510), checkpointstore.ErrRewound)
 	requireStored(t, service, 10)
 }
@@ -50,9 +51,9 @@ func TestAWriteDelayedPastARewindChangesNothing(t *testing.T) {
 // An update that waits for the one before it while this store rewinds the partition.
 func TestAnUpdateThatWaitedPastARewindIsRefused(t *testing.T) {
 	service := fake.New()
-	a := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: -1}) // it waits for the test's own context
-	claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	a := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: -1}) // it waits for the test's own context
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 500))
 	entered, leave := make(chan struct{}), make(chan struct{})
 	service.Inject(fake.RunBefore(func() { close(entered); <-leave }).Once())
@@ -62,7 +63,7 @@ func TestAnUpdateThatWaitedPastARewindIsRefused(t *testing.T) {
 	asked := make(chan struct{})
 	go func() {
 		ctx := signalOnWait{context.Background(), asked}
-		late <- a.UpdateCheckpoint(ctx, checkpoint(group, "0", 510), nil)
+		late <- a.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 510), nil)
 	}()
 	<-asked
 	close(leave)
@@ -93,22 +94,22 @@ func TestAnotherOwnerOfTheSameStoreStartsFromWhatItFinds(t *testing.T) {
 			return rewindTo(operator, 10)
 		},
 		"moved back by another package": func(s *fake.Service, _ *checkpointstore.BlobCheckpointStore) error {
-			s.Put(checkpointPrefix+"0", at(10))
+			s.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(10))
 			return nil
 		},
 		"deleted": func(s *fake.Service, _ *checkpointstore.BlobCheckpointStore) error {
-			s.Delete(checkpointPrefix + "0")
+			s.Delete(blobtest.CheckpointPrefix + "0")
 			return nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service, a, operator := fleet(t)
-			won := claimOne(t, a, claim(group, "processor-1", "0", nil))
-			list(a)
+			won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "processor-1", "0", nil))
+			list(t, a)
 			require.NoError(t, write(a, 5000))
 			require.NoError(t, change(service, operator))
-			claimOne(t, a, claim(group, "processor-2", "0", won.ETag))
-			list(a)
+			blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "processor-2", "0", won.ETag))
+			list(t, a)
 			require.NoError(t, write(a, 11))
 			requireStored(t, service, 11)
 		})
@@ -119,9 +120,9 @@ func TestAnotherOwnerOfTheSameStoreStartsFromWhatItFinds(t *testing.T) {
 func TestAListFromBeforeTheRewindIsNoLook(t *testing.T) {
 	service, a, _ := fleet(t)
 	require.NoError(t, write(a, 500))
-	claimOne(t, a, claim(group, "a", "0", nil))
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
 	service.Inject(fake.RunAfter(func() { require.NoError(t, rewindTo(a, 10)) }).On(fake.OpIs(fake.ListBlobs)).Once())
-	list(a)
+	list(t, a)
 	require.NoError(t, write(a, 11))
 	requireStored(t, service, 11)
 }
@@ -129,21 +130,21 @@ func TestAListFromBeforeTheRewindIsNoLook(t *testing.T) {
 // Without a fence, updates carry the generation that the store knows of.
 func TestWithoutAFenceTheGenerationIsCarriedOn(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true})
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true})
 	require.NoError(t, rewindTo(store, 10))
 	require.NoError(t, write(store, 5))
-	blob, _ := service.Get(checkpointPrefix + "0")
+	blob, _ := service.Get(blobtest.CheckpointPrefix + "0")
 	require.Equal(t, map[string]string{"sequencenumber": "5", "offset": "320", "generation": "1"}, blob.Metadata)
 }
 
 // A checkpoint that is written after the partition was relinquished names the owner that it had.
 func TestTheWriterIsTheLastOwner(t *testing.T) {
 	service, a, _ := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
-	claimOne(t, a, claim(group, "", "0", won.ETag))
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "", "0", won.ETag))
 	require.NoError(t, write(a, 5))
-	blob, _ := service.Get(checkpointPrefix + "0")
+	blob, _ := service.Get(blobtest.CheckpointPrefix + "0")
 	require.Equal(t, "a", blob.Metadata["clientidentifier"])
 }
 
@@ -166,7 +167,7 @@ func TestErrorsOfTheReadThatDecides(t *testing.T) {
 				service.Inject(fake.RunBefore(cancel).On(fake.OpIs(fake.GetProperties)))
 			}
 			service.Inject(c.fault.On(fake.OpIs(fake.GetProperties)))
-			require.ErrorIs(t, a.UpdateCheckpoint(ctx, checkpoint(group, "0", 500), nil), c.want)
+			require.ErrorIs(t, a.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 500), nil), c.want)
 		})
 	}
 }
@@ -177,12 +178,12 @@ func TestWithoutClaimsGetCheckpointAcceptsARewind(t *testing.T) {
 	require.NoError(t, write(reader, 500))
 	require.NoError(t, rewindTo(operator, 10))
 	get := func() {
-		_, err := reader.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		_, err := reader.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.NoError(t, err)
 	}
 	get() // before the refusal it could be on behalf of anybody
 	require.ErrorIs(t, write(reader, 510), checkpointstore.ErrRewound)
-	list(reader)
+	list(t, reader)
 	require.ErrorIs(t, write(reader, 510), checkpointstore.ErrRewound, "a list is on behalf of all partitions")
 	get()
 	require.NoError(t, write(reader, 11))
@@ -223,11 +224,11 @@ func TestACreateThatFindsNoBlobFails(t *testing.T) {
 func TestAbsenceIsALook(t *testing.T) {
 	for name, look := range map[string]func(*checkpointstore.BlobCheckpointStore) error{
 		"ListCheckpoints": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+			_, err := s.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			return err
 		},
 		"GetCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+			_, err := s.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			if !errors.Is(err, checkpointstore.ErrNotFound) {
 				return fmt.Errorf("GetCheckpoint: %w", err)
 			}
@@ -236,7 +237,7 @@ func TestAbsenceIsALook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			service, a, _ := fleet(t)
-			claimOne(t, a, claim(group, "a", "0", nil))
+			blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
 			require.NoError(t, look(a))
 			service.Reset()
 			require.NoError(t, write(a, 1))
@@ -249,12 +250,12 @@ func TestNothingIsKeptOfPartitionsThatAreNotThere(t *testing.T) {
 	_, a, _ := fleet(t)
 	require.NoError(t, write(a, 1))
 	for i := range 100 {
-		_, err := a.GetCheckpoint(context.Background(), namespace, hub, group, fmt.Sprint("none-", i), nil)
+		_, err := a.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, fmt.Sprint("none-", i), nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound)
-		_, err = a.GetOwnership(context.Background(), namespace, hub, group, fmt.Sprint("none-", i), nil)
+		_, err = a.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, fmt.Sprint("none-", i), nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound)
 	}
-	list(a)
+	list(t, a)
 	require.Equal(t, 1, a.KnownPartitions())
 }
 
@@ -275,11 +276,11 @@ func TestSteadyCheckpointAllocations(t *testing.T) {
 			store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil)
 			require.NoError(t, err)
 			if c.owner != "" {
-				claimOne(t, store, claim(group, c.owner, "0", nil))
+				blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, c.owner, "0", nil))
 				require.NoError(t, rewindTo(store, 0))
 			}
 			require.NoError(t, write(store, 0))
-			update := checkpoint(group, "0", 0)
+			update := blobtest.Checkpoint(blobtest.Group, "0", 0)
 			n := int64(0)
 			ours := testing.AllocsPerRun(200, func() {
 				n++
@@ -288,16 +289,16 @@ func TestSteadyCheckpointAllocations(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			service.Put(checkpointPrefix+"1", nil)
-			set := bareSetMetadata(service, checkpointPrefix+"1", c.owner, c.generation, c.options.EnqueuedTime)
+			service.Put(blobtest.CheckpointPrefix+"1", nil)
+			set := bareSetMetadata(service, blobtest.CheckpointPrefix+"1", c.owner, c.generation, c.options.EnqueuedTime)
 			bare := testing.AllocsPerRun(200, func() {
 				n++
 				if err := set(n); err != nil {
 					t.Fatal(err)
 				}
 			})
-			mine, _ := service.Get(checkpointPrefix + "0")
-			other, _ := service.Get(checkpointPrefix + "1")
+			mine, _ := service.Get(blobtest.CheckpointPrefix + "0")
+			other, _ := service.Get(blobtest.CheckpointPrefix + "1")
 			require.ElementsMatch(t, keysOf(other.Metadata), keysOf(mine.Metadata), "the same metadata")
 			if !raceEnabled {
 				require.LessOrEqual(t, ours, bare*1.1)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -34,31 +35,31 @@ func spellings(t *testing.T, own, verbatim map[string]string, newer string) (*fa
 		}
 		service.SetLastModified(name, modified)
 	}
-	store := newFakeStore(t, service, nil)
-	claimOne(t, store, claim(defaultGroup, "a", "0", nil))
+	store := blobtest.NewStore(t, service, nil)
+	blobtest.ClaimOne(t, store, blobtest.Claim(defaultGroup, "a", "0", nil))
 	service.Reset()
 	return service, store
 }
 
 func updateDefault(store *checkpointstore.BlobCheckpointStore, sequenceNumber int64) error {
-	return store.UpdateCheckpoint(context.Background(), checkpoint(defaultGroup, "0", sequenceNumber), nil)
+	return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(defaultGroup, "0", sequenceNumber), nil)
 }
 
 func TestUpdatesAreComparedWithTheNewestSpelling(t *testing.T) {
 	looks := map[string]func(*testing.T, *checkpointstore.BlobCheckpointStore){
 		"nobody looked": func(*testing.T, *checkpointstore.BlobCheckpointStore) {},
 		"ListCheckpoints": func(t *testing.T, s *checkpointstore.BlobCheckpointStore) {
-			_, err := s.ListCheckpoints(context.Background(), namespace, hub, defaultGroup, nil)
+			_, err := s.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, defaultGroup, nil)
 			require.NoError(t, err)
 		},
 		"GetCheckpoint": func(t *testing.T, s *checkpointstore.BlobCheckpointStore) {
-			_, err := s.GetCheckpoint(context.Background(), namespace, hub, defaultGroup, "0", nil)
+			_, err := s.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, defaultGroup, "0", nil)
 			require.NoError(t, err)
 		},
 	}
 	garbled := map[string]string{"sequencenumber": "many"}
 	rewound := func(sequenceNumber int64, generation string) map[string]string {
-		m := at(sequenceNumber)
+		m := blobtest.Position(sequenceNumber)
 		m["generation"] = generation
 		return m
 	}
@@ -68,15 +69,15 @@ func TestUpdatesAreComparedWithTheNewestSpelling(t *testing.T) {
 		stale, stored int64  // positions that are refused and stored
 		generation    string // of what is stored, once somebody looked
 	}{
-		"only the verbatim record":                     {nil, at(900), "", 10, 901, ""},
-		"the verbatim record is newer and ahead":       {at(5), at(900), verbatimBlob, 10, 901, ""},
-		"the verbatim record is newer and behind":      {at(900), at(5), verbatimBlob, 4, 6, ""},
-		"the own record is newer and behind":           {at(5), at(900), ownBlob, 4, 6, ""},
-		"the own record is newer and ahead":            {at(900), at(5), ownBlob, 10, 901, ""},
-		"both are from the same second":                {at(900), at(5), "", 10, 901, ""},
-		"the verbatim record is newer and unreadable":  {at(900), garbled, verbatimBlob, 10, 901, ""},
-		"the own record was rewound, the other newer":  {rewound(5, "2"), at(8), verbatimBlob, 7, 9, "2"},
-		"the verbatim record was rewound and is newer": {at(900), rewound(5, "2"), verbatimBlob, 4, 6, "2"},
+		"only the verbatim record":                     {nil, blobtest.Position(900), "", 10, 901, ""},
+		"the verbatim record is newer and ahead":       {blobtest.Position(5), blobtest.Position(900), verbatimBlob, 10, 901, ""},
+		"the verbatim record is newer and behind":      {blobtest.Position(900), blobtest.Position(5), verbatimBlob, 4, 6, ""},
+		"the own record is newer and behind":           {blobtest.Position(5), blobtest.Position(900), ownBlob, 4, 6, ""},
+		"the own record is newer and ahead":            {blobtest.Position(900), blobtest.Position(5), ownBlob, 10, 901, ""},
+		"both are from the same second":                {blobtest.Position(900), blobtest.Position(5), "", 10, 901, ""},
+		"the verbatim record is newer and unreadable":  {blobtest.Position(900), garbled, verbatimBlob, 10, 901, ""},
+		"the own record was rewound, the other newer":  {rewound(5, "2"), blobtest.Position(8), verbatimBlob, 7, 9, "2"},
+		"the verbatim record was rewound and is newer": {blobtest.Position(900), rewound(5, "2"), verbatimBlob, 4, 6, "2"},
 	} {
 		for how, look := range looks {
 			t.Run(name+", "+how, func(t *testing.T) {
@@ -92,7 +93,7 @@ func TestUpdatesAreComparedWithTheNewestSpelling(t *testing.T) {
 				}
 				require.NoError(t, updateDefault(store, c.stored))
 				after, _ = service.Get(ownBlob)
-				want := at(c.stored)
+				want := blobtest.Position(c.stored)
 				want["clientidentifier"] = "a"
 				if c.generation != "" {
 					want["generation"] = c.generation
@@ -105,14 +106,14 @@ func TestUpdatesAreComparedWithTheNewestSpelling(t *testing.T) {
 
 // A look under both spellings is enough for the first write; a read after a refusal is of the own record alone.
 func TestRequestsOfUpdatesUnderTwoSpellings(t *testing.T) {
-	service, store := spellings(t, nil, at(900), "")
-	_, err := store.GetCheckpoint(context.Background(), namespace, hub, defaultGroup, "0", nil)
+	service, store := spellings(t, nil, blobtest.Position(900), "")
+	_, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, defaultGroup, "0", nil)
 	require.NoError(t, err)
 	service.Reset()
 	require.NoError(t, updateDefault(store, 901))
 	require.Equal(t, 1, service.Requests(), service.Transcript())
 
-	service.Put(ownBlob, at(905))
+	service.Put(ownBlob, blobtest.Position(905))
 	service.Reset()
 	require.NoError(t, updateDefault(store, 910))
 	require.Equal(t, 1, service.Count(fake.GetProperties), service.Transcript())

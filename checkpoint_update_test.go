@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -18,33 +19,43 @@ import (
 // fleet is two stores, as two processes have them, over one container.
 func fleet(t *testing.T) (service *fake.Service, a, b *checkpointstore.BlobCheckpointStore) {
 	service = fake.New()
-	return service, newFakeStore(t, service, nil), newFakeStore(t, service, nil)
+	return service, blobtest.NewStore(t, service, nil), blobtest.NewStore(t, service, nil)
 }
 
 func write(store *checkpointstore.BlobCheckpointStore, sequenceNumber int64) error {
-	return store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", sequenceNumber), nil)
+	return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", sequenceNumber), nil)
+}
+
+// rewind are the options of a rewind.
+var rewind = &checkpointstore.UpdateCheckpointOptions{Rewind: true}
+
+// list lets a store look at the checkpoints of the group.
+func list(t testing.TB, store *checkpointstore.BlobCheckpointStore) {
+	t.Helper()
+	_, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+	require.NoError(t, err)
 }
 
 func requireStored(t *testing.T, service *fake.Service, sequenceNumber int64) {
 	t.Helper()
-	blob, found := service.Get(checkpointPrefix + "0")
+	blob, found := service.Get(blobtest.CheckpointPrefix + "0")
 	require.True(t, found)
 	require.Equal(t, fmt.Sprint(sequenceNumber), blob.Metadata["sequencenumber"])
 }
 
 func TestAPausedOwnerCannotMoveACheckpointBack(t *testing.T) {
 	service, a, b := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 500))
 
 	// a is paused; b takes over and goes on.
-	claimOne(t, b, claim(group, "b", "0", won.ETag))
-	list(b)
+	blobtest.ClaimOne(t, b, blobtest.Claim(blobtest.Group, "b", "0", won.ETag))
+	list(t, b)
 	require.NoError(t, write(b, 800))
 
 	// a resumes, lists for another partition, and its handler ends.
-	list(a)
+	list(t, a)
 	err := write(a, 510)
 	require.ErrorIs(t, err, checkpointstore.ErrStaleCheckpoint)
 	requireStored(t, service, 800)
@@ -56,15 +67,15 @@ func TestAPausedOwnerCannotMoveACheckpointBack(t *testing.T) {
 // What an update reads is no look for the next one, if its own write fails.
 func TestAnUpdateThatFailedIsNoLook(t *testing.T) {
 	service, a, b := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 40))
-	won = claimOne(t, b, claim(group, "b", "0", won.ETag))
-	list(b)
+	won = blobtest.ClaimOne(t, b, blobtest.Claim(blobtest.Group, "b", "0", won.ETag))
+	list(t, b)
 	require.NoError(t, write(b, 51))
 
 	// a wins the partition back. Nobody has looked when its handler of before sends 57, which fails, and then 47.
-	claimOne(t, a, claim(group, "a", "0", won.ETag))
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", won.ETag))
 	remove := service.Inject(fake.ResetConnection().On(fake.OpIs(fake.SetMetadata)))
 	require.Error(t, write(a, 57))
 	remove()
@@ -72,17 +83,17 @@ func TestAnUpdateThatFailedIsNoLook(t *testing.T) {
 	requireStored(t, service, 51)
 
 	// The handler of now looks, and goes on from there.
-	list(a)
+	list(t, a)
 	require.NoError(t, write(a, 52))
 	requireStored(t, service, 52)
 }
 
 func TestARenewalGoesOnWithTheTenure(t *testing.T) {
 	service, a, _ := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
 	require.NoError(t, write(a, 500))
-	claimOne(t, a, claim(group, "a", "0", won.ETag))
-	list(a)
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", won.ETag))
+	list(t, a)
 	service.Reset()
 	require.ErrorIs(t, write(a, 490), checkpointstore.ErrStaleCheckpoint)
 	require.Zero(t, service.Requests(), "nothing is sent")
@@ -90,15 +101,15 @@ func TestARenewalGoesOnWithTheTenure(t *testing.T) {
 
 func TestAnOperatorsRewindIsAcceptedInANewTenure(t *testing.T) {
 	service, a, operator := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
 	require.NoError(t, write(a, 500))
-	free := claimOne(t, a, claim(group, "", "0", won.ETag))
+	free := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "", "0", won.ETag))
 
 	require.ErrorIs(t, write(a, 10), checkpointstore.ErrStaleCheckpoint, "still fenced after it was relinquished")
-	require.NoError(t, operator.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind))
+	require.NoError(t, operator.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 10), rewind))
 
-	claimOne(t, a, claim(group, "a", "0", free.ETag))
-	list(a)
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", free.ETag))
+	list(t, a)
 	require.NoError(t, write(a, 20))
 	requireStored(t, service, 20)
 }
@@ -106,12 +117,12 @@ func TestAnOperatorsRewindIsAcceptedInANewTenure(t *testing.T) {
 func TestARecreatedHubNeedsARewind(t *testing.T) {
 	service, old, fresh := fleet(t)
 	require.NoError(t, write(old, 5000))
-	claimOne(t, fresh, claim(group, "a", "0", nil))
-	list(fresh)
+	blobtest.ClaimOne(t, fresh, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, fresh)
 	err := write(fresh, 3)
 	require.ErrorIs(t, err, checkpointstore.ErrStaleCheckpoint)
 	require.ErrorContains(t, err, "Rewind", "the error says what to do")
-	require.NoError(t, fresh.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 3), rewind))
+	require.NoError(t, fresh.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 3), rewind))
 	require.NoError(t, write(fresh, 4))
 	requireStored(t, service, 4)
 	require.ErrorIs(t, write(fresh, 3), checkpointstore.ErrStaleCheckpoint)
@@ -119,7 +130,7 @@ func TestARecreatedHubNeedsARewind(t *testing.T) {
 
 func TestUpdatesOfOneOwnerMayArriveInAnyOrder(t *testing.T) {
 	service, a, _ := fleet(t)
-	claimOne(t, a, claim(group, "a", "0", nil))
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
 	var wg sync.WaitGroup
 	for n := range int64(50) {
 		wg.Go(func() {
@@ -134,27 +145,27 @@ func TestUpdatesOfOneOwnerMayArriveInAnyOrder(t *testing.T) {
 
 func TestAWriteDelayedPastAHandOverChangesNothing(t *testing.T) {
 	service, a, b := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 190))
 	// a's next write hangs in the network while the partition changes hands.
 	service.Inject(fake.RunBefore(func() {
-		free := claimOne(t, a, claim(group, "", "0", won.ETag))
-		claimOne(t, b, claim(group, "b", "0", free.ETag))
-		list(b)
+		free := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "", "0", won.ETag))
+		blobtest.ClaimOne(t, b, blobtest.Claim(blobtest.Group, "b", "0", free.ETag))
+		list(t, b)
 		require.NoError(t, write(b, 999))
-	}).On(fake.BlobIs(checkpointPrefix + "0")).Once())
+	}).On(fake.BlobIs(blobtest.CheckpointPrefix + "0")).Once())
 	require.ErrorIs(t, write(a, 199), checkpointstore.ErrStaleCheckpoint)
 	requireStored(t, service, 999)
 }
 
 func TestAWriteThatArrivesBetweenTakeOverAndFirstCheckpoint(t *testing.T) {
 	service, a, b := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 190))
-	claimOne(t, b, claim(group, "b", "0", won.ETag))
-	list(b)
+	blobtest.ClaimOne(t, b, blobtest.Claim(blobtest.Group, "b", "0", won.ETag))
+	list(t, b)
 	require.NoError(t, write(a, 199), "nobody has gone further yet")
 	require.NoError(t, write(b, 999))
 	requireStored(t, service, 999)
@@ -166,12 +177,12 @@ func TestASingleReaderNeedsNoClaims(t *testing.T) {
 	require.NoError(t, write(a, 500))
 	require.NoError(t, write(a, 510))
 	require.ErrorIs(t, write(a, 10), checkpointstore.ErrStaleCheckpoint)
-	require.NoError(t, a.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind), "the way back")
+	require.NoError(t, a.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 10), rewind), "the way back")
 	require.NoError(t, write(a, 11))
 	requireStored(t, service, 11)
 
 	// Restarted, it goes on from what it reads.
-	got, err := b.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+	got, err := b.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.NoError(t, err)
 	require.Equal(t, int64(11), *got.SequenceNumber)
 	service.Reset()
@@ -184,11 +195,11 @@ func TestAListFromBeforeTheTenureIsNoLook(t *testing.T) {
 	require.NoError(t, write(operator, 500))
 	// While a's list is on its way back, an operator rewinds and a claims.
 	service.Inject(fake.RunAfter(func() {
-		require.NoError(t, operator.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 10), rewind))
-		claimOne(t, a, claim(group, "a", "0", nil))
+		require.NoError(t, operator.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 10), rewind))
+		blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
 	}).On(fake.OpIs(fake.ListBlobs)).Once())
-	list(a)
-	list(a) // this one is
+	list(t, a)
+	list(t, a) // this one is
 	service.Reset()
 	require.NoError(t, write(a, 11))
 	require.Equal(t, 1, service.Requests())
@@ -197,16 +208,16 @@ func TestAListFromBeforeTheTenureIsNoLook(t *testing.T) {
 
 func TestALateHandlerIsStaleAlsoAfterThePartitionWasWonBack(t *testing.T) {
 	service, a, b := fleet(t)
-	won := claimOne(t, a, claim(group, "a", "0", nil))
-	list(a)
+	won := blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	list(t, a)
 	require.NoError(t, write(a, 500))
-	won = claimOne(t, b, claim(group, "b", "0", won.ETag))
-	list(b)
+	won = blobtest.ClaimOne(t, b, blobtest.Claim(blobtest.Group, "b", "0", won.ETag))
+	list(t, b)
 	require.NoError(t, write(b, 800))
 
 	// a wins the partition back while its handler of before is still at work: the
 	// Processor of azeventhubs/v2 lists no checkpoints then.
-	claimOne(t, a, claim(group, "a", "0", won.ETag))
+	blobtest.ClaimOne(t, a, blobtest.Claim(blobtest.Group, "a", "0", won.ETag))
 	require.ErrorIs(t, write(a, 510), checkpointstore.ErrStaleCheckpoint)
 	require.ErrorIs(t, write(a, 520), checkpointstore.ErrStaleCheckpoint)
 	requireStored(t, service, 800)
@@ -216,11 +227,11 @@ func TestALateHandlerIsStaleAlsoAfterThePartitionWasWonBack(t *testing.T) {
 
 func TestOnlyTheBlobThatIsWrittenIsABaseline(t *testing.T) {
 	service, a, _ := fleet(t)
-	service.Put("ns.example/hub/$Default/checkpoint/0", at(500))
-	all, err := a.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	service.Put("ns.example/hub/$Default/checkpoint/0", blobtest.Position(500))
+	all, err := a.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Equal(t, int64(500), *all[0].SequenceNumber)
-	require.NoError(t, a.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
+	require.NoError(t, a.UpdateCheckpoint(context.Background(), blobtest.Checkpoint("$Default", "0", 510), nil))
 	old, _ := service.Get("ns.example/hub/$Default/checkpoint/0")
 	require.Equal(t, "500", old.Metadata["sequencenumber"], "old names are never written")
 	own, found := service.Get("ns.example/hub/$default/checkpoint/0")
@@ -229,8 +240,9 @@ func TestOnlyTheBlobThatIsWrittenIsABaseline(t *testing.T) {
 }
 
 func TestWithoutFencingTheLastWriterWins(t *testing.T) {
+	unfenced := checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}
 	service := fake.New()
-	a, b := newFakeStore(t, service, &unfenced), newFakeStore(t, service, &unfenced)
+	a, b := blobtest.NewStore(t, service, &unfenced), blobtest.NewStore(t, service, &unfenced)
 	require.NoError(t, write(a, 500))
 	require.NoError(t, write(b, 800))
 	require.NoError(t, write(a, 510))
@@ -247,8 +259,8 @@ func TestAnUpdateWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 	<-entered
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	require.ErrorIs(t, a.UpdateCheckpoint(ctx, checkpoint(group, "0", 3), nil), context.Canceled)
-	require.NoError(t, a.UpdateCheckpoint(context.Background(), checkpoint(group, "1", 3), nil), "another partition does not wait")
+	require.ErrorIs(t, a.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 3), nil), context.Canceled)
+	require.NoError(t, a.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "1", 3), nil), "another partition does not wait")
 	close(leave)
 	require.NoError(t, <-first)
 	requireStored(t, service, 2)

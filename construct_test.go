@@ -2,7 +2,6 @@ package checkpointstore_test
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -87,9 +87,9 @@ func TestConstructors(t *testing.T) {
 			transport := &seen{inner: fake.New()}
 			store, err := c.construct(&checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}}})
 			require.NoError(t, err)
-			_, _ = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+			_, _ = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NotNil(t, transport.last)
-			require.Equal(t, primaryHost, transport.last.URL.Host)
+			require.Equal(t, blobtest.PrimaryHost, transport.last.URL.Host)
 			header := transport.last.Header.Get("Authorization")
 			if c.authorization == "" {
 				require.Empty(t, header)
@@ -107,7 +107,7 @@ func TestOptionsReachTheRequests(t *testing.T) {
 		o.ClientOptions.Transport = transport
 		store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), &o)
 		require.NoError(t, err)
-		_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+		_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		return transport.last
 	}
@@ -125,25 +125,25 @@ func TestOptionsReachTheRequests(t *testing.T) {
 	})
 	t.Run("SecondaryHost", func(t *testing.T) {
 		service := fake.New()
-		service.ServeSecondary(secondaryHost)
+		service.ServeSecondary(blobtest.SecondaryHost)
 		service.Inject(fake.Busy(0).Once())
 		transport := &seen{inner: service}
-		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 		o.ClientOptions.ClientOptions = azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{RetryDelay: time.Millisecond}}
 		store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(service.URL(), sharedKey(t), &o)
 		require.NoError(t, err)
-		service.Put(checkpointPrefix+"0", at(500))
-		_, err = store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		service.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(500))
+		_, err = store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.NoError(t, err)
-		require.Equal(t, secondaryHost, transport.last.URL.Host)
-		require.Equal(t, secondaryHost, transport.last.Host, "the header")
+		require.Equal(t, blobtest.SecondaryHost, transport.last.URL.Host)
+		require.Equal(t, blobtest.SecondaryHost, transport.last.Host, "the header")
 	})
 	t.Run("the caller's policies are kept, and its slice is not written to", func(t *testing.T) {
 		var called atomic.Int32
 		mark := policyFunc(func(req *policy.Request) (*http.Response, error) { called.Add(1); return req.Next() })
 		policies := make([]policy.Policy, 1, 4)
 		policies[0] = mark
-		o := checkpointstore.BlobCheckpointStoreOptions{APIVersion: "2019-07-07", SecondaryHost: secondaryHost}
+		o := checkpointstore.BlobCheckpointStoreOptions{APIVersion: "2019-07-07", SecondaryHost: blobtest.SecondaryHost}
 		o.ClientOptions.PerCallPolicies = policies
 		o.ClientOptions.PerRetryPolicies = policies
 		request(t, o)
@@ -188,12 +188,12 @@ func TestRefusedConstruction(t *testing.T) {
 	}{
 		"ClientOptions with a handed client":   {handed(retry), "ClientOptions cannot take effect with NewBlobCheckpointStore"},
 		"APIVersion with a handed client":      {handed(options{APIVersion: "2019-07-07"}), "APIVersion cannot take effect"},
-		"SecondaryHost with a handed client":   {handed(options{SecondaryHost: secondaryHost}), "SecondaryHost cannot take effect"},
+		"SecondaryHost with a handed client":   {handed(options{SecondaryHost: blobtest.SecondaryHost}), "SecondaryHost cannot take effect"},
 		"azcore's APIVersion":                  {built(version), "set APIVersion"},
 		"an APIVersion that is a secret":       {built(options{APIVersion: "AccountKey=" + accountKey}), "REDACTED"},
 		"a BlobNaming that is a secret":        {built(options{BlobNaming: "AccountKey=" + accountKey}), "REDACTED"},
 		"an APIVersion that is no date":        {built(options{APIVersion: "latest"}), "not a date"},
-		"a SecondaryHost that is a URL":        {built(options{SecondaryHost: "https://" + secondaryHost}), "not a host name"},
+		"a SecondaryHost that is a URL":        {built(options{SecondaryHost: "https://" + blobtest.SecondaryHost}), "not a host name"},
 		"a naming that is none":                {built(options{BlobNaming: "UPPER"}), `BlobNaming "UPPER" is not known`},
 		"a negative MaxConcurrency":            {built(options{MaxConcurrency: -1}), "below 0"},
 		"no client":                            {nilClient, "client is nil"},
@@ -240,7 +240,7 @@ func TestDevelopmentStorage(t *testing.T) {
 	o := &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{MaxRetries: -1}}}}
 	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString("UseDevelopmentStorage=true", "container", o)
 	require.NoError(t, err)
-	_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.Error(t, err, "the fake is not there")
 	require.Equal(t, "127.0.0.1:10000", transport.last.URL.Host)
 	require.Equal(t, "/devstoreaccount1/container", transport.last.URL.Path)
@@ -257,7 +257,7 @@ func TestTheStoreKeepsItsConnections(t *testing.T) {
 	closed := make(chan struct{}, 2*checkpointstore.DefaultMaxConcurrency)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		round.Load().wait()
-		serve(w, req, service)
+		blobtest.Serve(w, req, service)
 	}))
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
@@ -272,7 +272,7 @@ func TestTheStoreKeepsItsConnections(t *testing.T) {
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", nil)
 	require.NoError(t, err)
 
-	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", checkpointstore.DefaultMaxConcurrency), nil)
+	won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", checkpointstore.DefaultMaxConcurrency), nil)
 	require.NoError(t, err)
 	require.Equal(t, int32(checkpointstore.DefaultMaxConcurrency), opened.Load())
 	for range 3 {
@@ -290,7 +290,7 @@ func TestTheStoreKeepsItsConnections(t *testing.T) {
 	}
 	require.NoError(t, store.Close(), "twice")
 	round.Store(newBarrier(1))
-	_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+	_, err = store.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.NoError(t, err, "the store stays usable")
 }
 
@@ -305,7 +305,7 @@ func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 	var opened atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		round.Load().wait()
-		serve(w, req, service)
+		blobtest.Serve(w, req, service)
 	}))
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -324,7 +324,7 @@ func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range partitions {
 			wg.Go(func() {
-				errs[i] = store.UpdateCheckpoint(context.Background(), checkpoint(group, fmt.Sprint(i), int64(n)), nil)
+				errs[i] = store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, fmt.Sprint(i), int64(n)), nil)
 			})
 		}
 		wg.Wait()
@@ -349,29 +349,4 @@ func (b *barrier) wait() {
 	}
 	b.mu.Unlock()
 	<-b.open
-}
-
-// serve hands a server's request to the fake service.
-func serve(w http.ResponseWriter, req *http.Request, service *fake.Service) {
-	out := req.Clone(context.Background())
-	out.URL.Scheme, out.URL.Host = "https", primaryHost
-	out.RequestURI = ""
-	for name, values := range req.Header { // as a client of the fake writes them
-		out.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	resp, err := service.Do(out)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	defer resp.Body.Close()
-	for name, values := range resp.Header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(resp.StatusCode)
-	_, _ = copyBody(w, resp)
-}
-
-func TestAccountKeyIsWellFormed(t *testing.T) {
-	_, err := base64.StdEncoding.DecodeString(accountKey)
-	require.NoError(t, err, "the other tests would refuse it for the wrong reason")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -24,7 +25,7 @@ import (
 
 // entra is Microsoft Entra ID, which refuses a client secret and repeats what it
 // was sent.
-func entra(repeat bool) transportFunc {
+func entra(repeat bool) blobtest.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		status, body := 200, `{"token_endpoint":"https://login.microsoftonline.com/t/oauth2/v2.0/token","authorization_endpoint":"https://login.microsoftonline.com/t/oauth2/v2.0/authorize","issuer":"https://login.microsoftonline.com/t/v2.0"}`
 		if !strings.Contains(req.URL.Path, "openid-configuration") {
@@ -53,10 +54,10 @@ func secretCredential(t *testing.T, transport policy.Transporter) *azidentity.Cl
 // chain are the credentials of a chain in which none has a token.
 func chain(t *testing.T) azcore.TokenCredential {
 	credential, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{
-		refusing{azidentity.NewCredentialUnavailableError("EnvironmentCredential: missing environment variable AZURE_TENANT_ID")},
-		refusing{azidentity.NewCredentialUnavailableError("WorkloadIdentityCredential: no client ID specified. Check pod configuration or set ClientID in the options")},
-		refusing{azidentity.NewCredentialUnavailableError("ManagedIdentityCredential: " + strings.Repeat("IMDS does not answer. ", 40))},
-		refusing{azidentity.NewCredentialUnavailableError("AzureCLICredential: Azure CLI not found on path")},
+		blobtest.FailingCredential{Err: azidentity.NewCredentialUnavailableError("EnvironmentCredential: missing environment variable AZURE_TENANT_ID")},
+		blobtest.FailingCredential{Err: azidentity.NewCredentialUnavailableError("WorkloadIdentityCredential: no client ID specified. Check pod configuration or set ClientID in the options")},
+		blobtest.FailingCredential{Err: azidentity.NewCredentialUnavailableError("ManagedIdentityCredential: " + strings.Repeat("IMDS does not answer. ", 40))},
+		blobtest.FailingCredential{Err: azidentity.NewCredentialUnavailableError("AzureCLICredential: Azure CLI not found on path")},
 		secretCredential(t, entra(false)),
 	}, nil)
 	require.NoError(t, err)
@@ -88,21 +89,21 @@ func TestACredentialThatFails(t *testing.T) {
 			"failed to acquire a token. Attempted credentials: EnvironmentCredential: missing environment variable AZURE_TENANT_ID; WorkloadIdentityCredential: no client ID specified.",
 			"AzureCLICredential: Azure CLI not found on path; ClientSecretCredential authentication failed.", "AADSTS7000215", "troubleshoot#client-secret",
 		}, []string{"----"}},
-		"a user who has to sign in": {refusing{&azidentity.AuthenticationRequiredError{TokenRequestOptions: policy.TokenRequestOptions{Scopes: []string{"s"}}}}, requiredType, nil, nil},
-		"an endpoint that is down":  {refusing{refused}, urlType, []string{"connection refused", "127.0.0.1:1/metadata"}, []string{"no answer"}},
-		"an answer of its own": {refusing{fmt.Errorf("mine: %w", &azcore.ResponseError{StatusCode: 404, ErrorCode: "BlobNotFound"})}, responseType,
+		"a user who has to sign in": {blobtest.FailingCredential{Err: &azidentity.AuthenticationRequiredError{TokenRequestOptions: policy.TokenRequestOptions{Scopes: []string{"s"}}}}, requiredType, nil, nil},
+		"an endpoint that is down":  {blobtest.FailingCredential{Err: refused}, urlType, []string{"connection refused", "127.0.0.1:1/metadata"}, []string{"no answer"}},
+		"an answer of its own": {blobtest.FailingCredential{Err: fmt.Errorf("mine: %w", &azcore.ResponseError{StatusCode: 404, ErrorCode: "BlobNotFound"})}, responseType,
 			[]string{"mine:", "BlobNotFound"}, []string{"not found:"}},
-		"a text without an end": {refusing{errors.New("the first line\n" + strings.Repeat("more of it\n", 5000) + "the last line")}, func(err error) bool { return true },
+		"a text without an end": {blobtest.FailingCredential{Err: errors.New("the first line\n" + strings.Repeat("more of it\n", 5000) + "the last line")}, func(err error) bool { return true },
 			[]string{"the first line; more of it;", "the last line"}, nil},
 	} {
 		for how, build := range builds(t) {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				service := fake.New()
-				store := build(service, c.credential, quickly, 0)
+				store := build(service, c.credential, blobtest.QuickRetries(), 0)
 				all := &sink{}
 				requests := everyRequest(context.Background(), store)
 				requests["UpdateCheckpoint"] = func() error {
-					return store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
+					return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
 				}
 				for call, do := range requests {
 					err := do()
@@ -131,8 +132,8 @@ func TestACredentialThatFails(t *testing.T) {
 // azcore's mark that a retry is of no use.
 func TestACredentialOfAClientThatWasHandedIn(t *testing.T) {
 	service := fake.New()
-	store := builds(t)["handed in"](service, refusing{errors.New("the vault is sealed")}, quickly, 0)
-	_, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	store := builds(t)["handed in"](service, blobtest.FailingCredential{Err: errors.New("the vault is sealed")}, blobtest.QuickRetries(), 0)
+	_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.ErrorIs(t, err, checkpointstore.ErrCredential)
 	require.ErrorContains(t, err, "the vault is sealed")
 	require.Zero(t, service.Requests())
@@ -157,7 +158,7 @@ func TestACredentialThatFailsInTheSecondTry(t *testing.T) {
 	for how, then := range map[string]error{"built": errors.New("the vault is sealed"), "handed in": &azidentity.AuthenticationFailedError{}} {
 		service, calls := fake.New(), 0
 		service.Inject(fake.Busy(0))
-		_, err := builds(t)[how](service, once{&calls, then}, quickly, 0).ListOwnership(context.Background(), namespace, hub, group, nil)
+		_, err := builds(t)[how](service, once{&calls, then}, blobtest.QuickRetries(), 0).ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrCredential, how)
 		require.Equal(t, 1, service.Requests(), how)
 	}
@@ -171,9 +172,9 @@ func (final) NonRetriable() {}
 
 // TestATransportThatFailsIsNoCredential, whatever azcore makes of its error.
 func TestATransportThatFailsIsNoCredential(t *testing.T) {
-	closed := transportFunc(func(*http.Request) (*http.Response, error) { return nil, final{} })
+	closed := blobtest.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, final{} })
 	for how, build := range builds(t) {
-		for call, do := range everyRequest(context.Background(), build(closed, token{}, quickly, 0)) {
+		for call, do := range everyRequest(context.Background(), build(closed, token{}, blobtest.QuickRetries(), 0)) {
 			err := do()
 			require.NotErrorIs(t, err, checkpointstore.ErrCredential, how, call)
 			require.ErrorContains(t, err, "the transport is closed", how, call)
@@ -185,7 +186,7 @@ func TestATransportThatFailsIsNoCredential(t *testing.T) {
 func TestACredentialIsAskedOnce(t *testing.T) {
 	for how, build := range builds(t) {
 		calls := 1
-		_, err := build(fake.New(), flaky{&calls}, quickly, 0).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		_, err := build(fake.New(), flaky{&calls}, blobtest.QuickRetries(), 0).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 		require.ErrorIs(t, err, checkpointstore.ErrCredential, how)
 		require.Equal(t, 2, calls, how)
 	}
@@ -200,10 +201,10 @@ func (slow) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.
 }
 
 func TestACredentialThatTakesTooLong(t *testing.T) {
-	retry := quickly
+	retry := blobtest.QuickRetries()
 	retry.TryTimeout = 10 * time.Millisecond
 	store := builds(t)["built"](fake.New(), slow{}, retry, time.Minute)
-	_, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.ErrorIs(t, err, checkpointstore.ErrCredential)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "within ClientOptions.Retry.TryTimeout (10ms)")

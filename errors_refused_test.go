@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -21,7 +22,7 @@ import (
 
 // refusalFrom is an answer of the service: with its headers, and with a body
 // unless the request is a HEAD.
-func refusalFrom(status int, code, detail string) transportFunc {
+func refusalFrom(status int, code, detail string) blobtest.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		header := http.Header{
 			"X-Ms-Request-Id": {"1"}, "X-Ms-Version": {"2021-12-02"}, "X-Ms-Error-Code": {code},
@@ -62,7 +63,7 @@ func TestARefusalSaysWhy(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		open   open
-		answer transportFunc
+		answer blobtest.TransportFunc
 		says   string
 		not    string // what it does not say
 	}{
@@ -98,7 +99,7 @@ func TestARefusalSaysWhy(t *testing.T) {
 			o.ClientOptions.Transport = c.answer
 			store, err := c.open(o)
 			require.NoError(t, err)
-			all := []error{store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)}
+			all := []error{store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)}
 			for _, call := range everyRequest(context.Background(), store) {
 				all = append(all, call())
 			}
@@ -126,7 +127,7 @@ func TestTheRightToReadIsNamed(t *testing.T) {
 			service := fake.New()
 			service.Inject(lost)
 			service.Inject(fake.Forbidden().On(fake.OpIs(fake.GetProperties)))
-			_, err := newFakeStore(t, service, nil).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			_, err := blobtest.NewStore(t, service, nil).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 			require.ErrorContains(t, err, toRead.named)
 			require.NotContains(t, err.Error(), "ConditionNotMet")
@@ -137,7 +138,7 @@ func TestTheRightToReadIsNamed(t *testing.T) {
 		service := fake.New()
 		service.Inject(fake.Busy(0).Once())
 		service.Inject(fake.Forbidden())
-		_, err := newFakeStore(t, service, nil).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		_, err := blobtest.NewStore(t, service, nil).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 		require.ErrorContains(t, err, toWrite.named)
 	})
@@ -145,7 +146,7 @@ func TestTheRightToReadIsNamed(t *testing.T) {
 
 // page is the answer of something in between: without a code, and without the
 // headers of the service.
-func page(status int) transportFunc {
+func page(status int) blobtest.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		return &http.Response{
 			StatusCode: status, Request: req, Header: http.Header{"Content-Type": {"text/html"}, "Server": {"nginx"}},
@@ -158,13 +159,13 @@ func page(status int) transportFunc {
 func TestAPageIsNoRecord(t *testing.T) {
 	for how, build := range builds(t) {
 		for _, status := range []int{302, 400, 401, 403, 404, 407, 502} {
-			store := build(page(status), nil, quickly, 0)
+			store := build(page(status), nil, blobtest.QuickRetries(), 0)
 			requests := everyRequest(context.Background(), store)
 			requests["UpdateCheckpoint"] = func() error {
-				return store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
+				return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
 			}
 			requests["a renewal"] = func() error {
-				_, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "0", etag(`"0x1"`))}, nil)
+				_, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "0", blobtest.ETag(`"0x1"`))}, nil)
 				return err
 			}
 			for call, do := range requests {
@@ -185,7 +186,7 @@ func TestABareNotFoundOfTheServiceIsNoRecord(t *testing.T) {
 		bare := fake.Status(404, "")
 		bare.StripHeaders = []string{stripped}
 		service.Inject(bare)
-		_, err := newFakeStore(t, service, nil).GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		_, err := blobtest.NewStore(t, service, nil).GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound, kept)
 	}
 }
@@ -193,8 +194,8 @@ func TestABareNotFoundOfTheServiceIsNoRecord(t *testing.T) {
 // TestAResourceThatIsNotFound is no record, if the request had a credential.
 func TestAResourceThatIsNotFound(t *testing.T) {
 	for how, build := range builds(t) {
-		store := build(refusalFrom(404, "ResourceNotFound", ""), token{}, quickly, 0)
-		_, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		store := build(refusalFrom(404, "ResourceNotFound", ""), token{}, blobtest.QuickRetries(), 0)
+		_, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound, how)
 	}
 }
@@ -202,10 +203,10 @@ func TestAResourceThatIsNotFound(t *testing.T) {
 // TestARecordThatIsNotThereOnAzurite: a HEAD request has no body to tell it from
 // the answer of a proxy.
 func TestARecordThatIsNotThereOnAzurite(t *testing.T) {
-	store := newAzuriteStore(t, nil)
-	_, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+	store := blobtest.NewAzuriteStore(t)
+	_, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
-	_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+	_, err = store.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
 }
 
@@ -214,7 +215,7 @@ func TestARecordThatIsNotThereOnAzurite(t *testing.T) {
 func TestABareConflictIsLost(t *testing.T) {
 	for how, build := range builds(t) {
 		for _, status := range []int{409, 412} {
-			won, err := build(page(status), nil, quickly, 0).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			won, err := build(page(status), nil, blobtest.QuickRetries(), 0).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.NoError(t, err, how)
 			require.Empty(t, won, how)
 		}
@@ -240,7 +241,7 @@ func TestAHugePageIsNotRead(t *testing.T) {
 	const size = 30 << 20
 	read := 0
 	o := &checkpointstore.BlobCheckpointStoreOptions{}
-	o.ClientOptions.Transport = transportFunc(func(req *http.Request) (*http.Response, error) {
+	o.ClientOptions.Transport = blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.LimitReader(&repeating{line, 0}, size)
 		return &http.Response{StatusCode: 403, Request: req, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(counted{body, &read})}, nil
 	})

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -13,10 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
-
-func copyBody(w io.Writer, resp *http.Response) (int64, error) { return io.Copy(w, resp.Body) }
 
 // requireNoSecret checks a whole tree of errors, and that it is told in one line.
 func requireNoSecret(t *testing.T, err error) {
@@ -42,15 +39,11 @@ func requireNoSecret(t *testing.T, err error) {
 	require.NotContains(t, err.Error(), "\n", "one line")
 }
 
-type transportFunc func(*http.Request) (*http.Response, error)
-
-func (f transportFunc) Do(req *http.Request) (*http.Response, error) { return f(req) }
-
 func TestCausesStayReachable(t *testing.T) {
 	service := fake.New()
 	service.Inject(fake.Forbidden())
-	store := newFakeStore(t, service, nil)
-	_, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	store := blobtest.NewStore(t, service, nil)
+	_, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 	var answer *azcore.ResponseError
 	require.ErrorAs(t, err, &answer)
@@ -58,7 +51,7 @@ func TestCausesStayReachable(t *testing.T) {
 	var e *checkpointstore.Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "ListCheckpoints", e.Op)
-	require.Equal(t, checkpointPrefix, e.BlobName)
+	require.Equal(t, blobtest.CheckpointPrefix, e.BlobName)
 }
 
 func TestTextsOfErrors(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // rawService answers with HTTP as it comes over the wire, in turns.
@@ -46,7 +47,7 @@ func (s *rawService) Do(req *http.Request) (*http.Response, error) {
 func fuzzedCalls() map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error {
 	return map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
 		"ListOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			all, err := s.ListOwnership(ctx, namespace, hub, group, nil)
+			all, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			for _, o := range all {
 				if err := claimable(o); err != nil {
 					return err
@@ -55,22 +56,22 @@ func fuzzedCalls() map[string]func(context.Context, *checkpointstore.BlobCheckpo
 			return err
 		},
 		"GetOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			o, err := s.GetOwnership(ctx, namespace, hub, group, "0", nil)
+			o, err := s.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			if err != nil {
 				return err
 			}
 			return claimable(o)
 		},
 		"ListCheckpoints": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
+			_, err := s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, "$Default", nil)
 			return err
 		},
 		"GetCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+			_, err := s.GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			return err
 		},
 		"ClaimOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			won, err := s.ClaimOwnership(ctx, claims(group, "a", 2), nil)
+			won, err := s.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 2), nil)
 			for _, o := range won {
 				if o.OwnerID != "a" || o.ETag == nil || *o.ETag == "" {
 					return fmt.Errorf("a claim that is won has the record %+v", o)
@@ -83,7 +84,7 @@ func fuzzedCalls() map[string]func(context.Context, *checkpointstore.BlobCheckpo
 			return err
 		},
 		"UpdateCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", 5), nil)
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 5), nil)
 		},
 		"EnsureContainer": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
 			return s.EnsureContainer(ctx, nil)

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -29,40 +30,9 @@ type (
 	blobStore    = *checkpointstore.BlobCheckpointStore
 )
 
-// newStoreOfClient is a store over a client that was handed in, with the options
-// of newFakeStore.
-func newStoreOfClient(t testing.TB, service *fake.Service, o *storeOptions) blobStore {
-	t.Helper()
-	if o == nil {
-		o = &storeOptions{}
-	}
-	withTransport := *o
-	withTransport.ClientOptions.Transport = service
-	store, err := handIn(t, service.URL(), withTransport)
-	require.NoError(t, err)
-	return store
-}
-
-// handIn makes a store of a client with those options.
-func handIn(t testing.TB, url string, o storeOptions) (blobStore, error) {
-	t.Helper()
-	c := &container.ClientOptions{}
-	c.Transport = o.ClientOptions.Transport
-	c.Retry = o.ClientOptions.Retry
-	c.PerCallPolicies, c.PerRetryPolicies = o.ClientOptions.PerCallPolicies, o.ClientOptions.PerRetryPolicies
-	if c.Retry.RetryDelay == 0 {
-		c.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: 7 * time.Second}
-	}
-	client, err := container.NewClientWithNoCredential(url, c)
-	require.NoError(t, err)
-	var none storeOptions
-	o.ClientOptions = none.ClientOptions
-	return checkpointstore.NewBlobCheckpointStore(client, &o)
-}
-
 // constructors are all of them, for the container of the fake service.
 var constructors = map[string]func(testing.TB, string, storeOptions) (blobStore, error){
-	"a client that is handed in": handIn,
+	"a client that is handed in": blobtest.HandIn,
 	"a connection string": func(_ testing.TB, _ string, o storeOptions) (blobStore, error) {
 		return checkpointstore.NewBlobCheckpointStoreFromConnectionString("DefaultEndpointsProtocol=https;AccountName=account;AccountKey="+accountKey+";EndpointSuffix=core.windows.net", "container", &o)
 	},
@@ -145,7 +115,7 @@ func known(body []byte) (io.Reader, int64) { return bytes.NewReader(body), int64
 func withOwners(t *testing.T, n int) *fake.Service {
 	t.Helper()
 	service := fake.New()
-	won, err := newFakeStore(t, service, nil).ClaimOwnership(t.Context(), claims(group, "a", n), nil)
+	won, err := blobtest.NewStore(t, service, nil).ClaimOwnership(t.Context(), blobtest.Claims(blobtest.Group, "a", n), nil)
 	require.NoError(t, err)
 	require.Len(t, won, n)
 	return service
@@ -153,7 +123,7 @@ func withOwners(t *testing.T, n int) *fake.Service {
 
 func requireOwners(t *testing.T, store *checkpointstore.BlobCheckpointStore, n int) {
 	t.Helper()
-	list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+	list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	ids := make(map[string]bool)
 	for _, o := range list {
@@ -188,7 +158,7 @@ func TestListThatOnlyAzblobUnderstandsHasNothingOfTheFirstResponse(t *testing.T)
 	service.SetPageSize(2)
 	store, transport, _ := built.changed(t, service, func(n int, body []byte) (io.Reader, int64) {
 		if n == 1 || n == 3 { // the first response of either page, with a partition that is gone in the second one
-			gone := `<Blob><Name>` + ownershipPrefix + `gone</Name></Blob><!-- new --></Blobs>`
+			gone := `<Blob><Name>` + blobtest.OwnershipPrefix + `gone</Name></Blob><!-- new --></Blobs>`
 			body = bytes.Replace(body, []byte("</Blobs>"), []byte(gone), 1)
 		}
 		return known(body)
@@ -200,11 +170,11 @@ func TestListThatOnlyAzblobUnderstandsHasNothingOfTheFirstResponse(t *testing.T)
 // listCalls are the two lists.
 var listCalls = map[string]func(context.Context, blobStore) (int, error){
 	"ListOwnership": func(ctx context.Context, s blobStore) (int, error) {
-		list, err := s.ListOwnership(ctx, namespace, hub, group, nil)
+		list, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		return len(list), err
 	},
 	"ListCheckpoints": func(ctx context.Context, s blobStore) (int, error) {
-		list, err := s.ListCheckpoints(ctx, namespace, hub, group, nil)
+		list, err := s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		return len(list), err
 	},
 }
@@ -231,7 +201,7 @@ func TestAResponseThatIsNotAListIsAnError(t *testing.T) {
 		for name, body := range bodies {
 			for op, call := range listCalls {
 				t.Run(constructor+"/"+name+"/"+op, func(t *testing.T) {
-					store, _ := open(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+					store, _ := open(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 						return &http.Response{
 							StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/xml"}},
 							Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
@@ -260,7 +230,7 @@ func TestALaterPageThatIsNotAListIsAnError(t *testing.T) {
 			}
 			return known(body)
 		})
-		list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.ErrorContains(t, err, "check the container URL, and any proxy")
 		require.Nil(t, list)
 	})
@@ -271,7 +241,7 @@ func TestALaterPageThatIsNotAListIsAnError(t *testing.T) {
 func TestRequestsForAResponseThatIsNotAList(t *testing.T) {
 	for body, lists := range map[string]int{"<html/>": 2, "<html><br></html>": 2, "upstream unavailable": 4, "": 4} {
 		store, transport, _ := built.changed(t, withOwners(t, 1), func(int, []byte) (io.Reader, int64) { return known([]byte(body)) })
-		_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.Error(t, err)
 		require.EqualValues(t, lists, transport.lists.Load(), "%q", body)
 	}
@@ -282,12 +252,12 @@ func TestAListThatIsCutAnywhereIsAnError(t *testing.T) {
 	whole := listBody(t, withOwners(t, 1))
 	eachDecoder(t, func(t *testing.T, open opener) {
 		for length := range len(whole) {
-			store, _ := open(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+			store, _ := open(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 				body, length := known(whole[:length])
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: length, Request: req}, nil
 			}))
 			ctx := policy.WithRetryOptions(t.Context(), policy.RetryOptions{MaxRetries: -1})
-			list, err := store.ListOwnership(ctx, namespace, hub, group, nil)
+			list, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.ErrorContains(t, err, "check the container URL, and any proxy", "%q", whole[:length])
 			require.Nil(t, list)
 		}
@@ -302,7 +272,7 @@ func TestAListThatIsEndedFromHereIsNotAProxysFault(t *testing.T) {
 			eachDecoder(t, func(t *testing.T, open opener) {
 				store, _, _ := open.changed(t, withOwners(t, 1), func(int, []byte) (io.Reader, int64) { return failingReader{cause}, -1 })
 				ctx := policy.WithRetryOptions(t.Context(), policy.RetryOptions{MaxRetries: -1})
-				_, err := store.ListOwnership(ctx, namespace, hub, group, nil)
+				_, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 				require.ErrorIs(t, err, cause)
 				require.NotContains(t, err.Error(), "proxy")
 			})
@@ -314,7 +284,7 @@ func TestAListThatIsEndedFromHereIsNotAProxysFault(t *testing.T) {
 // first try stays. With azcore's own retries, that is so if the connection was cut.
 func TestListCutShort(t *testing.T) {
 	cutAt := func(body []byte) []byte { // with a partition that is gone when the page is read again
-		gone := `<Blob><Name>` + ownershipPrefix + `gone</Name></Blob></Blobs>`
+		gone := `<Blob><Name>` + blobtest.OwnershipPrefix + `gone</Name></Blob></Blobs>`
 		return bytes.Replace(body, []byte("</Blobs>"), []byte(gone), 1)[:len(body)-len("</EnumerationResults>")]
 	}
 	for name, c := range map[string]struct {
@@ -346,7 +316,7 @@ func TestListCutShort(t *testing.T) {
 					require.EqualValues(t, 4, transport.lists.Load(), "two pages, each of them twice")
 				}
 				store, transport, _ := open.changed(t, service, func(_ int, body []byte) (io.Reader, int64) { return c.cut(body) })
-				list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+				list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 				require.Error(t, err)
 				require.Nil(t, list)
 				require.EqualValues(t, map[bool]int{true: 4, false: 1}[retried], transport.lists.Load(), "all its tries")
@@ -363,7 +333,7 @@ func TestAListThatIsRefusedIsNotAProxysFault(t *testing.T) {
 		service := fake.New()
 		service.Inject(fake.Forbidden())
 		store, _ := open(t, service)
-		_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 		var failure *checkpointstore.Error
 		require.ErrorAs(t, err, &failure)
@@ -406,7 +376,9 @@ func TestListMarkers(t *testing.T) {
 // A list that loops or does not end is an error.
 func TestListWithoutEnd(t *testing.T) {
 	const limit = 1 << 20
-	records := func(n int) string { return strings.Repeat(`<Blob><Name>`+ownershipPrefix+`0</Name></Blob>`, n) }
+	records := func(n int) string {
+		return strings.Repeat(`<Blob><Name>`+blobtest.OwnershipPrefix+`0</Name></Blob>`, n)
+	}
 	number := func(n int) string { return fmt.Sprint(n) }
 	for name, c := range map[string]struct {
 		open    opener
@@ -433,7 +405,7 @@ func TestListWithoutEnd(t *testing.T) {
 				}
 				return known([]byte(`<EnumerationResults><Blobs>` + blobs + `</Blobs><NextMarker>` + c.markers(n) + `</NextMarker></EnumerationResults>`))
 			})
-			_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.EqualValues(t, c.lists, transport.lists.Load())
 			if c.ends {
 				require.NoError(t, err)
@@ -454,7 +426,7 @@ func entries(text string) func(int, []byte) (io.Reader, int64) {
 // What is not a blob as it is now is not a record: snapshots, versions that are
 // not current, deleted blobs, directories.
 func TestListsHaveTheBlobsAsTheyAre(t *testing.T) {
-	const nine = `<Name>` + ownershipPrefix + `9</Name>`
+	const nine = `<Name>` + blobtest.OwnershipPrefix + `9</Name>`
 	for name, text := range map[string]string{
 		"a snapshot":                      `<Blob>` + nine + `<Snapshot>2026-01-02T03:04:05.1234567Z</Snapshot></Blob>`,
 		"an old version":                  `<Blob>` + nine + `<VersionId>2026-01-02T03:04:05.1234567Z</VersionId><IsCurrentVersion>false</IsCurrentVersion></Blob>`,
@@ -475,7 +447,7 @@ func TestListsHaveTheBlobsAsTheyAre(t *testing.T) {
 
 // A blob as it is now is a record, whatever else is said of it.
 func TestListsHaveAllCurrentBlobs(t *testing.T) {
-	const nine = `<Name>` + ownershipPrefix + `9</Name><Metadata><ownerid>a</ownerid></Metadata>`
+	const nine = `<Name>` + blobtest.OwnershipPrefix + `9</Name><Metadata><ownerid>a</ownerid></Metadata>`
 	const properties = `<Last-Modified>Fri, 02 Jan 2026 03:04:05 GMT</Last-Modified><Etag>0x9</Etag>`
 	for name, text := range map[string]string{
 		"the current version":  nine + `<VersionId>2026</VersionId><IsCurrentVersion>true</IsCurrentVersion>`,
@@ -501,7 +473,7 @@ func TestListsHaveAllCurrentBlobs(t *testing.T) {
 // last, on whatever page that is.
 func TestListsHaveEachPartitionOnce(t *testing.T) {
 	entry := func(id, etag, modified string) string {
-		return `<Blob><Name>` + ownershipPrefix + id + `</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:` + modified + ` GMT</Last-Modified><Etag>` + etag +
+		return `<Blob><Name>` + blobtest.OwnershipPrefix + id + `</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:` + modified + ` GMT</Last-Modified><Etag>` + etag +
 			`</Etag></Properties><Metadata><ownerid>a</ownerid></Metadata></Blob>`
 	}
 	pages := []string{
@@ -518,7 +490,7 @@ func TestListsHaveEachPartitionOnce(t *testing.T) {
 			}
 			return known([]byte(`<EnumerationResults><Blobs>` + pages[n-1] + `</Blobs><NextMarker>` + marker + `</NextMarker></EnumerationResults>`))
 		})
-		list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		got := make(map[string]string)
 		for _, o := range list {
@@ -537,32 +509,32 @@ var foreignIDs = []string{"bad.", ".", " before", "after ", `back\slash`, "contr
 func TestListsLeaveOutNamesThatNoPartitionHas(t *testing.T) {
 	eachDecoder(t, func(t *testing.T, open opener) {
 		service := withOwners(t, 2)
-		service.Put(checkpointPrefix+"0", at(500))
+		service.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(500))
 		for _, id := range foreignIDs {
-			service.Put(ownershipPrefix+id, map[string]string{"ownerid": "a"})
-			service.Put(checkpointPrefix+id, at(7))
+			service.Put(blobtest.OwnershipPrefix+id, map[string]string{"ownerid": "a"})
+			service.Put(blobtest.CheckpointPrefix+id, blobtest.Position(7))
 		}
 		store, log := open(t, service)
 		for range 2 {
 			requireOwners(t, store, 2)
-			list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			won, err := store.ClaimOwnership(t.Context(), list, nil)
 			require.NoError(t, err)
 			require.Len(t, won, 2, "all that is listed can be claimed")
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log)
-		require.Contains(t, log.String(), ownershipPrefix+" before", "the first in the list")
+		require.Contains(t, log.String(), blobtest.OwnershipPrefix+" before", "the first in the list")
 
 		log.Reset()
 		for range 2 {
-			checkpoints, err := store.ListCheckpoints(t.Context(), namespace, hub, group, nil)
+			checkpoints, err := store.ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Len(t, checkpoints, 1)
 			require.NoError(t, store.UpdateCheckpoint(t.Context(), checkpoints[0], nil))
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log)
-		require.Contains(t, log.String(), checkpointPrefix+" before")
+		require.Contains(t, log.String(), blobtest.CheckpointPrefix+" before")
 	})
 }
 
@@ -572,12 +544,12 @@ func TestForeignNamesAreThoseThatClaimsRefuse(t *testing.T) {
 	service := fake.New()
 	store, _ := built(t, service)
 	for _, id := range foreignIDs {
-		_, err := store.ClaimOwnership(t.Context(), []checkpointstore.Ownership{claim(group, "a", id, nil)}, nil)
+		_, err := store.ClaimOwnership(t.Context(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", id, nil)}, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument, "%q", id)
 	}
 	odd := []string{"a b", "a.b", ".a", "é", "a\u00a0b", "%2F", strings.Repeat("x", 500)}
 	for _, id := range odd {
-		claimOne(t, store, claim(group, "a", id, nil))
+		blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", id, nil))
 	}
 	requireOwners(t, store, len(odd))
 }
@@ -590,7 +562,7 @@ func TestTheMemoryOfForeignNamesIsBounded(t *testing.T) {
 	store, log := built(t, service)
 	warned := func(n int) bool {
 		log.Reset()
-		_, err := store.ListOwnership(t.Context(), namespace, hub, fmt.Sprint(n), nil)
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, fmt.Sprint(n), nil)
 		require.NoError(t, err)
 		return strings.Contains(log.String(), "level=WARN")
 	}
@@ -631,11 +603,11 @@ func TestResponsesWithoutEnd(t *testing.T) {
 	const max = 64 << 20
 	for name, call := range map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
 		"a list": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, hub, group, nil)
+			_, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			return err
 		},
 		"a claim": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(ctx, claims(group, "a", 1), nil)
+			_, err := s.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
 			return err
 		},
 	} {
@@ -644,7 +616,7 @@ func TestResponsesWithoutEnd(t *testing.T) {
 				var read atomic.Int64
 				var requests atomic.Int32
 				store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), &checkpointstore.BlobCheckpointStoreOptions{
-					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: transportFunc(func(req *http.Request) (*http.Response, error) {
+					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 						requests.Add(1)
 						status := map[string]int{http.MethodGet: 200, http.MethodPut: 201, http.MethodHead: 404}[req.Method]
 						return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(endless{&read}), ContentLength: length, Request: req}, nil
@@ -664,8 +636,8 @@ func TestResponsesWithoutEnd(t *testing.T) {
 func TestListsAndPoliciesOfTheCaller(t *testing.T) {
 	service := withOwners(t, 3)
 	var seen []byte
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{
-		PerRetryPolicies: []policy.Policy{policyOf(func(req *policy.Request) (*http.Response, error) {
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{
+		PerRetryPolicies: []policy.Policy{policyFunc(func(req *policy.Request) (*http.Response, error) {
 			resp, err := req.Next()
 			if err == nil {
 				body, rerr := io.ReadAll(resp.Body)
@@ -695,14 +667,14 @@ func TestBodiesOfListsAreClosed(t *testing.T) {
 	for name, body := range map[string][]byte{"a list": whole, "a cut list": whole[:len(whole)/2], "HTML": []byte("<html/>")} {
 		t.Run(name, func(t *testing.T) {
 			var sent, closed atomic.Int32
-			store, _ := built(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+			store, _ := built(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 				sent.Add(1)
 				return &http.Response{
 					StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
 					Body: closing{bytes.NewReader(body), &closed}, ContentLength: int64(len(body)),
 				}, nil
 			}))
-			_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.Equal(t, name == "a list", err == nil)
 			require.Equal(t, sent.Load(), closed.Load())
 		})
@@ -714,21 +686,17 @@ func TestBodiesOfListsAreNotKept(t *testing.T) {
 	const size = 16 << 20
 	entry := []byte(`<Blob><Name>another/x</Name></Blob>`)
 	body := slices.Concat([]byte(`<EnumerationResults><Blobs>`), bytes.Repeat(entry, size/len(entry)), []byte(`</Blobs><NextMarker/></EnumerationResults>`))
-	store, _ := built(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+	store, _ := built(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	}))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+	list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
 	require.Empty(t, list)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(size/4))
 }
-
-type policyOf func(*policy.Request) (*http.Response, error)
-
-func (f policyOf) Do(req *policy.Request) (*http.Response, error) { return f(req) }
 
 // A list allocates less than a tenth of what it does with azblob's decoder.
 func TestListAllocations(t *testing.T) {
@@ -738,7 +706,7 @@ func TestListAllocations(t *testing.T) {
 	service := withOwners(t, 1024)
 	service.SetRecording(false)
 	body := listBody(t, service)
-	respond := transportFunc(func(req *http.Request) (*http.Response, error) {
+	respond := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	})
 	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: respond}}})
@@ -749,7 +717,7 @@ func TestListAllocations(t *testing.T) {
 	require.NoError(t, err)
 	allocations := func(store *checkpointstore.BlobCheckpointStore) float64 {
 		return testing.AllocsPerRun(5, func() {
-			list, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+			list, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			if err != nil || len(list) != 1024 {
 				t.Fatal(len(list), err)
 			}

@@ -3,6 +3,7 @@ package checkpointstore_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -42,7 +44,7 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 	early := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	late := early.Add(time.Second)
 	put := func(name string, sequenceNumber int64, modified time.Time) {
-		service.Put(name, at(sequenceNumber))
+		service.Put(name, blobtest.Position(sequenceNumber))
 		service.SetLastModified(name, modified)
 	}
 	put(typedPrefix+"0", 500, early) // only the old one: the fleet moves over
@@ -56,26 +58,26 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 	put(typedPrefix+"5", 1000, early) // a tie: ours
 	put(lowerPrefix+"5", 20, early)
 
-	store := newFakeStore(t, service, nil)
-	all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	store := blobtest.NewStore(t, service, nil)
+	all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	got := make(map[string]int64)
 	for _, c := range all {
 		require.Equal(t, "$Default", c.ConsumerGroup, "the caller's spelling")
 		got[c.PartitionID] = *c.SequenceNumber
-		one, err := store.GetCheckpoint(context.Background(), namespace, hub, "$Default", c.PartitionID, nil)
+		one, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", c.PartitionID, nil)
 		require.NoError(t, err)
 		require.Equal(t, c, one, "both reads agree")
 	}
 	require.Equal(t, map[string]int64{"0": 500, "1": 600, "2": 710, "3": 10, "4": 900, "5": 20}, got)
 
-	alone := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
-	all, err = alone.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	alone := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
+	all, err = alone.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Len(t, all, 5, "without the one that is only under the verbatim names")
 
-	typed := newFakeStore(t, service, &verbatim)
-	all, err = typed.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	typed := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim})
+	all, err = typed.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Len(t, all, 5, "without the one that is only in lower case")
 }
@@ -83,22 +85,22 @@ func TestTheRecordModifiedLastIsReturned(t *testing.T) {
 func TestAFailedReadOfTheOtherSpellingFailsTheList(t *testing.T) {
 	service := fake.New()
 	service.Inject(fake.Forbidden().On(listOf("$Default")))
-	_, err := newFakeStore(t, service, nil).ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	_, err := blobtest.NewStore(t, service, nil).ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "a position may be there")
 }
 
 func TestVerbatimWritesNamesAsSpelled(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, &verbatim)
-	claimOne(t, store, claim("$Default", "a", "0", nil))
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 1), nil))
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim})
+	blobtest.ClaimOne(t, store, blobtest.Claim("$Default", "a", "0", nil))
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint("$Default", "0", 1), nil))
 	require.Equal(t, []string{typedPrefix + "0", "ns.example/hub/$Default/ownership/0"}, service.Names())
 }
 
 func TestLowerCaseLeavesThePartitionAlone(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, nil)
-	claimOne(t, store, checkpointstore.Ownership{FullyQualifiedNamespace: "NS.example", EventHubName: "Hub", ConsumerGroup: "Group", PartitionID: "ABC", OwnerID: "Owner"})
+	store := blobtest.NewStore(t, service, nil)
+	blobtest.ClaimOne(t, store, checkpointstore.Ownership{FullyQualifiedNamespace: "NS.example", EventHubName: "Hub", ConsumerGroup: "Group", PartitionID: "ABC", OwnerID: "Owner"})
 	require.Equal(t, []string{"ns.example/hub/group/ownership/ABC"}, service.Names())
 }
 
@@ -107,12 +109,12 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	service := fake.New()
 	service.SetClock(func() time.Time { return now })
 	var log bytes.Buffer
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	store.SetClock(func() time.Time { return now })
 	letLooksEnd(service, store)
 	warnings := func() int {
 		defer log.Reset()
-		_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+		_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 		require.NoError(t, err)
 		for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
 			if line != "" {
@@ -154,11 +156,11 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 	require.Zero(t, warnings(), "that the look fails is not an error")
 	require.False(t, look(), "nor a reason to look sooner")
 
-	_, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	service.Reset()
-	ignoring := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil)), BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
-	_, err = ignoring.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+	ignoring := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil)), BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
+	_, err = ignoring.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, service.Requests(), "switched off")
 }
@@ -168,23 +170,23 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 func TestAReadOfBothSpellingsIsABaseline(t *testing.T) {
 	for name, read := range map[string]func(blobStore) error{
 		"ListCheckpoints": func(s blobStore) error {
-			_, err := s.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+			_, err := s.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 			return err
 		},
 		"GetCheckpoint": func(s blobStore) error {
-			_, err := s.GetCheckpoint(context.Background(), namespace, hub, "$Default", "0", nil)
+			_, err := s.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", "0", nil)
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := fake.New()
-			service.Put(lowerPrefix+"0", at(500))
-			service.Put(typedPrefix+"1", at(600))
-			store := newFakeStore(t, service, nil)
-			claimOne(t, store, claim("$Default", "a", "0", nil))
+			service.Put(lowerPrefix+"0", blobtest.Position(500))
+			service.Put(typedPrefix+"1", blobtest.Position(600))
+			store := blobtest.NewStore(t, service, nil)
+			blobtest.ClaimOne(t, store, blobtest.Claim("$Default", "a", "0", nil))
 			require.NoError(t, read(store))
 			service.Reset()
-			require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint("$Default", "0", 510), nil))
+			require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint("$Default", "0", 510), nil))
 			require.Equal(t, 1, service.Requests())
 			require.Equal(t, 1, service.Count(fake.SetMetadata))
 		})
@@ -212,7 +214,7 @@ func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 		"in its retries":    fake.Busy(time.Hour),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for constructor, construct := range map[string]func(testing.TB, string, storeOptions) (blobStore, error){"built": constructors["no credential"], "handed in": handIn} {
+			for constructor, construct := range map[string]func(testing.TB, string, storeOptions) (blobStore, error){"built": constructors["no credential"], "handed in": blobtest.HandIn} {
 				t.Run(constructor, func(t *testing.T) {
 					service := fake.New()
 					transport := &counting{service: service}
@@ -230,7 +232,7 @@ func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 					stop := service.Inject(hang.On(listOf("$Default")))
 					hold := service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
 					for range 3 {
-						list, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+						list, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 						require.NoError(t, err)
 						require.Len(t, list, 1)
 						require.Equal(t, "ours", list[0].OwnerID)
@@ -243,7 +245,7 @@ func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 
 					letLooksEnd(service, store)
 					for range 2 {
-						_, err = store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+						_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 						require.NoError(t, err)
 						require.Equal(t, 1, strings.Count(log.String(), "owner=official"), "it took place after all, once")
 					}
@@ -263,26 +265,26 @@ func TestTheLookForLiveOwnersNeverDelaysAFailure(t *testing.T) {
 	refuse := fake.Forbidden()
 	refuse.Before = func() { <-arrived }
 	service.Inject(refuse.On(listOf("$default")))
-	options := logged
+	options := checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	options.Timeout = -1
 	options.ClientOptions.Retry.TryTimeout = time.Hour
 	options.ClientOptions.Retry.RetryDelay = time.Millisecond
-	_, err := newFakeStore(t, service, &options).ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+	_, err := blobtest.NewStore(t, service, &options).ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 }
 
 // Of calls at the same time, one looks.
 func TestOneLookForLiveOwnersAtATime(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, &logged)
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	arrived := make(chan struct{})
 	service.Inject(fake.RunBefore(func() {
 		close(arrived)
-		_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+		_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 		require.NoError(t, err)
 	}).On(listOf("$Default")).Once())
 	service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
-	_, err := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
+	_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(service.Transcript(), "$Default"))
 }
@@ -293,11 +295,11 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	service := fake.New()
 	service.SetClock(func() time.Time { return now })
-	store := newFakeStore(t, service, nil)
+	store := blobtest.NewStore(t, service, nil)
 	store.SetClock(func() time.Time { return now })
 	list := func(group string) (ids []string, requests int) {
 		service.Reset()
-		all, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+		all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, group, nil)
 		require.NoError(t, err)
 		for _, c := range all {
 			ids = append(ids, c.PartitionID)
@@ -310,17 +312,17 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 		require.Equal(t, want, ids)
 		require.Equal(t, requests, n)
 	}
-	service.Put(lowerPrefix+"1", at(600))
-	service.Put(typedPrefix+"0/deeper", at(1)) // which is no checkpoint
+	service.Put(lowerPrefix+"1", blobtest.Position(600))
+	service.Put(typedPrefix+"0/deeper", blobtest.Position(1)) // which is no checkpoint
 	requireList(2, "1")
 	requireList(1, "1")
 	_, n := list("$DEFAULT")
 	require.Equal(t, 2, n, "another spelling")
 
-	service.Put(typedPrefix+"0", at(500))
+	service.Put(typedPrefix+"0", blobtest.Position(500))
 	now = now.Add(5*time.Minute - time.Second)
 	requireList(1, "1")
-	one, err := store.GetCheckpoint(context.Background(), namespace, hub, "$Default", "0", nil)
+	one, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", "0", nil)
 	require.NoError(t, err)
 	require.EqualValues(t, 500, *one.SequenceNumber)
 	now = now.Add(time.Second)
@@ -331,7 +333,7 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 
 	service.Delete(typedPrefix + "0")
 	failing := service.Inject(fake.Forbidden().On(listOf("$Default")))
-	_, err = store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	_, err = store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 	failing()
 	requireList(2, "1") // a list that failed shows nothing
@@ -342,8 +344,8 @@ func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
 // verbatim one, also if that is the list which comes back last.
 func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, nil)
-	service.Put(typedPrefix+"0", at(500))
+	store := blobtest.NewStore(t, service, nil)
+	service.Put(typedPrefix+"0", blobtest.Position(500))
 	listed := make(chan struct{})
 	service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
 	service.Inject(fake.RunBefore(func() {
@@ -351,7 +353,7 @@ func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // until that list is decoded
 	}).On(listOf("$default")).Once())
 	for range 2 {
-		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+		all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 		require.NoError(t, err)
 		require.Len(t, all, 1)
 	}
@@ -362,33 +364,33 @@ func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
 func TestAListThatBeganEarlierDoesNotHideCheckpoints(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	service := fake.New()
-	store := newFakeStore(t, service, nil)
+	store := blobtest.NewStore(t, service, nil)
 	store.SetClock(func() time.Time { return now })
 	service.Inject(fake.RunAfter(func() { // the first list has found nothing
-		service.Put(typedPrefix+"0", at(500))
+		service.Put(typedPrefix+"0", blobtest.Position(500))
 		now = now.Add(time.Second)
-		all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+		all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 		require.NoError(t, err)
 		require.Len(t, all, 1)
 	}).On(listOf("$Default")).Once())
-	_, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	_, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
-	all, err := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+	all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 }
 
 func TestACheckpointWithoutAPositionIsReturnedAndWarnedAbout(t *testing.T) {
 	service := fake.New()
-	service.Put(checkpointPrefix+"0", map[string]string{"sequencenumber": "None", "offset": "None"})
-	service.Put(checkpointPrefix+"1", at(7))
+	service.Put(blobtest.CheckpointPrefix+"0", map[string]string{"sequencenumber": "None", "offset": "None"})
+	service.Put(blobtest.CheckpointPrefix+"1", blobtest.Position(7))
 	var log bytes.Buffer
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	all, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Len(t, all, 2)
 	require.Nil(t, all[0].Offset)
 	require.Nil(t, all[0].SequenceNumber)
 	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"))
-	require.Contains(t, log.String(), checkpointPrefix+"0")
+	require.Contains(t, log.String(), blobtest.CheckpointPrefix+"0")
 }

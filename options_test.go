@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -22,11 +23,11 @@ func TestOptionsWithoutEffect(t *testing.T) {
 		says string
 	}{
 		"SecondaryHost without retries": {func(o *checkpointstore.BlobCheckpointStoreOptions) {
-			o.SecondaryHost = secondaryHost
+			o.SecondaryHost = blobtest.SecondaryHost
 			o.ClientOptions.Retry.MaxRetries = -1
 		}, "SecondaryHost has no effect without retries"},
 		"SecondaryHost that is the primary": {func(o *checkpointstore.BlobCheckpointStoreOptions) {
-			o.SecondaryHost = strings.ToUpper(primaryHost)
+			o.SecondaryHost = strings.ToUpper(blobtest.PrimaryHost)
 		}, "SecondaryHost is the host of the container URL"},
 		"Audience without a token": {func(o *checkpointstore.BlobCheckpointStoreOptions) {
 			o.ClientOptions.Audience = "https://storage.azure.com"
@@ -54,37 +55,37 @@ func TestSecondaryHost(t *testing.T) {
 		return err
 	}
 	for _, host := range []string{
-		secondaryHost, secondaryHost + ":443", secondaryHost + ".", "localhost", "azurite:10000", "azurite_secondary:10000",
+		blobtest.SecondaryHost, blobtest.SecondaryHost + ":443", blobtest.SecondaryHost + ".", "localhost", "azurite:10000", "azurite_secondary:10000",
 		"127.0.0.1", "127.0.0.1:10000", "[::1]", "[::1]:10000", "checkpoints-secondary.example.com",
 	} {
 		require.NoError(t, construct(host), host)
 	}
 	for host, says := range map[string]string{
-		"exa\nmple":                          "not a host name",
-		secondaryHost + "\n":                 "not a host name",
-		" " + secondaryHost:                  "not a host name",
-		"a b":                                "not a host name",
-		"a\x00b":                             "not a host name",
-		"é.example":                          "not a host name",
-		"host,other":                         "not a host name",
-		"a..b":                               "not a host name",
-		".a":                                 "not a host name",
-		"-a":                                 "not a host name",
-		"%41":                                "not a host name",
-		"user@host":                          "not a host name",
-		"host/path":                          "not a host name",
-		"host:":                              "not a host name",
-		"host:0":                             "not a host name",
-		"host:65536":                         "not a host name",
-		"host:http":                          "not a host name",
-		"::1":                                "not a host name",
-		"[::1":                               "not a host name",
-		"[::1:80":                            "not a host name",
-		"[host]":                             "not a host name",
-		"[127.0.0.1]":                        "not a host name",
-		strings.Repeat("a", 254):             "not a host name",
-		"https://" + secondaryHost:           "not a host name",
-		secondaryHost + "?sig=" + accountKey: "this looks like a shared access signature",
+		"exa\nmple":                         "not a host name",
+		blobtest.SecondaryHost + "\n":       "not a host name",
+		" " + blobtest.SecondaryHost:        "not a host name",
+		"a b":                               "not a host name",
+		"a\x00b":                            "not a host name",
+		"é.example":                         "not a host name",
+		"host,other":                        "not a host name",
+		"a..b":                              "not a host name",
+		".a":                                "not a host name",
+		"-a":                                "not a host name",
+		"%41":                               "not a host name",
+		"user@host":                         "not a host name",
+		"host/path":                         "not a host name",
+		"host:":                             "not a host name",
+		"host:0":                            "not a host name",
+		"host:65536":                        "not a host name",
+		"host:http":                         "not a host name",
+		"::1":                               "not a host name",
+		"[::1":                              "not a host name",
+		"[::1:80":                           "not a host name",
+		"[host]":                            "not a host name",
+		"[127.0.0.1]":                       "not a host name",
+		strings.Repeat("a", 254):            "not a host name",
+		"https://" + blobtest.SecondaryHost: "not a host name",
+		blobtest.SecondaryHost + "?sig=" + accountKey:  "this looks like a shared access signature",
 		"AccountName=account;AccountKey=" + accountKey: "this looks like a connection string",
 		"account-secondary.dfs.core.windows.net":       "give its blob endpoint, account-secondary.blob.core.windows.net",
 		"mynamespace.servicebus.windows.net":           "names an Event Hubs namespace",
@@ -141,10 +142,10 @@ func TestOddNamespacesAreWarnedOfOnce(t *testing.T) {
 		"localhost": true, "emulator": true, "LocalHost": true, "emulator:5672": true, "127.0.0.1:5672": true, "ns.servicebus.windows.net:5671": true,
 		"ns.servicebus.windows.net": false, "ns.example": false, "127.0.0.1": false,
 	} {
-		for method, call := range recordCalls(namespace, hub, "$Default", "0", "a") {
+		for method, call := range recordCalls(namespace, blobtest.Hub, "$Default", "0", "a") {
 			t.Run(method+"/"+namespace, func(t *testing.T) {
 				var log bytes.Buffer
-				store := newFakeStore(t, fake.New(), &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				store := blobtest.NewStore(t, fake.New(), &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 				for range 3 {
 					if err := call(store); !strings.HasPrefix(method, "Get") {
 						require.NoError(t, err)
@@ -159,11 +160,11 @@ func TestOddNamespacesAreWarnedOfOnce(t *testing.T) {
 				}
 				require.Equal(t, want, strings.Count(log.String(), warning), log.String())
 
-				for _, other := range recordCalls(namespace, hub, "$default", "1", "a") {
+				for _, other := range recordCalls(namespace, blobtest.Hub, "$default", "1", "a") {
 					_ = other(store)
 				}
 				require.Equal(t, want, strings.Count(log.String(), warning), "the same scope, in another method")
-				require.NoError(t, recordCalls(namespace, "other", group, "0", "a")["ListOwnership"](store))
+				require.NoError(t, recordCalls(namespace, "other", blobtest.Group, "0", "a")["ListOwnership"](store))
 				require.Equal(t, 2*want, strings.Count(log.String(), warning), "another scope")
 			})
 		}
@@ -188,11 +189,11 @@ func TestCredentialsAreNoNames(t *testing.T) {
 		"password: " + key:                      "this looks like a credential",
 	} {
 		for what, calls := range map[string]map[string]func(*checkpointstore.BlobCheckpointStore) error{
-			"fully qualified namespace": recordCalls(secret, hub, group, "0", "a"),
-			"event hub name":            recordCalls(namespace, secret, group, "0", "a"),
-			"consumer group":            recordCalls(namespace, hub, secret, "0", "a"),
-			"partition id":              recordCalls(namespace, hub, group, secret, "a"),
-			"owner id":                  recordCalls(namespace, hub, group, "0", secret),
+			"fully qualified namespace": recordCalls(secret, blobtest.Hub, blobtest.Group, "0", "a"),
+			"event hub name":            recordCalls(blobtest.Namespace, secret, blobtest.Group, "0", "a"),
+			"consumer group":            recordCalls(blobtest.Namespace, blobtest.Hub, secret, "0", "a"),
+			"partition id":              recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, secret, "a"),
+			"owner id":                  recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", secret),
 		} {
 			for method, call := range calls {
 				if what == "partition id" && strings.HasPrefix(method, "List") || what == "owner id" && method != "ClaimOwnership" {
@@ -201,7 +202,7 @@ func TestCredentialsAreNoNames(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", method, what, looksLike), func(t *testing.T) {
 					all := &sink{}
 					service := fake.New()
-					err := call(newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: all.logger()}))
+					err := call(blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: all.logger()}))
 					require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
 					require.ErrorContains(t, err, looksLike)
 					require.ErrorContains(t, err, "the "+what)
@@ -220,9 +221,9 @@ func TestCredentialsInRefusedNames(t *testing.T) {
 	const name = "Bearer\t" + secretOfClient
 	all := &sink{}
 	for _, calls := range []map[string]func(*checkpointstore.BlobCheckpointStore) error{
-		recordCalls(name, hub, group, "0", "a"), recordCalls(namespace, hub, group, name, "a"), recordCalls(namespace, hub, group, "0", name),
+		recordCalls(name, blobtest.Hub, blobtest.Group, "0", "a"), recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, name, "a"), recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", name),
 	} {
-		err := calls["ClaimOwnership"](newFakeStore(t, fake.New(), nil))
+		err := calls["ClaimOwnership"](blobtest.NewStore(t, fake.New(), nil))
 		require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
 		require.ErrorContains(t, err, "Bearer REDACTED")
 		all.error(err)

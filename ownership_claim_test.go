@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -26,14 +27,14 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 		store func(*fake.Service) *checkpointstore.BlobCheckpointStore
 		want  int
 	}{
-		"built client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore { return newFakeStore(t, s, nil) }, 32},
+		"built client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore { return blobtest.NewStore(t, s, nil) }, 32},
 		"handed client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore {
 			store, err := checkpointstore.NewBlobCheckpointStore(s.Client(), nil)
 			require.NoError(t, err)
 			return store
 		}, 10},
 		"option": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore {
-			return newFakeStore(t, s, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 3})
+			return blobtest.NewStore(t, s, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 3})
 		}, 3},
 		"option with a handed client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore {
 			store, err := checkpointstore.NewBlobCheckpointStore(s.Client(), &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 20})
@@ -55,7 +56,7 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 				mu.Unlock()
 				<-all
 			}))
-			won, err := c.store(service).ClaimOwnership(context.Background(), claims(group, "a", 64), nil)
+			won, err := c.store(service).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 64), nil)
 			require.NoError(t, err)
 			require.Len(t, won, 64)
 			require.Equal(t, c.want, service.Peak())
@@ -65,12 +66,12 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 
 func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden().On(fake.BlobIs(ownershipPrefix + "3")))
-	service.Inject(fake.Status(400, "InvalidHeaderValue").On(fake.BlobIs(ownershipPrefix + "5")))
-	service.Put(ownershipPrefix+"7", map[string]string{"ownerid": "b"})
-	store := newFakeStore(t, service, nil)
+	service.Inject(fake.Forbidden().On(fake.BlobIs(blobtest.OwnershipPrefix + "3")))
+	service.Inject(fake.Status(400, "InvalidHeaderValue").On(fake.BlobIs(blobtest.OwnershipPrefix + "5")))
+	service.Put(blobtest.OwnershipPrefix+"7", map[string]string{"ownerid": "b"})
+	store := blobtest.NewStore(t, service, nil)
 
-	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 8), nil)
+	won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 8), nil)
 	ids := make([]string, len(won))
 	for i, o := range won {
 		ids[i] = o.PartitionID
@@ -88,16 +89,16 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "each partition's kind is found in the whole")
 	var one *checkpointstore.Error
 	require.ErrorAs(t, err, &one)
-	require.Equal(t, ownershipPrefix+"3", one.BlobName)
+	require.Equal(t, blobtest.OwnershipPrefix+"3", one.BlobName)
 }
 
 func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
 	ctx, cancel := context.WithCancel(context.Background())
-	service.Inject(fake.RunBefore(cancel).On(fake.BlobIs(ownershipPrefix + "2")))
+	service.Inject(fake.RunBefore(cancel).On(fake.BlobIs(blobtest.OwnershipPrefix + "2")))
 
-	won, err := store.ClaimOwnership(ctx, claims(group, "a", 5), nil)
+	won, err := store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 5), nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Len(t, won, 2)
 	var failed *checkpointstore.PartitionErrors
@@ -109,26 +110,26 @@ func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 func TestTimeoutBoundsEveryCall(t *testing.T) {
 	calls := map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
 		"ClaimOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(ctx, claims(group, "a", 3), nil)
+			_, err := s.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 3), nil)
 			return err
 		},
 		"ListOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, hub, group, nil)
+			_, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			return err
 		},
 		"ListCheckpoints": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
+			_, err := s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, "$Default", nil)
 			return err
 		},
 		"UpdateCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", 1), nil)
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
 		},
 		"GetCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+			_, err := s.GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			return err
 		},
 		"GetOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(ctx, namespace, hub, group, "0", nil)
+			_, err := s.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			return err
 		},
 		"EnsureContainer": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
@@ -140,7 +141,7 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := fake.New()
 				service.Inject(fake.HangWithoutApplying())
-				store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
+				store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
 				require.ErrorIs(t, call(context.Background(), store), context.DeadlineExceeded)
 
 				handed, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
@@ -163,8 +164,8 @@ func TestATryThatHangsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := fake.New()
 		service.Inject(fake.HangWithoutApplying().Once())
-		store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
-		won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
+		won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 		require.NoError(t, err)
 		require.Len(t, won, 1)
 		require.Equal(t, 2, service.Requests())
@@ -200,7 +201,7 @@ func TestAnAnswerThatWasLostIsFoundForAnyClient(t *testing.T) {
 			ctx := context.Background()
 
 			service.Inject(fake.LoseResponse().Once())
-			won, err := store.ClaimOwnership(ctx, claims(group, "a", 1), nil)
+			won, err := store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.NoError(t, err)
 			require.Len(t, won, 1, "first claim")
 
@@ -209,10 +210,10 @@ func TestAnAnswerThatWasLostIsFoundForAnyClient(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, won, 1, "renewal")
 
-			stored, _ := service.Get(ownershipPrefix + "0")
+			stored, _ := service.Get(blobtest.OwnershipPrefix + "0")
 			require.Equal(t, stored.ETag, string(*won[0].ETag))
 
-			won, err = store.ClaimOwnership(ctx, claims(group, "b", 1), nil)
+			won, err = store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "b", 1), nil)
 			require.NoError(t, err)
 			require.Empty(t, won, "somebody else's record stays lost")
 		})
@@ -241,11 +242,11 @@ func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
 
 	stores := make([]*checkpointstore.BlobCheckpointStore, owners)
 	for i := range stores {
-		stores[i] = newFakeStore(t, service, nil)
+		stores[i] = blobtest.NewStore(t, service, nil)
 	}
 	wins := 0
 	for round := range rounds {
-		all, err := stores[0].ListOwnership(context.Background(), namespace, hub, group, nil)
+		all, err := stores[0].ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		state := make(map[string]*azcore.ETag)
 		for _, o := range all {
@@ -255,7 +256,7 @@ func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range owners {
 			wg.Go(func() {
-				asked := claims(group, fmt.Sprintf("owner-%d", i), partitions)
+				asked := blobtest.Claims(blobtest.Group, fmt.Sprintf("owner-%d", i), partitions)
 				for j := range asked {
 					asked[j].ETag = state[asked[j].PartitionID]
 				}
@@ -273,7 +274,7 @@ func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
 			for _, o := range records {
 				require.Empty(t, by[o.PartitionID], "partition %s has two winners in round %d", o.PartitionID, round)
 				by[o.PartitionID] = o.OwnerID
-				stored, _ := service.Get(ownershipPrefix + o.PartitionID)
+				stored, _ := service.Get(blobtest.OwnershipPrefix + o.PartitionID)
 				require.Equal(t, o.OwnerID, stored.Metadata["ownerid"])
 				require.Equal(t, stored.ETag, string(*o.ETag))
 				wins++

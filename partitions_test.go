@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // TestRecordsOfEveryPackageInOneContainer puts what every other package writes,
@@ -43,8 +45,8 @@ func TestRecordsOfEveryPackageInOneContainer(t *testing.T) {
 			want[id] = r.Want
 		}
 	}
-	store := newFakeStore(t, service, nil)
-	owners, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	store := blobtest.NewStore(t, service, nil)
+	owners, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	for i, o := range owners {
 		require.Equal(t, want[o.PartitionID]["ownerID"], o.OwnerID)
@@ -54,7 +56,7 @@ func TestRecordsOfEveryPackageInOneContainer(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, won, len(owners))
 
-	checkpoints, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	checkpoints, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Equal(t, len(want), len(owners)+len(checkpoints))
 	for _, c := range checkpoints {
@@ -67,7 +69,7 @@ func TestRecordsOfEveryPackageInOneContainer(t *testing.T) {
 		if c.SequenceNumber != nil {
 			require.InDelta(t, w["sequenceNumber"], float64(*c.SequenceNumber), 0)
 		}
-		require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, c.PartitionID, math.MaxInt64), nil), "any record can be written over")
+		require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, c.PartitionID, math.MaxInt64), nil), "any record can be written over")
 	}
 }
 
@@ -76,28 +78,28 @@ func TestRecordsOfEveryPackageInOneContainer(t *testing.T) {
 func TestAListWithHolesInIt(t *testing.T) {
 	const xml = `<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>` +
 		`<Blob><Properties /></Blob>` +
-		`<Blob><Name>` + checkpointPrefix + `0</Name></Blob>` +
-		`<Blob><Name>` + checkpointPrefix + `1</Name><Properties /><Metadata><sequencenumber>7</sequencenumber></Metadata></Blob>` +
+		`<Blob><Name>` + blobtest.CheckpointPrefix + `0</Name></Blob>` +
+		`<Blob><Name>` + blobtest.CheckpointPrefix + `1</Name><Properties /><Metadata><sequencenumber>7</sequencenumber></Metadata></Blob>` +
 		`</Blobs><NextMarker /></EnumerationResults>`
 	service := fake.New()
-	service.Put(checkpointPrefix+"1", at(7))
-	store := newFakeStore(t, service, nil)
+	service.Put(blobtest.CheckpointPrefix+"1", blobtest.Position(7))
+	store := blobtest.NewStore(t, service, nil)
 	remove := service.Inject(fake.StatusWithBody(200, "application/xml", xml))
-	all, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Len(t, all, 2)
-	owners, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	owners, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Empty(t, owners)
 	remove()
 
 	service.Reset()
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "1", 8), nil))
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "1", 8), nil))
 	require.Equal(t, 1, service.Count(fake.GetProperties), "a state without an ETag is no baseline")
 	require.Equal(t, 2, service.Requests())
 
 	service.Inject(fake.StatusWithBody(200, "application/xml", `<?xml version="1.0" encoding="utf-8"?><EnumerationResults />`))
-	all, err = store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+	all, err = store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Empty(t, all)
 }

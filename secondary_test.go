@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -29,13 +30,13 @@ type geoRedundant struct {
 
 func newGeoRedundant() *geoRedundant {
 	g := &geoRedundant{primary: fake.New(), secondary: fake.New()}
-	g.secondary.ServeSecondary(secondaryHost)
+	g.secondary.ServeSecondary(blobtest.SecondaryHost)
 	return g
 }
 
 func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
 	host, service := "P", g.primary
-	if req.URL.Host == secondaryHost {
+	if req.URL.Host == blobtest.SecondaryHost {
 		host, service = "S", g.secondary
 	}
 	g.mu.Lock()
@@ -47,7 +48,7 @@ func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
 // open makes a store with a token credential.
 func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 	o.ClientOptions.Transport = g
 	o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: g.tryTimeout}
 	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
@@ -58,7 +59,7 @@ func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
 // get reads the checkpoint of partition 0.
 func (g *geoRedundant) get(t *testing.T) (checkpointstore.Checkpoint, error) {
 	t.Helper()
-	return g.open(t).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+	return g.open(t).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 }
 
 // requireBusy requires the error of a primary that is busy.
@@ -77,8 +78,8 @@ func TestListsNeverGoToTheSecondary(t *testing.T) {
 	for name, call := range listCalls {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.primary.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.primary.Put(blobtest.OwnershipPrefix+"0", map[string]string{"ownerid": "a"})
 			g.primary.Inject(fake.Busy(0).Once())
 			n, err := call(t.Context(), g.open(t))
 			require.NoError(t, err)
@@ -98,11 +99,11 @@ func TestListsNeverGoToTheSecondary(t *testing.T) {
 func TestLaterPagesStayAtThePrimary(t *testing.T) {
 	g := newGeoRedundant()
 	for _, id := range []string{"0", "1", "2"} {
-		g.primary.Put(checkpointPrefix+id, at(900))
+		g.primary.Put(blobtest.CheckpointPrefix+id, blobtest.Position(900))
 	}
 	g.primary.SetPageSize(1)
 	g.primary.Inject(fake.Busy(0).On(fake.Nth(2, nil)).Once())
-	list, err := g.open(t).ListCheckpoints(t.Context(), namespace, hub, group, nil)
+	list, err := g.open(t).ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Len(t, list, 3)
 	require.Equal(t, "PPPP", g.hosts)
@@ -132,8 +133,8 @@ func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
 			g.primary.Inject(c.fault)
 			if c.fault.Action == fake.HangBefore {
 				g.tryTimeout = 500 * time.Millisecond
@@ -169,7 +170,7 @@ func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
 			g.primary.Inject(fake.Busy(0).Once())
 			g.secondary.Inject(fault)
 			got, err := g.get(t)
@@ -211,7 +212,7 @@ func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 	g.primary.Inject(fake.Busy(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	g.secondary.Inject(fake.RunBefore(cancel))
-	_, err := g.open(t).GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+	_, err := g.open(t).GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, "PS", g.hosts)
 }
@@ -219,7 +220,7 @@ func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 // challenge asks for a token of a tenant, once.
 func challenge(next policy.Transporter, host string) policy.Transporter {
 	var once sync.Once
-	return transportFunc(func(req *http.Request) (resp *http.Response, err error) {
+	return blobtest.TransportFunc(func(req *http.Request) (resp *http.Response, err error) {
 		if req.URL.Host == host {
 			once.Do(func() {
 				resp = &http.Response{
@@ -238,7 +239,7 @@ func challenge(next policy.Transporter, host string) policy.Transporter {
 // A challenge is not a failure: the request that answers it stays where it is.
 func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	open := func(t *testing.T, g *geoRedundant, host string) *checkpointstore.BlobCheckpointStore {
-		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 		o.ClientOptions.Transport = challenge(g, host)
 		o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}
 		store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
@@ -251,18 +252,18 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 		hosts      string // without the request that is challenged
 		want       int
 	}{
-		"the primary, which is up":      {primaryHost, 0, "P", 900},
-		"the primary, which then fails": {primaryHost, 1, "PS", 800},
-		"the secondary":                 {secondaryHost, 1, "PS", 800},
+		"the primary, which is up":      {blobtest.PrimaryHost, 0, "P", 900},
+		"the primary, which then fails": {blobtest.PrimaryHost, 1, "PS", 800},
+		"the secondary":                 {blobtest.SecondaryHost, 1, "PS", 800},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
 			if c.busy > 0 {
 				g.primary.Inject(fake.Busy(0).Limit(c.busy))
 			}
-			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			require.NoError(t, err)
 			require.EqualValues(t, c.want, *got.SequenceNumber)
 			require.Equal(t, c.hosts, g.hosts)
@@ -270,16 +271,16 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	}
 	t.Run("the secondary, which then has no such record", func(t *testing.T) {
 		g := newGeoRedundant()
-		g.primary.Put(checkpointPrefix+"0", at(900))
+		g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
 		g.primary.Inject(fake.Busy(0).Once())
-		got, err := open(t, g, secondaryHost).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+		got, err := open(t, g, blobtest.SecondaryHost).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.NoError(t, err)
 		require.EqualValues(t, 900, *got.SequenceNumber)
 		require.Equal(t, "PSP", g.hosts)
 	})
 	t.Run("a list", func(t *testing.T) {
 		g := newGeoRedundant()
-		_, err := open(t, g, primaryHost).ListCheckpoints(t.Context(), namespace, hub, group, nil)
+		_, err := open(t, g, blobtest.PrimaryHost).ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		require.Equal(t, "P", g.hosts)
 	})
@@ -299,14 +300,14 @@ func TestASecondaryThatRefusesTheCredential(t *testing.T) {
 func TestWritesAndTheirReadsStayAtThePrimary(t *testing.T) {
 	for name, call := range map[string]func(*checkpointstore.BlobCheckpointStore) error{
 		"UpdateCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
+			return s.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
 		},
 		"ClaimOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			_, err := s.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			return err
 		},
 		"GetOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+			_, err := s.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			return err
 		},
 	} {

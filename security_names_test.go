@@ -17,6 +17,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -87,7 +88,7 @@ func hostileClaims(random int) []checkpointstore.Ownership {
 // scope lists what was claimed in it.
 func TestScopesNeverShareABlob(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, nil)
+	store := blobtest.NewStore(t, service, nil)
 	ctx := context.Background()
 	owner := make(map[key]checkpointstore.Ownership)
 	refused := 0
@@ -190,9 +191,9 @@ func TestPathsOverTheWire(t *testing.T) {
 			odd = append(odd, req.RequestURI)
 			mu.Unlock()
 		}
-		serve(w, req, service)
+		blobtest.Serve(w, req, service)
 	})
-	mux.HandleFunc("/c", func(w http.ResponseWriter, req *http.Request) { serve(w, req, service) })
+	mux.HandleFunc("/c", func(w http.ResponseWriter, req *http.Request) { blobtest.Serve(w, req, service) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -212,7 +213,7 @@ func TestPathsOverTheWire(t *testing.T) {
 // TestHostileNamesOnAzurite: a service that is not ours keeps them apart as well.
 func TestHostileNamesOnAzurite(t *testing.T) {
 	azurite.Shared(t)
-	requireOwnBlobs(t, newAzuriteStore(t, nil), hostileClaims(0))
+	requireOwnBlobs(t, blobtest.NewAzuriteStore(t), hostileClaims(0))
 }
 
 // requireOwnBlobs makes the claims and reads each record back.
@@ -244,7 +245,7 @@ func requireOwnBlobs(t *testing.T, store *checkpointstore.BlobCheckpointStore, c
 // list shows is a direct child of the scope's own prefix, by the decoder of the
 // store and by that of azblob.
 func TestForeignBlobsAreNotTaken(t *testing.T) {
-	const prefix = namespace + "/" + hub + "/" + group + "/"
+	const prefix = blobtest.Namespace + "/" + blobtest.Hub + "/" + blobtest.Group + "/"
 	service := fake.New()
 	service.Put(prefix+"ownership/0", map[string]string{"ownerid": "own"})
 	service.Put(prefix+"checkpoint/0", map[string]string{"sequencenumber": "1", "offset": ""})
@@ -254,7 +255,7 @@ func TestForeignBlobsAreNotTaken(t *testing.T) {
 			for _, blob := range []string{
 				prefix + kind + "../" + name, prefix + kind + name + "/0", prefix + kind + "x/../" + name, prefix + name + "/" + kind + "0", name + "/" + prefix + kind + "0",
 				prefix + name + kind + "0", "x" + prefix + kind + name, prefix + "other" + kind + name, strings.ReplaceAll(prefix+kind, "/", "%2F") + name,
-				namespace + "/" + hub + "/../" + hub + "/" + group + "/" + kind + name, namespace + "/" + name + "/" + group + "/" + kind + "0",
+				blobtest.Namespace + "/" + blobtest.Hub + "/../" + blobtest.Hub + "/" + blobtest.Group + "/" + kind + name, blobtest.Namespace + "/" + name + "/" + blobtest.Group + "/" + kind + "0",
 			} {
 				if _, id, own := strings.Cut(blob, prefix+kind); own && strings.HasPrefix(blob, prefix+kind) && id != "" && !strings.Contains(id, "/") {
 					continue // it is a record of the scope
@@ -265,13 +266,13 @@ func TestForeignBlobsAreNotTaken(t *testing.T) {
 	}
 	handed, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil)
 	require.NoError(t, err)
-	for how, store := range map[string]*checkpointstore.BlobCheckpointStore{"own decoder": newFakeStore(t, service, nil), "azblob's": handed} {
+	for how, store := range map[string]*checkpointstore.BlobCheckpointStore{"own decoder": blobtest.NewStore(t, service, nil), "azblob's": handed} {
 		t.Run(how, func(t *testing.T) {
-			owned, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+			owned, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Len(t, owned, 1)
 			require.Equal(t, "own", owned[0].OwnerID)
-			read, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+			read, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Len(t, read, 1)
 			require.Equal(t, int64(1), *read[0].SequenceNumber)

@@ -17,11 +17,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // TestNoSecretComesOutOfTheNetwork drives the store's own transport into the
@@ -121,7 +121,7 @@ func TestTheEnvironmentsProxyIsUsed(t *testing.T) {
 		o.ClientOptions.Retry.MaxRetries = -1
 		store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(u, o)
 		require.NoError(t, err)
-		_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+		_, err = store.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.Error(t, err, "the proxy refuses")
 		return
 	}
@@ -163,7 +163,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	o.ClientOptions.Retry.MaxRetries = -1
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", o)
 	require.NoError(t, err)
-	_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.ErrorContains(t, err, "protocol version")
 }
 
@@ -201,20 +201,13 @@ func TestNoSecretComesOutOfACredential(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := opening{open: func(endpoint string, options *checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error) {
-				return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(endpoint+"/c", refusing{told}, options)
+				return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(endpoint+"/c", blobtest.FailingCredential{Err: told}, options)
 			}}
 			all, errs := o.run(t, context.Background(), "https://account.invalid", nil, timeoutFor(name))
 			require.GreaterOrEqual(t, len(errs), 8)
 			require.Empty(t, all.leaks(secretOfClient, secretToken, secretKey))
 		})
 	}
-}
-
-// refusing is a credential that cannot get a token.
-type refusing struct{ err error }
-
-func (r refusing) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return azcore.AccessToken{}, r.err
 }
 
 // TestNoSecretComesOutOfAConstructor gives each of them a secret in the wrong

@@ -1,9 +1,6 @@
 package checkpointstore_test
 
 import (
-	"flag"
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -26,15 +23,7 @@ func ifMatch(etag string) *blob.SetMetadataOptions {
 	}}
 }
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("-short: the tests that need Azurite are left out")
-	}
-	code := m.Run()
-	azurite.CloseShared()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { blobtest.Main(m) }
 
 func TestConformanceOnTheFakeService(t *testing.T) {
 	storetest.RunShared(t, func(t testing.TB) func() checkpointstore.CheckpointStore {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -299,7 +301,7 @@ func TestSteadyCheckpointAllocations(t *testing.T) {
 			})
 			mine, _ := service.Get(blobtest.CheckpointPrefix + "0")
 			other, _ := service.Get(blobtest.CheckpointPrefix + "1")
-			require.ElementsMatch(t, keysOf(other.Metadata), keysOf(mine.Metadata), "the same metadata")
+			require.ElementsMatch(t, slices.Collect(maps.Keys(other.Metadata)), slices.Collect(maps.Keys(mine.Metadata)), "the same metadata")
 			if !raceEnabled {
 				require.LessOrEqual(t, ours, bare*1.1)
 			}

@@ -200,12 +200,12 @@ func TestRefusedConnectionStrings(t *testing.T) {
 func TestRefusedContainerNames(t *testing.T) {
 	const good = "AccountName=account;AccountKey=" + accountKey
 	for name, says := range map[string]string{
-		"$root":         "cannot have slashes",
-		"$logs":         "only the service writes to it",
-		"ab":            "3 to 63",
-		good:            "this looks like a connection string",
-		"?" + signature: "this looks like a shared access signature",
-		blobtest.PrimaryHost:     "lower-case letters, digits and single hyphens",
+		"$root":              "cannot have slashes",
+		"$logs":              "only the service writes to it",
+		"ab":                 "3 to 63",
+		good:                 "this looks like a connection string",
+		"?" + signature:      "this looks like a shared access signature",
+		blobtest.PrimaryHost: "lower-case letters, digits and single hyphens",
 		"https://" + blobtest.PrimaryHost + "/container?" + signature: "this looks like a URL",
 	} {
 		t.Run(name, func(t *testing.T) {

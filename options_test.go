@@ -2,8 +2,6 @@ package checkpointstore_test
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -100,41 +98,6 @@ func TestSecondaryHost(t *testing.T) {
 	}
 }
 
-// recordCalls are the methods that read or write records of a scope.
-func recordCalls(namespace, hub, group, partition, owner string) map[string]func(*checkpointstore.BlobCheckpointStore) error {
-	ctx := context.Background()
-	n := int64(1)
-	return map[string]func(*checkpointstore.BlobCheckpointStore) error{
-		"ListOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, hub, group, nil)
-			return err
-		},
-		"ListCheckpoints": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, namespace, hub, group, nil)
-			return err
-		},
-		"GetOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(ctx, namespace, hub, group, partition, nil)
-			return err
-		},
-		"GetCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, namespace, hub, group, partition, nil)
-			return err
-		},
-		"ClaimOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(ctx, []checkpointstore.Ownership{{
-				FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group, PartitionID: partition, OwnerID: owner,
-			}}, nil)
-			return err
-		},
-		"UpdateCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(ctx, checkpointstore.Checkpoint{
-				FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group, PartitionID: partition, SequenceNumber: &n,
-			}, nil)
-		},
-	}
-}
-
 // TestOddNamespacesAreWarnedOfOnce: they work, as emulators have them.
 func TestOddNamespacesAreWarnedOfOnce(t *testing.T) {
 	const warning = "the namespace has no dot or has a port"
@@ -142,12 +105,12 @@ func TestOddNamespacesAreWarnedOfOnce(t *testing.T) {
 		"localhost": true, "emulator": true, "LocalHost": true, "emulator:5672": true, "127.0.0.1:5672": true, "ns.servicebus.windows.net:5671": true,
 		"ns.servicebus.windows.net": false, "ns.example": false, "127.0.0.1": false,
 	} {
-		for method, call := range recordCalls(namespace, blobtest.Hub, "$Default", "0", "a") {
+		for method, call := range blobtest.RecordCalls(namespace, blobtest.Hub, "$Default", "0", "a") {
 			t.Run(method+"/"+namespace, func(t *testing.T) {
 				var log bytes.Buffer
 				store := blobtest.NewStore(t, fake.New(), &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 				for range 3 {
-					if err := call(store); !strings.HasPrefix(method, "Get") {
+					if err := call(t.Context(), store); !strings.HasPrefix(method, "Get") {
 						require.NoError(t, err)
 					} else {
 						require.ErrorIs(t, err, checkpointstore.ErrNotFound)
@@ -160,73 +123,13 @@ func TestOddNamespacesAreWarnedOfOnce(t *testing.T) {
 				}
 				require.Equal(t, want, strings.Count(log.String(), warning), log.String())
 
-				for _, other := range recordCalls(namespace, blobtest.Hub, "$default", "1", "a") {
-					_ = other(store)
+				for _, other := range blobtest.RecordCalls(namespace, blobtest.Hub, "$default", "1", "a") {
+					_ = other(t.Context(), store)
 				}
 				require.Equal(t, want, strings.Count(log.String(), warning), "the same scope, in another method")
-				require.NoError(t, recordCalls(namespace, "other", blobtest.Group, "0", "a")["ListOwnership"](store))
+				require.NoError(t, blobtest.RecordCalls(namespace, "other", blobtest.Group, "0", "a")["ListOwnership"](t.Context(), store))
 				require.Equal(t, 2*want, strings.Count(log.String(), warning), "another scope")
 			})
 		}
 	}
-}
-
-// TestCredentialsAreNoNames gives each method a credential in place of a name.
-// The store sends nothing, and neither an error nor the log repeats it.
-func TestCredentialsAreNoNames(t *testing.T) {
-	const key = secretOfClient
-	for secret, looksLike := range map[string]string{
-		"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=root;SharedAccessKey=" + key: "this looks like a connection string",
-		"SharedAccessKey=" + key:                "this looks like a connection string",
-		"AccountName=a;AccountKey=" + key:       "this looks like a connection string",
-		"sharedaccesskey=" + key + "/":          "this looks like a connection string",
-		"?sig=" + key:                           "this looks like a shared access signature",
-		"sv=2021-06-08&sp=r&sig=" + key:         "this looks like a shared access signature",
-		"sig%3D" + key:                          "this looks like a shared access signature",
-		"https://account.example/c?code=" + key: "this looks like a URL",
-		"Bearer " + secretToken:                 "this looks like a credential",
-		secretToken:                             "this looks like a credential",
-		"password: " + key:                      "this looks like a credential",
-	} {
-		for what, calls := range map[string]map[string]func(*checkpointstore.BlobCheckpointStore) error{
-			"fully qualified namespace": recordCalls(secret, blobtest.Hub, blobtest.Group, "0", "a"),
-			"event hub name":            recordCalls(blobtest.Namespace, secret, blobtest.Group, "0", "a"),
-			"consumer group":            recordCalls(blobtest.Namespace, blobtest.Hub, secret, "0", "a"),
-			"partition id":              recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, secret, "a"),
-			"owner id":                  recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", secret),
-		} {
-			for method, call := range calls {
-				if what == "partition id" && strings.HasPrefix(method, "List") || what == "owner id" && method != "ClaimOwnership" {
-					continue // not told of it
-				}
-				t.Run(fmt.Sprintf("%s/%s/%s", method, what, looksLike), func(t *testing.T) {
-					all := &sink{}
-					service := fake.New()
-					err := call(blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: all.logger()}))
-					require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
-					require.ErrorContains(t, err, looksLike)
-					require.ErrorContains(t, err, "the "+what)
-					require.Empty(t, service.Transcript())
-					all.error(err)
-					require.Empty(t, all.leaks(key, secretToken))
-				})
-			}
-		}
-	}
-}
-
-// TestCredentialsInRefusedNames: a name that is refused for another reason is
-// quoted without the credential in it.
-func TestCredentialsInRefusedNames(t *testing.T) {
-	const name = "Bearer\t" + secretOfClient
-	all := &sink{}
-	for _, calls := range []map[string]func(*checkpointstore.BlobCheckpointStore) error{
-		recordCalls(name, blobtest.Hub, blobtest.Group, "0", "a"), recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, name, "a"), recordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", name),
-	} {
-		err := calls["ClaimOwnership"](blobtest.NewStore(t, fake.New(), nil))
-		require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
-		require.ErrorContains(t, err, "Bearer REDACTED")
-		all.error(err)
-	}
-	require.Empty(t, all.leaks(secretOfClient))
 }

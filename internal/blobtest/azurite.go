@@ -2,6 +2,9 @@ package blobtest
 
 import (
 	"context"
+	"flag"
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -10,6 +13,17 @@ import (
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
 )
+
+// Main is the TestMain of a package whose tests use Azurite.
+func Main(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("-short: the tests that need Azurite are left out")
+	}
+	code := m.Run()
+	azurite.CloseShared()
+	os.Exit(code)
+}
 
 // NewAzuriteContainer returns a container of its own on Azurite, with the account's key.
 func NewAzuriteContainer(t testing.TB) (*container.Client, *container.SharedKeyCredential) {

@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"context"
@@ -17,7 +17,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -261,4 +263,34 @@ func TestNoSecretComesOutOfAConstructor(t *testing.T) {
 	try(checkpointstore.NewBlobCheckpointStoreWithNoCredential(account+"/c?"+secretSAS, wrong))
 	require.Greater(t, refused, 50)
 	require.Empty(t, all.leaks(secretSignature, secretKey, secretToken))
+}
+
+// TestNoSecretComesOutOfAClientSecret: azidentity tells what the login service answered, and that may repeat the form
+// that it was sent.
+func TestNoSecretComesOutOfAClientSecret(t *testing.T) {
+	login := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+		const at = `"https://login.microsoftonline.com/t/`
+		status, body := 200, `{"token_endpoint":`+at+`oauth2/v2.0/token","authorization_endpoint":`+at+`oauth2/v2.0/authorize","issuer":`+at+`v2.0"}`
+		if !strings.Contains(req.URL.Path, "openid-configuration") {
+			form, err := io.ReadAll(req.Body)
+			if err != nil {
+				return nil, err
+			}
+			status, body = 401, `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Sent: `+string(form)+`"}`
+		}
+		return &http.Response{StatusCode: status, Request: req, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
+	})
+	credential, err := azidentity.NewClientSecretCredential("t", "11111111-1111-1111-1111-111111111111", secretOfClient,
+		&azidentity.ClientSecretCredentialOptions{ClientOptions: azcore.ClientOptions{Transport: login}, DisableInstanceDiscovery: true})
+	require.NoError(t, err)
+	o := opening{open: func(endpoint string, options *checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error) {
+		return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(endpoint+"/c", credential, options)
+	}}
+	all, errs := o.run(t, context.Background(), "https://account.invalid", nil, timeoutFor(""))
+	require.GreaterOrEqual(t, len(errs), 8)
+	for _, err := range errs {
+		require.ErrorContains(t, err, "AADSTS7000215")
+		require.ErrorContains(t, err, "client_secret=REDACTED")
+	}
+	require.Empty(t, all.leaks(secretOfClient))
 }

@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"context"
@@ -292,4 +292,64 @@ func TestRefusalsOfNamesAreOneLine(t *testing.T) {
 		var e *checkpointstore.Error
 		require.True(t, errors.As(err, &e))
 	}
+}
+
+// TestCredentialsAreNoNames gives each method a credential in place of a name.
+// The store sends nothing, and neither an error nor the log repeats it.
+func TestCredentialsAreNoNames(t *testing.T) {
+	const key = secretOfClient
+	for secret, looksLike := range map[string]string{
+		"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=root;SharedAccessKey=" + key: "this looks like a connection string",
+		"SharedAccessKey=" + key:                "this looks like a connection string",
+		"AccountName=a;AccountKey=" + key:       "this looks like a connection string",
+		"sharedaccesskey=" + key + "/":          "this looks like a connection string",
+		"?sig=" + key:                           "this looks like a shared access signature",
+		"sv=2021-06-08&sp=r&sig=" + key:         "this looks like a shared access signature",
+		"sig%3D" + key:                          "this looks like a shared access signature",
+		"https://account.example/c?code=" + key: "this looks like a URL",
+		"Bearer " + secretToken:                 "this looks like a credential",
+		secretToken:                             "this looks like a credential",
+		"password: " + key:                      "this looks like a credential",
+	} {
+		for what, calls := range map[string]map[string]blobtest.Call{
+			"fully qualified namespace": blobtest.RecordCalls(secret, blobtest.Hub, blobtest.Group, "0", "a"),
+			"event hub name":            blobtest.RecordCalls(blobtest.Namespace, secret, blobtest.Group, "0", "a"),
+			"consumer group":            blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, secret, "0", "a"),
+			"partition id":              blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, secret, "a"),
+			"owner id":                  blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", secret),
+		} {
+			for method, call := range calls {
+				if what == "partition id" && strings.HasPrefix(method, "List") || what == "owner id" && method != "ClaimOwnership" {
+					continue // not told of it
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s", method, what, looksLike), func(t *testing.T) {
+					all := &sink{}
+					service := fake.New()
+					err := call(t.Context(), blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: all.logger()}))
+					require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
+					require.ErrorContains(t, err, looksLike)
+					require.ErrorContains(t, err, "the "+what)
+					require.Empty(t, service.Transcript())
+					all.error(err)
+					require.Empty(t, all.leaks(key, secretToken))
+				})
+			}
+		}
+	}
+}
+
+// TestCredentialsInRefusedNames: a name that is refused for another reason is
+// quoted without the credential in it.
+func TestCredentialsInRefusedNames(t *testing.T) {
+	const name = "Bearer\t" + secretOfClient
+	all := &sink{}
+	for _, calls := range []map[string]blobtest.Call{
+		blobtest.RecordCalls(name, blobtest.Hub, blobtest.Group, "0", "a"), blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, name, "a"), blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", name),
+	} {
+		err := calls["ClaimOwnership"](t.Context(), blobtest.NewStore(t, fake.New(), nil))
+		require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
+		require.ErrorContains(t, err, "Bearer REDACTED")
+		all.error(err)
+	}
+	require.Empty(t, all.leaks(secretOfClient))
 }

@@ -3,6 +3,8 @@ package checkpointstore_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/blobtest"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
@@ -142,5 +145,53 @@ func bareSetMetadata(service *fakeblob.Service, name, owner string, generation i
 			options = ifMatch(string(*resp.ETag))
 		}
 		return err
+	}
+}
+
+// TestSteadyCheckpointAllocations holds what a checkpoint costs beside the one
+// request of it: within 1.1 times of azblob alone with the same metadata.
+func TestSteadyCheckpointAllocations(t *testing.T) {
+	for name, c := range map[string]struct {
+		owner      string
+		generation int64
+		options    checkpointstore.UpdateCheckpointOptions
+	}{
+		"a position": {},
+		"all keys":   {"a", 1, checkpointstore.UpdateCheckpointOptions{EnqueuedTime: to.Ptr(time.Now())}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := fake.New()
+			service.SetRecording(false)
+			store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil)
+			require.NoError(t, err)
+			if c.owner != "" {
+				blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, c.owner, "0", nil))
+				require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 0), rewind))
+			}
+			require.NoError(t, write(store, 0))
+			update := blobtest.Checkpoint(blobtest.Group, "0", 0)
+			n := int64(0)
+			ours := testing.AllocsPerRun(200, func() {
+				n++
+				update.SequenceNumber = to.Ptr(n)
+				if err := store.UpdateCheckpoint(context.Background(), update, &c.options); err != nil {
+					t.Fatal(err)
+				}
+			})
+			service.Put(blobtest.CheckpointPrefix+"1", nil)
+			set := bareSetMetadata(service, blobtest.CheckpointPrefix+"1", c.owner, c.generation, c.options.EnqueuedTime)
+			bare := testing.AllocsPerRun(200, func() {
+				n++
+				if err := set(n); err != nil {
+					t.Fatal(err)
+				}
+			})
+			mine, _ := service.Get(blobtest.CheckpointPrefix + "0")
+			other, _ := service.Get(blobtest.CheckpointPrefix + "1")
+			require.ElementsMatch(t, slices.Collect(maps.Keys(other.Metadata)), slices.Collect(maps.Keys(mine.Metadata)), "the same metadata")
+			require.LessOrEqual(t, ours, bare*1.1)
+			t.Logf("allocations: UpdateCheckpoint %.0f, bare SetMetadata %.0f, ratio %.2f", ours, bare, ours/bare)
+			require.Equal(t, 0, service.Count(fake.ListBlobs))
+		})
 	}
 }

@@ -152,6 +152,9 @@ func unread(ctx context.Context, last writeResult, err error) error {
 	}
 	switch {
 	case ctx.Err() != nil:
+		if unsure == nil {
+			unsure = err
+		}
 		return &readError{ended(ctx, unsure)}
 	case unsure == nil, isRefused(err) && !isRefused(unsure):
 		return &readError{err}

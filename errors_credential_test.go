@@ -88,12 +88,8 @@ func TestACredentialThatFails(t *testing.T) {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				service := fake.New()
 				store := build(service, c.credential, blobtest.QuickRetries(), 0)
-				requests := everyRequest(context.Background(), store)
-				requests["UpdateCheckpoint"] = func() error {
-					return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
-				}
-				for call, do := range requests {
-					err := do()
+				for call, do := range blobtest.Calls() {
+					err := do(context.Background(), store)
 					require.ErrorIs(t, err, checkpointstore.ErrCredential, call)
 					require.NotErrorIs(t, err, checkpointstore.ErrNotAuthorized, call)
 					require.NotErrorIs(t, err, checkpointstore.ErrNotFound, call)
@@ -159,8 +155,9 @@ func (final) NonRetriable() {}
 func TestATransportThatFailsIsNoCredential(t *testing.T) {
 	closed := blobtest.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, final{} })
 	for how, build := range builds(t) {
-		for call, do := range everyRequest(context.Background(), build(closed, token{}, blobtest.QuickRetries(), 0)) {
-			err := do()
+		store := build(closed, token{}, blobtest.QuickRetries(), 0)
+		for call, do := range blobtest.Calls() {
+			err := do(context.Background(), store)
 			require.NotErrorIs(t, err, checkpointstore.ErrCredential, how, call)
 			require.ErrorContains(t, err, "the transport is closed", how, call)
 		}

@@ -105,11 +105,8 @@ func TestARefusalSaysWhy(t *testing.T) {
 			o.ClientOptions.Transport = c.answer
 			store, err := c.open(o)
 			require.NoError(t, err)
-			all := []error{store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)}
-			for _, call := range everyRequest(context.Background(), store) {
-				all = append(all, call())
-			}
-			for _, err := range all {
+			for _, call := range blobtest.Calls() {
+				err := call(context.Background(), store)
 				require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 				require.NotErrorIs(t, err, checkpointstore.ErrNotFound)
 				var e *checkpointstore.Error
@@ -166,20 +163,17 @@ func TestAPageIsNoRecord(t *testing.T) {
 	for how, build := range builds(t) {
 		for _, status := range []int{302, 400, 401, 403, 404, 407, 502} {
 			store := build(page(status), nil, blobtest.QuickRetries(), 0)
-			requests := everyRequest(context.Background(), store)
-			requests["UpdateCheckpoint"] = func() error {
-				return store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
-			}
-			requests["a renewal"] = func() error {
+			calls := blobtest.Calls()
+			calls["a renewal"] = func(context.Context, *checkpointstore.BlobCheckpointStore) error {
 				_, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "0", blobtest.ETag(`"0x1"`))}, nil)
 				return err
 			}
-			for call, do := range requests {
-				err := do()
-				require.Error(t, err, "%s, %s, %d", how, call, status)
-				require.NotErrorIs(t, err, checkpointstore.ErrNotFound, call)
-				require.ErrorContains(t, err, "something in between answered", call)
-				require.Equal(t, status == 401 || status == 403, errors.Is(err, checkpointstore.ErrNotAuthorized), call)
+			for name, call := range calls {
+				err := call(context.Background(), store)
+				require.Error(t, err, "%s, %s, %d", how, name, status)
+				require.NotErrorIs(t, err, checkpointstore.ErrNotFound, name)
+				require.ErrorContains(t, err, "something in between answered", name)
+				require.Equal(t, status == 401 || status == 403, errors.Is(err, checkpointstore.ErrNotAuthorized), name)
 			}
 		}
 	}
@@ -253,12 +247,12 @@ func TestAHugePageIsNotRead(t *testing.T) {
 	})
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), o)
 	require.NoError(t, err)
-	for call, do := range everyRequest(context.Background(), store) {
+	for name, call := range blobtest.Calls() {
 		read = 0
-		err := do()
-		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, call)
-		require.LessOrEqual(t, read, 128<<10, call)
-		require.Less(t, len(err.Error()), 2048, call)
+		err := call(context.Background(), store)
+		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, name)
+		require.LessOrEqual(t, read, 128<<10, name)
+		require.Less(t, len(err.Error()), 2048, name)
 		var answer *azcore.ResponseError
 		require.ErrorAs(t, err, &answer)
 		require.Less(t, len(answer.Error()), 128<<10)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -29,14 +30,10 @@ func listOf(group string) fake.Matcher {
 	return func(req *http.Request) bool { return strings.Contains(req.URL.Query().Get("prefix"), "/"+group+"/") }
 }
 
-// letLooksEnd holds the lists under the store's spelling of $Default until no look
-// under the verbatim one is on its way, so that all looks are completed.
-func letLooksEnd(service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-	service.Inject(fake.RunBefore(func() {
-		for store.Looking() {
-			time.Sleep(50 * time.Microsecond)
-		}
-	}).On(listOf("$default")))
+// letLooksEnd holds the lists under the store's spelling of $Default until the look under the verbatim one, if there is
+// any, has ended. The test runs in a bubble of synctest.
+func letLooksEnd(service *fake.Service) {
+	service.Inject(fake.RunBefore(synctest.Wait).On(listOf("$default")))
 }
 
 func TestTheRecordModifiedLastIsReturned(t *testing.T) {
@@ -105,64 +102,63 @@ func TestLowerCaseLeavesThePartitionAlone(t *testing.T) {
 }
 
 func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	service := fake.New()
-	service.SetClock(func() time.Time { return now })
-	var log bytes.Buffer
-	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	store.SetClock(func() time.Time { return now })
-	letLooksEnd(service, store)
-	warnings := func() int {
-		defer log.Reset()
-		_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-		require.NoError(t, err)
-		for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
-			if line != "" {
-				require.Contains(t, line, "level=WARN")
-				require.Contains(t, line, "ns.example/hub/$Default/ownership/")
-				require.Contains(t, line, "ns.example/hub/$default/ownership/")
-				require.Contains(t, line, "owner=official")
+	synctest.Test(t, func(t *testing.T) {
+		service := fake.New()
+		var log bytes.Buffer
+		store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		letLooksEnd(service)
+		warnings := func() int {
+			defer log.Reset()
+			_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+			require.NoError(t, err)
+			for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
+				if line != "" {
+					require.Contains(t, line, "level=WARN")
+					require.Contains(t, line, "ns.example/hub/$Default/ownership/")
+					require.Contains(t, line, "ns.example/hub/$default/ownership/")
+					require.Contains(t, line, "owner=official")
+				}
 			}
+			return strings.Count(log.String(), "\n")
 		}
-		return strings.Count(log.String(), "\n")
-	}
-	look := func() bool {
+		look := func() bool {
+			service.Reset()
+			warnings()
+			return service.Count(fake.ListBlobs) == 2
+		}
+
+		require.Zero(t, warnings(), "nobody is there")
+		service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
+		require.Zero(t, warnings(), "not looked at again so soon")
+		time.Sleep(5 * time.Minute)
+		require.Zero(t, warnings(), "expired since")
+		service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
+		time.Sleep(5 * time.Minute)
+		service.SetLastModified("ns.example/hub/$Default/ownership/0", time.Now().Add(-30*time.Second))
+		require.Equal(t, 1, warnings(), "live")
+		require.False(t, look(), "once")
+		time.Sleep(5*time.Minute - time.Second)
+		require.False(t, look(), "at most every five minutes")
+		time.Sleep(time.Second)
+		require.True(t, look())
+		service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": ""})
+		service.SetLastModified("ns.example/hub/$Default/ownership/0", time.Now().Add(5*time.Minute))
+		time.Sleep(5 * time.Minute)
+		require.Zero(t, warnings(), "relinquished")
+
+		time.Sleep(5 * time.Minute)
+		service.Inject(fake.Forbidden().On(listOf("$Default")))
+		require.Zero(t, warnings(), "that the look fails is not an error")
+		require.False(t, look(), "nor a reason to look sooner")
+
+		_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+		require.NoError(t, err)
 		service.Reset()
-		warnings()
-		return service.Count(fake.ListBlobs) == 2
-	}
-
-	require.Zero(t, warnings(), "nobody is there")
-	service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
-	require.Zero(t, warnings(), "not looked at again so soon")
-	now = now.Add(5 * time.Minute)
-	require.Zero(t, warnings(), "expired since")
-	service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
-	now = now.Add(5 * time.Minute)
-	service.SetLastModified("ns.example/hub/$Default/ownership/0", now.Add(-30*time.Second))
-	require.Equal(t, 1, warnings(), "live")
-	require.False(t, look(), "once")
-	now = now.Add(5*time.Minute - time.Second)
-	require.False(t, look(), "at most every five minutes")
-	now = now.Add(time.Second)
-	require.True(t, look())
-	service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": ""})
-	service.SetLastModified("ns.example/hub/$Default/ownership/0", now.Add(5*time.Minute))
-	now = now.Add(5 * time.Minute)
-	require.Zero(t, warnings(), "relinquished")
-
-	now = now.Add(5 * time.Minute)
-	service.Inject(fake.Forbidden().On(listOf("$Default")))
-	require.Zero(t, warnings(), "that the look fails is not an error")
-	require.False(t, look(), "nor a reason to look sooner")
-
-	_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-	require.NoError(t, err)
-	service.Reset()
-	ignoring := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil)), BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
-	_, err = ignoring.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-	require.NoError(t, err)
-	require.Equal(t, 1, service.Requests(), "switched off")
+		ignoring := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil)), BlobNaming: checkpointstore.BlobNamingLowerCaseOnly})
+		_, err = ignoring.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, service.Requests(), "switched off")
+	})
 }
 
 // A read of both spellings is a look at the store's own: the update after it
@@ -206,7 +202,7 @@ func (c *counting) Do(req *http.Request) (*http.Response, error) {
 }
 
 // A look that takes its time delays nothing: it ends with the list, and takes
-// place again with the next one. (This test hangs if it does not.)
+// place again with the next one.
 func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 	for name, hang := range map[string]fake.Fault{
 		"before it is sent": fake.HangWithoutApplying(),
@@ -216,39 +212,42 @@ func TestTheLookForLiveOwnersNeverDelaysAList(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for constructor, construct := range map[string]func(testing.TB, string, storeOptions) (blobStore, error){"built": constructors["no credential"], "handed in": blobtest.HandIn} {
 				t.Run(constructor, func(t *testing.T) {
-					service := fake.New()
-					transport := &counting{service: service}
-					var log bytes.Buffer
-					o := storeOptions{Timeout: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-					o.ClientOptions.Transport = transport
-					o.ClientOptions.Retry = policy.RetryOptions{TryTimeout: time.Hour, RetryDelay: time.Millisecond, MaxRetryDelay: 24 * time.Hour}
-					store, err := construct(t, service.URL(), o)
-					require.NoError(t, err)
-					service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
-					service.Put("ns.example/hub/$default/ownership/0", map[string]string{"ownerid": "ours"})
-
-					arrived := make(chan struct{}, 1)
-					hang.Before = func() { arrived <- struct{}{} }
-					stop := service.Inject(hang.On(listOf("$Default")))
-					hold := service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
-					for range 3 {
-						list, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+					synctest.Test(t, func(t *testing.T) {
+						service := fake.New()
+						transport := &counting{service: service}
+						var log bytes.Buffer
+						o := storeOptions{Timeout: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+						o.ClientOptions.Transport = transport
+						o.ClientOptions.Retry = policy.RetryOptions{TryTimeout: time.Hour, RetryDelay: time.Millisecond, MaxRetryDelay: 24 * time.Hour}
+						store, err := construct(t, service.URL(), o)
 						require.NoError(t, err)
-						require.Len(t, list, 1)
-						require.Equal(t, "ours", list[0].OwnerID)
-						require.Zero(t, transport.now.Load(), "nothing outlives the call")
-						require.False(t, store.Looking())
-						require.Empty(t, log.String())
-					}
-					stop()
-					hold()
+						service.Put("ns.example/hub/$Default/ownership/0", map[string]string{"ownerid": "official"})
+						service.Put("ns.example/hub/$default/ownership/0", map[string]string{"ownerid": "ours"})
 
-					letLooksEnd(service, store)
-					for range 2 {
-						_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-						require.NoError(t, err)
-						require.Equal(t, 1, strings.Count(log.String(), "owner=official"), "it took place after all, once")
-					}
+						arrived := make(chan struct{}, 1)
+						hang.Before = func() { arrived <- struct{}{} }
+						stop := service.Inject(hang.On(listOf("$Default")))
+						hold := service.Inject(fake.RunBefore(func() { <-arrived }).On(listOf("$default")))
+						for range 3 {
+							began := time.Now()
+							list, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+							require.NoError(t, err)
+							require.Len(t, list, 1)
+							require.Equal(t, "ours", list[0].OwnerID)
+							require.Zero(t, time.Since(began))
+							require.Zero(t, transport.now.Load(), "nothing outlives the call")
+							require.Empty(t, log.String())
+						}
+						stop()
+						hold()
+
+						letLooksEnd(service)
+						for range 2 {
+							_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+							require.NoError(t, err)
+							require.Equal(t, 1, strings.Count(log.String(), "owner=official"), "it took place after all, once")
+						}
+					})
 				})
 			}
 		})
@@ -292,92 +291,93 @@ func TestOneLookForLiveOwnersAtATime(t *testing.T) {
 // If there is no checkpoint under the verbatim names, ListCheckpoints leaves them
 // out for five minutes. GetCheckpoint does not.
 func TestEmptyVerbatimNamesAreNotListedAgainForFiveMinutes(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	service := fake.New()
-	service.SetClock(func() time.Time { return now })
-	store := blobtest.NewStore(t, service, nil)
-	store.SetClock(func() time.Time { return now })
-	list := func(group string) (ids []string, requests int) {
-		service.Reset()
-		all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, group, nil)
-		require.NoError(t, err)
-		for _, c := range all {
-			ids = append(ids, c.PartitionID)
+	synctest.Test(t, func(t *testing.T) {
+		service := fake.New()
+		store := blobtest.NewStore(t, service, nil)
+		list := func(group string) (ids []string, requests int) {
+			service.Reset()
+			all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, group, nil)
+			require.NoError(t, err)
+			for _, c := range all {
+				ids = append(ids, c.PartitionID)
+			}
+			return ids, service.Count(fake.ListBlobs)
 		}
-		return ids, service.Count(fake.ListBlobs)
-	}
-	requireList := func(requests int, want ...string) {
-		t.Helper()
-		ids, n := list("$Default")
-		require.Equal(t, want, ids)
-		require.Equal(t, requests, n)
-	}
-	service.Put(lowerPrefix+"1", blobtest.Position(600))
-	service.Put(typedPrefix+"0/deeper", blobtest.Position(1)) // which is no checkpoint
-	requireList(2, "1")
-	requireList(1, "1")
-	_, n := list("$DEFAULT")
-	require.Equal(t, 2, n, "another spelling")
+		requireList := func(requests int, want ...string) {
+			t.Helper()
+			ids, n := list("$Default")
+			require.Equal(t, want, ids)
+			require.Equal(t, requests, n)
+		}
+		service.Put(lowerPrefix+"1", blobtest.Position(600))
+		service.Put(typedPrefix+"0/deeper", blobtest.Position(1)) // which is no checkpoint
+		requireList(2, "1")
+		requireList(1, "1")
+		_, n := list("$DEFAULT")
+		require.Equal(t, 2, n, "another spelling")
 
-	service.Put(typedPrefix+"0", blobtest.Position(500))
-	now = now.Add(5*time.Minute - time.Second)
-	requireList(1, "1")
-	one, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", "0", nil)
-	require.NoError(t, err)
-	require.EqualValues(t, 500, *one.SequenceNumber)
-	now = now.Add(time.Second)
-	requireList(2, "0", "1")
-	requireList(2, "0", "1")
-	now = now.Add(5 * time.Minute)
-	requireList(2, "0", "1")
+		service.Put(typedPrefix+"0", blobtest.Position(500))
+		time.Sleep(5*time.Minute - time.Second)
+		requireList(1, "1")
+		one, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", "0", nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 500, *one.SequenceNumber)
+		time.Sleep(time.Second)
+		requireList(2, "0", "1")
+		requireList(2, "0", "1")
+		time.Sleep(5 * time.Minute)
+		requireList(2, "0", "1")
 
-	service.Delete(typedPrefix + "0")
-	failing := service.Inject(fake.Forbidden().On(listOf("$Default")))
-	_, err = store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
-	failing()
-	requireList(2, "1") // a list that failed shows nothing
-	requireList(1, "1")
+		service.Delete(typedPrefix + "0")
+		failing := service.Inject(fake.Forbidden().On(listOf("$Default")))
+		_, err = store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
+		failing()
+		requireList(2, "1") // a list that failed shows nothing
+		requireList(1, "1")
+	})
 }
 
 // That there is none under the store's own spelling says nothing about the
 // verbatim one, also if that is the list which comes back last.
 func TestEmptyOwnNamesDoNotHideCheckpoints(t *testing.T) {
-	service := fake.New()
-	store := blobtest.NewStore(t, service, nil)
-	service.Put(typedPrefix+"0", blobtest.Position(500))
-	listed := make(chan struct{})
-	service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
-	service.Inject(fake.RunBefore(func() {
-		<-listed
-		time.Sleep(20 * time.Millisecond) // until that list is decoded
-	}).On(listOf("$default")).Once())
-	for range 2 {
-		all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-		require.NoError(t, err)
-		require.Len(t, all, 1)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		service := fake.New()
+		store := blobtest.NewStore(t, service, nil)
+		service.Put(typedPrefix+"0", blobtest.Position(500))
+		listed := make(chan struct{})
+		service.Inject(fake.RunAfter(func() { close(listed) }).On(listOf("$Default")).Once())
+		service.Inject(fake.RunBefore(func() {
+			<-listed
+			synctest.Wait() // until that list is decoded
+		}).On(listOf("$default")).Once())
+		for range 2 {
+			all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+		}
+	})
 }
 
 // Of two lists at the same time, the one that began last tells whether there are
 // checkpoints under the verbatim names.
 func TestAListThatBeganEarlierDoesNotHideCheckpoints(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	service := fake.New()
-	store := blobtest.NewStore(t, service, nil)
-	store.SetClock(func() time.Time { return now })
-	service.Inject(fake.RunAfter(func() { // the first list has found nothing
-		service.Put(typedPrefix+"0", blobtest.Position(500))
-		now = now.Add(time.Second)
+	synctest.Test(t, func(t *testing.T) {
+		service := fake.New()
+		store := blobtest.NewStore(t, service, nil)
+		service.Inject(fake.RunAfter(func() { // the first list has found nothing
+			service.Put(typedPrefix+"0", blobtest.Position(500))
+			time.Sleep(time.Second)
+			all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+		}).On(listOf("$Default")).Once())
+		_, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+		require.NoError(t, err)
 		all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 		require.NoError(t, err)
 		require.Len(t, all, 1)
-	}).On(listOf("$Default")).Once())
-	_, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-	require.NoError(t, err)
-	all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-	require.NoError(t, err)
-	require.Len(t, all, 1)
+	})
 }
 
 func TestACheckpointWithoutAPositionIsReturnedAndWarnedAbout(t *testing.T) {

@@ -108,35 +108,7 @@ func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 }
 
 func TestTimeoutBoundsEveryCall(t *testing.T) {
-	calls := map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
-		"ClaimOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 3), nil)
-			return err
-		},
-		"ListOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-			return err
-		},
-		"ListCheckpoints": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, "$Default", nil)
-			return err
-		},
-		"UpdateCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
-		},
-		"GetCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
-			return err
-		},
-		"GetOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
-			return err
-		},
-		"EnsureContainer": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.EnsureContainer(ctx, nil)
-		},
-	}
-	for name, call := range calls {
+	for name, call := range blobtest.Calls() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := fake.New()

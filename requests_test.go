@@ -362,43 +362,16 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// everyRequest makes each call that sends something.
-func everyRequest(ctx context.Context, store *checkpointstore.BlobCheckpointStore) map[string]func() error {
-	return map[string]func() error{
-		"EnsureContainer": func() error { return store.EnsureContainer(ctx, nil) },
-		"ListOwnership": func() error {
-			_, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-			return err
-		},
-		"ListCheckpoints": func() error {
-			_, err := store.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-			return err
-		},
-		"GetOwnership": func() error {
-			_, err := store.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
-			return err
-		},
-		"GetCheckpoint": func() error {
-			_, err := store.GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
-			return err
-		},
-		"ClaimOwnership": func() error {
-			_, err := store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
-			return err
-		},
-	}
-}
-
 // TestTheLastAnswerIsNamed if a deadline cuts the retries off.
 func TestTheLastAnswerIsNamed(t *testing.T) {
 	for how, build := range builds(t) {
 		service := fake.New()
 		service.Inject(fake.Busy(300 * time.Millisecond))
 		retry := policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: time.Minute}
-		for call := range everyRequest(context.Background(), nil) {
-			t.Run(how+"/"+call, func(t *testing.T) {
+		for name, call := range blobtest.Calls() {
+			t.Run(how+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				err := everyRequest(context.Background(), build(service, nil, retry, 50*time.Millisecond))[call]()
+				err := call(context.Background(), build(service, nil, retry, 50*time.Millisecond))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				var answer *azcore.ResponseError
 				require.ErrorAs(t, err, &answer)
@@ -414,7 +387,7 @@ func TestTheLastAnswerIsNamed(t *testing.T) {
 // TestWhatEndedACallIsNamed by the option, or as the caller's.
 func TestWhatEndedACallIsNamed(t *testing.T) {
 	const long, short = time.Minute, 20 * time.Millisecond
-	for name, c := range map[string]struct {
+	for what, c := range map[string]struct {
 		timeout, deadline, try time.Duration // 0: a long one
 		cancels                bool
 		says                   map[string]string
@@ -426,8 +399,8 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 		"TryTimeout": {try: short, is: context.DeadlineExceeded, says: map[string]string{"built": "ClientOptions.Retry.TryTimeout (20ms), in 2 tries", "handed in": "RetryOptions.TryTimeout of the client, in 2 tries"}},
 	} {
 		for how, build := range builds(t) {
-			for call := range everyRequest(context.Background(), nil) {
-				t.Run(name+"/"+how+"/"+call, func(t *testing.T) {
+			for name, call := range blobtest.Calls() {
+				t.Run(what+"/"+how+"/"+name, func(t *testing.T) {
 					t.Parallel()
 					or := func(d time.Duration) time.Duration {
 						if d == 0 {
@@ -445,10 +418,10 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 					service.Inject(hang)
 					retry := policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, TryTimeout: or(c.try)}
 					timeout := or(c.timeout)
-					if timeout == long && call == "ClaimOwnership" && how == "handed in" && c.try != 0 {
+					if timeout == long && name == "ClaimOwnership" && how == "handed in" && c.try != 0 {
 						timeout = 2 * time.Second // bounds the read that resolves the claim
 					}
-					err := everyRequest(ctx, build(service, nil, retry, timeout))[call]()
+					err := call(ctx, build(service, nil, retry, timeout))
 					require.ErrorIs(t, err, c.is)
 					says := c.says[""] + c.says[how]
 					require.ErrorContains(t, err, says)
@@ -467,10 +440,10 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 func TestAContextThatEndedBefore(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for call, do := range everyRequest(ctx, blobtest.NewStore(t, fake.New(), nil)) {
-		err := do()
-		require.ErrorIs(t, err, context.Canceled, call)
-		require.ErrorContains(t, err, "the caller canceled the context", call)
+	for name, call := range blobtest.Calls() {
+		err := call(ctx, blobtest.NewStore(t, fake.New(), nil))
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.ErrorContains(t, err, "the caller canceled the context", name)
 	}
 }
 

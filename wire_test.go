@@ -54,6 +54,7 @@ type wire struct {
 	options   checkpointstore.BlobCheckpointStoreOptions
 	open      func(*checkpointstore.BlobCheckpointStoreOptions) *checkpointstore.BlobCheckpointStore
 	opened    *checkpointstore.BlobCheckpointStore
+	second    *checkpointstore.BlobCheckpointStore
 	unordered bool
 	failed    func(error) // takes the errors of what runs meanwhile
 	result    string
@@ -86,7 +87,10 @@ func (w *wire) store() *checkpointstore.BlobCheckpointStore {
 
 // other opens a second store, as another process has it.
 func (w *wire) other() *checkpointstore.BlobCheckpointStore {
-	return w.open(nil)
+	if w.second == nil {
+		w.second = w.open(nil)
+	}
+	return w.second
 }
 
 // A wireAction does what a command says, through a store or to the service, and returns the result in words.
@@ -166,7 +170,8 @@ var wireOptionWords = map[string]func(*checkpointstore.BlobCheckpointStoreOption
 
 // wireFaults are the faults. Their arguments are status=, code= and detail= of the answer, and header=, the one to
 // leave out. All take op=, host= and group= (of a list), which pick requests, and once or times=.
-// "meanwhile <command>", the last, runs before the request is applied.
+// At the end, "meanwhile <command>" runs before the request is applied, and
+// "then <command>" between that and the response.
 var wireFaults = map[string]func(a faultArgs) fake.Fault{
 	"none":                  func(faultArgs) fake.Fault { return fake.Fault{} }, // for what happens meanwhile
 	"answer":                func(a faultArgs) fake.Fault { return fake.Status(a.status, a.code) },
@@ -180,13 +185,13 @@ var wireFaults = map[string]func(a faultArgs) fake.Fault{
 	"without-header":        func(a faultArgs) fake.Fault { return fake.WithoutHeaders(a.header) },
 }
 
-var wireOps = map[string]fake.Op{"put-blob": fake.PutBlob, "set-metadata": fake.SetMetadata, "get-properties": fake.GetProperties}
+var wireOps = map[string]fake.Op{"put-blob": fake.PutBlob, "set-metadata": fake.SetMetadata, "get-properties": fake.GetProperties, "list": fake.ListBlobs}
 
 type faultArgs struct {
 	status, times        int
 	code, detail, header string
 	matchers             []fake.Matcher
-	meanwhile            wireAction
+	meanwhile, then      wireAction
 }
 
 func wireFault(c *script.Command) (wireAction, error) {
@@ -211,25 +216,24 @@ func wireFault(c *script.Command) (wireAction, error) {
 			a.matchers = append(a.matchers, fake.OpIs(op))
 			return nil
 		},
-		"once":  func(string) error { a.times = 1; return nil },
-		"times": func(v string) (err error) { a.times, err = strconv.Atoi(v); return err },
-		"meanwhile": func(string) error {
-			inner, err := c.Command()
-			if err == nil {
-				a.meanwhile, err = parseWireStep(inner)
-			}
-			return err
-		},
+		"once":      func(string) error { a.times = 1; return nil },
+		"times":     func(v string) (err error) { a.times, err = strconv.Atoi(v); return err },
+		"meanwhile": func(string) (err error) { a.meanwhile, err = parseInner(c, parseWireStep); return err },
+		"then":      func(string) (err error) { a.then, err = parseInner(c, parseWireStep); return err },
 	})
 	return func(w *wire, store func() *checkpointstore.BlobCheckpointStore) (string, error) {
 		fault := newFault(a).Limit(a.times).On(fake.All(a.matchers...))
-		if a.meanwhile != nil {
-			fault.Before = func() {
-				if _, err := a.meanwhile(w, store); err != nil {
+		hook := func(do wireAction) func() {
+			if do == nil {
+				return nil
+			}
+			return func() {
+				if _, err := do(w, store); err != nil {
 					w.failed(err)
 				}
 			}
 		}
+		fault.Before, fault.After = hook(a.meanwhile), hook(a.then)
 		w.service.Inject(fault)
 		return "", nil
 	}, err
@@ -262,7 +266,7 @@ func unordered(w *wire, _ func() *checkpointstore.BlobCheckpointStore) (string, 
 }
 
 func wireCall(c *script.Command) (wireAction, error) {
-	do, err := parseInner(c)
+	do, err := parseInner(c, parseWireCommand)
 	return func(w *wire, store func() *checkpointstore.BlobCheckpointStore) (string, error) {
 		w.service.Reset()
 		result, err := do(w, store)
@@ -282,16 +286,17 @@ func wireCall(c *script.Command) (wireAction, error) {
 }
 
 func wireOther(c *script.Command) (wireAction, error) {
-	do, err := parseInner(c)
+	do, err := parseInner(c, parseWireCommand)
 	return func(w *wire, _ func() *checkpointstore.BlobCheckpointStore) (string, error) { return do(w, w.other) }, err
 }
 
-func parseInner(c *script.Command) (wireAction, error) {
+// parseInner parses the command that a command ends with.
+func parseInner(c *script.Command, parse func(*script.Command) (wireAction, error)) (wireAction, error) {
 	inner, err := c.Command()
 	if err != nil {
 		return nil, err
 	}
-	return parseWireCommand(inner)
+	return parse(inner)
 }
 
 func onService(do func(*fake.Service)) func(*script.Command) (wireAction, error) {

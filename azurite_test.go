@@ -11,7 +11,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	leasing "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
@@ -99,50 +98,6 @@ func TestRefusalsOfAzurite(t *testing.T) {
 			require.Len(t, failed.Errors, 2)
 		})
 	}
-}
-
-func TestNamesAndValuesComeBackTheSameFromAzurite(t *testing.T) {
-	store := blobtest.NewAzuriteStore(t)
-	ctx := context.Background()
-	for i, text := range []string{"a", "two words", `quote"d`, "a,b;c=d", "per%cent", "%2F", "plus+sign", "{brace}", "~!@#$^&*()_-|:?<>'`[]", "1:2:345"} {
-		group := fmt.Sprintf("group%d", i)
-		won := blobtest.ClaimOne(t, store, blobtest.Claim(group, text, "0", nil))
-		won = blobtest.ClaimOne(t, store, won)
-		all, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, group, nil)
-		require.NoError(t, err)
-		require.Equal(t, []checkpointstore.Ownership{won}, all, text)
-		c := blobtest.Checkpoint(group, "0", 1)
-		c.Offset = to.Ptr(text)
-		require.NoError(t, store.UpdateCheckpoint(ctx, c, nil))
-		got, err := store.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, group, nil)
-		require.NoError(t, err)
-		require.Equal(t, []checkpointstore.Checkpoint{c}, got, text)
-	}
-	for i, name := range []string{"a", "$Default", "with space", "per%cent", "%2f", "plus+sign", "ünï", "日本", "a&b=c", "q?x#y", "{brace}", "a'b", "-1"} {
-		group := fmt.Sprintf("names%d", i)
-		won := blobtest.ClaimOne(t, store, blobtest.Claim(group, "a", name, nil))
-		all, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, group, nil)
-		require.NoError(t, err)
-		require.Equal(t, []checkpointstore.Ownership{won}, all, name)
-		one, err := store.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, group, name, nil)
-		require.NoError(t, err)
-		require.Equal(t, won, one)
-
-		blobtest.ClaimOne(t, store, blobtest.Claim(name, "b", "0", nil))
-		all, err = store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, name, nil)
-		require.NoError(t, err)
-		require.Len(t, all, 1, name)
-	}
-}
-
-func TestManyPartitionsOverPagesOfAzurite(t *testing.T) {
-	store := blobtest.NewAzuriteStore(t)
-	won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 300), nil)
-	require.NoError(t, err)
-	require.Len(t, won, 300)
-	all, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-	require.NoError(t, err)
-	require.ElementsMatch(t, won, all)
 }
 
 func TestADeletedOwnershipOnAzuriteIsClaimedAfterTheNextList(t *testing.T) {

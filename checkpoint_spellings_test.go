@@ -103,18 +103,3 @@ func TestUpdatesAreComparedWithTheNewestSpelling(t *testing.T) {
 		}
 	}
 }
-
-// A look under both spellings is enough for the first write; a read after a refusal is of the own record alone.
-func TestRequestsOfUpdatesUnderTwoSpellings(t *testing.T) {
-	service, store := spellings(t, nil, blobtest.Position(900), "")
-	_, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, defaultGroup, "0", nil)
-	require.NoError(t, err)
-	service.Reset()
-	require.NoError(t, updateDefault(store, 901))
-	require.Equal(t, 1, service.Requests(), service.Transcript())
-
-	service.Put(ownBlob, blobtest.Position(905))
-	service.Reset()
-	require.NoError(t, updateDefault(store, 910))
-	require.Equal(t, 1, service.Count(fake.GetProperties), service.Transcript())
-}

@@ -235,91 +235,11 @@ func TestEnsureContainerAllowsNoAnonymousAccess(t *testing.T) {
 	}
 }
 
-func TestDevelopmentStorage(t *testing.T) {
-	transport := &seen{inner: fake.New()}
-	o := &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport, Retry: policy.RetryOptions{MaxRetries: -1}}}}
-	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString("UseDevelopmentStorage=true", "container", o)
-	require.NoError(t, err)
-	_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-	require.Error(t, err, "the fake is not there")
-	require.Equal(t, "127.0.0.1:10000", transport.last.URL.Host)
-	require.Equal(t, "/devstoreaccount1/container", transport.last.URL.Path)
-}
-
-// TestTheStoreKeepsItsConnections counts the connections that a server sees: one
-// round of claims opens as many as go out at once, the next opens none, and
-// Close closes them.
-func TestTheStoreKeepsItsConnections(t *testing.T) {
-	service := fake.New()
-	var round atomic.Pointer[barrier]
-	round.Store(newBarrier(checkpointstore.DefaultMaxConcurrency))
-	var opened atomic.Int32
-	closed := make(chan struct{}, 2*checkpointstore.DefaultMaxConcurrency)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		round.Load().wait()
-		blobtest.Serve(w, req, service)
-	}))
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			opened.Add(1)
-		case http.StateClosed:
-			closed <- struct{}{}
-		}
-	}
-	server.Start()
-	defer server.Close()
-	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", nil)
-	require.NoError(t, err)
-
-	won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", checkpointstore.DefaultMaxConcurrency), nil)
-	require.NoError(t, err)
-	require.Equal(t, int32(checkpointstore.DefaultMaxConcurrency), opened.Load())
-	for range 3 {
-		round.Store(newBarrier(checkpointstore.DefaultMaxConcurrency))
-		won, err = store.ClaimOwnership(context.Background(), won, nil)
-		require.NoError(t, err)
-		require.Len(t, won, checkpointstore.DefaultMaxConcurrency)
-	}
-	require.Equal(t, int32(checkpointstore.DefaultMaxConcurrency), opened.Load(), "no dials after the first round")
-
-	require.Empty(t, closed)
-	require.NoError(t, store.Close())
-	for range checkpointstore.DefaultMaxConcurrency {
-		<-closed
-	}
-	require.NoError(t, store.Close(), "twice")
-	round.Store(newBarrier(1))
-	_, err = store.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
-	require.NoError(t, err, "the store stays usable")
-}
-
-// TestConnectionsFollowTheRequestsInFlight: a round of updates dials once for each
-// of them, and the next rounds not at all. MaxConcurrency, which is for claims,
-// changes nothing in that.
+// TestConnectionsFollowTheRequestsInFlight: a round of updates, or of claims, dials once for each of them, and the next
+// rounds not at all. MaxConcurrency, which is for claims, changes nothing for updates. Close closes the connections.
 func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 	const partitions, rounds = 128, 4
-	service := fake.New()
-	service.SetRecording(false)
-	var round atomic.Pointer[barrier]
-	var opened atomic.Int32
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		round.Load().wait()
-		blobtest.Serve(w, req, service)
-	}))
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
-		}
-	}
-	server.Start()
-	defer server.Close()
-	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, store.Close()) }()
-
-	for n := range rounds {
-		round.Store(newBarrier(partitions))
+	update := func(store *checkpointstore.BlobCheckpointStore, n int) error {
 		errs := make([]error, partitions)
 		var wg sync.WaitGroup
 		for i := range partitions {
@@ -328,8 +248,56 @@ func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.NoError(t, errors.Join(errs...))
-		require.Equal(t, int32(partitions), opened.Load(), "after round %d", n)
+		return errors.Join(errs...)
+	}
+	claim := func(store *checkpointstore.BlobCheckpointStore, n int) error {
+		_, err := store.ClaimOwnership(context.Background(), blobtest.Claims(fmt.Sprint(n), "a", checkpointstore.DefaultMaxConcurrency), nil)
+		return err
+	}
+	for name, c := range map[string]struct {
+		atOnce, maxConcurrency int
+		round                  func(*checkpointstore.BlobCheckpointStore, int) error
+	}{
+		"updates": {partitions, 1, update},
+		"claims":  {checkpointstore.DefaultMaxConcurrency, 0, claim},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := fake.New()
+			service.SetRecording(false)
+			var round atomic.Pointer[barrier]
+			var opened atomic.Int32
+			closed := make(chan struct{}, 2*c.atOnce)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				round.Load().wait()
+				blobtest.Serve(w, req, service)
+			}))
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					opened.Add(1)
+				case http.StateClosed:
+					closed <- struct{}{}
+				}
+			}
+			server.Start()
+			defer server.Close()
+			store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: c.maxConcurrency})
+			require.NoError(t, err)
+			for n := range rounds {
+				round.Store(newBarrier(c.atOnce))
+				require.NoError(t, c.round(store, n))
+				require.EqualValues(t, c.atOnce, opened.Load(), "after round %d", n)
+			}
+			require.Empty(t, closed)
+			require.NoError(t, store.Close())
+			for range c.atOnce {
+				<-closed
+			}
+			require.NoError(t, store.Close(), "twice")
+			round.Store(newBarrier(1))
+			_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+			require.NoError(t, err, "the store stays usable")
+		})
 	}
 }
 

@@ -427,47 +427,31 @@ func entries(text string) func(int, []byte) (io.Reader, int64) {
 	}
 }
 
-// What is not a blob as it is now is not a record: snapshots, versions that are
-// not current, deleted blobs, directories.
-func TestListsHaveTheBlobsAsTheyAre(t *testing.T) {
-	const nine = `<Name>` + blobtest.OwnershipPrefix + `9</Name>`
-	for name, text := range map[string]string{
-		"a snapshot":                      `<Blob>` + nine + `<Snapshot>2026-01-02T03:04:05.1234567Z</Snapshot></Blob>`,
-		"an old version":                  `<Blob>` + nine + `<VersionId>2026-01-02T03:04:05.1234567Z</VersionId><IsCurrentVersion>false</IsCurrentVersion></Blob>`,
-		"a deleted blob":                  `<Blob>` + nine + `<Deleted>true</Deleted></Blob>`,
-		"a deleted blob with versions":    `<Blob>` + nine + `<HasVersionsOnly>true</HasVersionsOnly></Blob>`,
-		"a directory by its ResourceType": `<Blob>` + nine + `<Properties><ResourceType>directory</ResourceType></Properties></Blob>`,
-		"a directory by its metadata":     `<Blob>` + nine + `<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata></Blob>`,
-		"a blob without a name":           `<Blob><Properties><Etag>0x9</Etag></Properties></Blob>`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachDecoder(t, func(t *testing.T, open opener) {
-				store, _, _ := open.changed(t, withOwners(t, 2), entries(text))
-				requireOwners(t, store, 2)
-			})
-		})
-	}
-}
-
-// A blob as it is now is a record, whatever else is said of it.
-func TestListsHaveAllCurrentBlobs(t *testing.T) {
+// Snapshots, versions that are not current, deleted blobs and directories are not records.
+func TestListsHaveTheCurrentBlobs(t *testing.T) {
 	const nine = `<Name>` + blobtest.OwnershipPrefix + `9</Name><Metadata><ownerid>a</ownerid></Metadata>`
 	const properties = `<Last-Modified>Fri, 02 Jan 2026 03:04:05 GMT</Last-Modified><Etag>0x9</Etag>`
-	for name, text := range map[string]string{
-		"the current version":  nine + `<VersionId>2026</VersionId><IsCurrentVersion>true</IsCurrentVersion>`,
-		"a version, not told":  nine + `<VersionId>2026</VersionId>`,
-		"not deleted":          nine + `<Deleted>false</Deleted><HasVersionsOnly>false</HasVersionsOnly>`,
-		"empty elements":       nine + `<Snapshot/><VersionId/><IsCurrentVersion/><Deleted/>`,
-		"another ResourceType": nine,
+	for name, c := range map[string]struct {
+		element, property string
+		current           bool
+	}{
+		"a snapshot":                      {nine + `<Snapshot>2026-01-02T03:04:05.1234567Z</Snapshot>`, "", false},
+		"an old version":                  {nine + `<VersionId>2026</VersionId><IsCurrentVersion>false</IsCurrentVersion>`, "", false},
+		"a deleted blob":                  {nine + `<Deleted>true</Deleted>`, "", false},
+		"a deleted blob with versions":    {nine + `<HasVersionsOnly>true</HasVersionsOnly>`, "", false},
+		"a directory by its ResourceType": {nine, `<ResourceType>directory</ResourceType>`, false},
+		"a directory by its metadata":     {strings.Replace(nine, `<ownerid>`, `<hdi_isfolder>true</hdi_isfolder><ownerid>`, 1), "", false},
+		"a blob without a name":           {"", "", false},
+		"the current version":             {nine + `<VersionId>2026</VersionId><IsCurrentVersion>true</IsCurrentVersion>`, "", true},
+		"a version, not told":             {nine + `<VersionId>2026</VersionId>`, "", true},
+		"not deleted":                     {nine + `<Deleted>false</Deleted><HasVersionsOnly>false</HasVersionsOnly>`, "", true},
+		"empty elements":                  {nine + `<Snapshot/><VersionId/><IsCurrentVersion/><Deleted/>`, "", true},
+		"another ResourceType":            {nine, `<ResourceType>file</ResourceType>`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachDecoder(t, func(t *testing.T, open opener) {
-				resource := ""
-				if name == "another ResourceType" {
-					resource = `<ResourceType>file</ResourceType>`
-				}
-				store, _, _ := open.changed(t, withOwners(t, 2), entries(`<Blob>`+text+`<Properties>`+properties+resource+`</Properties></Blob>`))
-				requireOwners(t, store, 3)
+				store, _, _ := open.changed(t, withOwners(t, 2), entries(`<Blob>`+c.element+`<Properties>`+properties+c.property+`</Properties></Blob>`))
+				requireOwners(t, store, map[bool]int{false: 2, true: 3}[c.current])
 			})
 		})
 	}

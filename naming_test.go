@@ -86,14 +86,6 @@ func TestAFailedReadOfTheOtherSpellingFailsTheList(t *testing.T) {
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "a position may be there")
 }
 
-func TestVerbatimWritesNamesAsSpelled(t *testing.T) {
-	service := fake.New()
-	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim})
-	blobtest.ClaimOne(t, store, blobtest.Claim("$Default", "a", "0", nil))
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint("$Default", "0", 1), nil))
-	require.Equal(t, []string{typedPrefix + "0", "ns.example/hub/$Default/ownership/0"}, service.Names())
-}
-
 func TestLowerCaseLeavesThePartitionAlone(t *testing.T) {
 	service := fake.New()
 	store := blobtest.NewStore(t, service, nil)
@@ -159,34 +151,6 @@ func TestALiveOwnerUnderTheOtherSpellingIsWarnedAbout(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, service.Requests(), "switched off")
 	})
-}
-
-// A read of both spellings is a look at the store's own: the update after it
-// builds on that and reads nothing.
-func TestAReadOfBothSpellingsIsABaseline(t *testing.T) {
-	for name, read := range map[string]func(blobStore) error{
-		"ListCheckpoints": func(s blobStore) error {
-			_, err := s.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
-			return err
-		},
-		"GetCheckpoint": func(s blobStore) error {
-			_, err := s.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", "0", nil)
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			service := fake.New()
-			service.Put(lowerPrefix+"0", blobtest.Position(500))
-			service.Put(typedPrefix+"1", blobtest.Position(600))
-			store := blobtest.NewStore(t, service, nil)
-			blobtest.ClaimOne(t, store, blobtest.Claim("$Default", "a", "0", nil))
-			require.NoError(t, read(store))
-			service.Reset()
-			require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint("$Default", "0", 510), nil))
-			require.Equal(t, 1, service.Requests())
-			require.Equal(t, 1, service.Count(fake.SetMetadata))
-		})
-	}
 }
 
 // counting counts the requests that a transport works on.

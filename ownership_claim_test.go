@@ -2,19 +2,13 @@ package checkpointstore_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -155,103 +149,3 @@ func (u untraced) Do(req *http.Request) (*http.Response, error) {
 type withoutValues struct{ context.Context }
 
 func (withoutValues) Value(any) any { return nil }
-
-func TestAnAnswerThatWasLostIsFoundForAnyClient(t *testing.T) {
-	transports := map[string]func(*fake.Service) policy.Transporter{
-		"traced":   func(s *fake.Service) policy.Transporter { return s },
-		"untraced": func(s *fake.Service) policy.Transporter { return untraced{s} },
-	}
-	for name, transport := range transports {
-		t.Run(name, func(t *testing.T) {
-			service := fake.New()
-			client, err := container.NewClientWithNoCredential(service.URL(), &container.ClientOptions{ClientOptions: azcore.ClientOptions{
-				Transport: transport(service), Retry: policy.RetryOptions{RetryDelay: time.Millisecond},
-			}})
-			require.NoError(t, err)
-			store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
-			require.NoError(t, err)
-			ctx := context.Background()
-
-			service.Inject(fake.LoseResponse().Once())
-			won, err := store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
-			require.NoError(t, err)
-			require.Len(t, won, 1, "first claim")
-
-			service.Inject(fake.LoseResponse().Once())
-			won, err = store.ClaimOwnership(ctx, won, nil)
-			require.NoError(t, err)
-			require.Len(t, won, 1, "renewal")
-
-			stored, _ := service.Get(blobtest.OwnershipPrefix + "0")
-			require.Equal(t, stored.ETag, string(*won[0].ETag))
-
-			won, err = store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "b", 1), nil)
-			require.NoError(t, err)
-			require.Empty(t, won, "somebody else's record stays lost")
-		})
-	}
-}
-
-// TestNoTwoOwnersBelieveThatTheyWon lets owners race for partitions, over rounds,
-// while answers get lost, requests get reset and the service is busy: what an
-// owner was told that it won is what the service holds.
-func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
-	const owners, partitions, rounds = 4, 16, 12
-	service := fake.New()
-	rnd := rand.New(rand.NewPCG(1, 2))
-	var mu sync.Mutex
-	one := func(in int) fake.Matcher {
-		return func(req *http.Request) bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return req.Method == http.MethodPut && rnd.IntN(in) == 0
-		}
-	}
-	service.Inject(fake.LoseResponse().On(one(4)))
-	service.Inject(fake.ResetConnection().On(one(12)))
-	service.Inject(fake.ApplyThenStatus(500, "InternalError").On(one(12)))
-	service.Inject(fake.Busy(0).On(one(12)))
-
-	stores := make([]*checkpointstore.BlobCheckpointStore, owners)
-	for i := range stores {
-		stores[i] = blobtest.NewStore(t, service, nil)
-	}
-	wins := 0
-	for round := range rounds {
-		all, err := stores[0].ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-		require.NoError(t, err)
-		state := make(map[string]*azcore.ETag)
-		for _, o := range all {
-			state[o.PartitionID] = o.ETag
-		}
-		won := make([][]checkpointstore.Ownership, owners)
-		var wg sync.WaitGroup
-		for i := range owners {
-			wg.Go(func() {
-				asked := blobtest.Claims(blobtest.Group, fmt.Sprintf("owner-%d", i), partitions)
-				for j := range asked {
-					asked[j].ETag = state[asked[j].PartitionID]
-				}
-				var err error
-				won[i], err = stores[i].ClaimOwnership(context.Background(), asked, nil)
-				var failed *checkpointstore.PartitionErrors
-				if err != nil && !errors.As(err, &failed) {
-					t.Errorf("round %d: %v", round, err)
-				}
-			})
-		}
-		wg.Wait()
-		by := make(map[string]string)
-		for _, records := range won {
-			for _, o := range records {
-				require.Empty(t, by[o.PartitionID], "partition %s has two winners in round %d", o.PartitionID, round)
-				by[o.PartitionID] = o.OwnerID
-				stored, _ := service.Get(blobtest.OwnershipPrefix + o.PartitionID)
-				require.Equal(t, o.OwnerID, stored.Metadata["ownerid"])
-				require.Equal(t, stored.ETag, string(*o.ETag))
-				wins++
-			}
-		}
-	}
-	require.Greater(t, wins, rounds*partitions*3/4, "most rounds are decided in spite of the faults")
-}

@@ -131,22 +131,6 @@ func TestWithoutAnAnswerTheBlobIsRead(t *testing.T) {
 	})
 }
 
-// TestATryWithoutAConnectionIsNotSent: only one request reached the service, so
-// its answer is to be believed.
-func TestATryWithoutAConnectionIsNotSent(t *testing.T) {
-	for how, build := range builds(t) {
-		t.Run(how, func(t *testing.T) {
-			service := fake.New()
-			service.Put(blobtest.OwnershipPrefix+"0", map[string]string{"ownerid": "a"})
-			service.Inject(fake.RefuseConnection().Limit(3))
-			won, err := build(service, nil, blobtest.QuickRetries(), 0).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
-			require.NoError(t, err)
-			require.Empty(t, won)
-			require.Equal(t, 1, service.Requests(), "no read")
-		})
-	}
-}
-
 // TestARecordFromBeforeTheClaimIsNotWon: the tries were repeated, and the record
 // has the owner, but it is older than the claim.
 func TestARecordFromBeforeTheClaimIsNotWon(t *testing.T) {
@@ -224,48 +208,6 @@ func TestAConnectionOfACredentialIsNone(t *testing.T) {
 			require.Equal(t, 2, service.Requests())
 		})
 	}
-}
-
-// TestAnAnswerWithoutItsStateIsRead: a claim that is won without its ETag cannot
-// be renewed, and one without its time expires at once.
-func TestAnAnswerWithoutItsStateIsRead(t *testing.T) {
-	for _, header := range []string{"ETag", "Last-Modified"} {
-		t.Run(header, func(t *testing.T) {
-			service := fake.New()
-			service.Inject(fake.WithoutHeaders(header).On(fake.OpIs(fake.PutBlob)))
-			won := blobtest.ClaimOne(t, blobtest.NewStore(t, service, nil), blobtest.Claim(blobtest.Group, "a", "0", nil))
-			stored, _ := service.Get(blobtest.OwnershipPrefix + "0")
-			require.Equal(t, stored.ETag, string(*won.ETag))
-			require.Equal(t, stored.LastModified, won.LastModifiedTime)
-			require.Equal(t, 2, service.Requests())
-		})
-	}
-}
-
-// TestABusyServiceGetsNoMoreThanTheRetries and one read.
-func TestABusyServiceGetsNoMoreThanTheRetries(t *testing.T) {
-	for _, status := range []int{408, 429, 500, 503} {
-		for how, build := range builds(t) {
-			t.Run(fmt.Sprintf("%d/%s", status, how), func(t *testing.T) {
-				service := fake.New()
-				service.Inject(fake.Status(status, "ServerBusy"))
-				store := build(service, nil, blobtest.QuickRetries(), 0)
-				_, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
-				require.ErrorContains(t, err, fmt.Sprint(status, " ServerBusy"))
-				require.Equal(t, 5, service.Requests())
-			})
-		}
-	}
-}
-
-// TestTheReadOfARepeatedClaimIsRetried: the service answers, so a read that fails
-// once is worth another try.
-func TestTheReadOfARepeatedClaimIsRetried(t *testing.T) {
-	service := fake.New()
-	service.Inject(fake.LoseResponse().Once())
-	service.Inject(fake.Busy(0).On(fake.OpIs(fake.GetProperties)).Limit(3))
-	blobtest.ClaimOne(t, blobtest.NewStore(t, service, nil), blobtest.Claim(blobtest.Group, "a", "0", nil))
-	require.Equal(t, 2+4, service.Requests())
 }
 
 // TestTheReadThatResolvesAClaimIsBounded by TryTimeout, though it has no retries.

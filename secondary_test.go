@@ -72,43 +72,6 @@ func requireBusy(t *testing.T, err error) {
 	require.NotErrorIs(t, err, checkpointstore.ErrNotFound)
 }
 
-// Lists stay at the primary: what a list lacks is "no checkpoint", and the
-// secondary may lack what exists.
-func TestListsNeverGoToTheSecondary(t *testing.T) {
-	for name, call := range listCalls {
-		t.Run(name, func(t *testing.T) {
-			g := newGeoRedundant()
-			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
-			g.primary.Put(blobtest.OwnershipPrefix+"0", map[string]string{"ownerid": "a"})
-			g.primary.Inject(fake.Busy(0).Once())
-			n, err := call(t.Context(), g.open(t))
-			require.NoError(t, err)
-			require.Equal(t, 1, n)
-			require.Equal(t, "PP", g.hosts)
-
-			g.hosts = ""
-			g.primary.Inject(fake.Busy(0))
-			_, err = call(t.Context(), g.open(t))
-			requireBusy(t, err)
-			require.Equal(t, "PPPP", g.hosts)
-		})
-	}
-}
-
-// So a marker never reaches the host that did not give it out.
-func TestLaterPagesStayAtThePrimary(t *testing.T) {
-	g := newGeoRedundant()
-	for _, id := range []string{"0", "1", "2"} {
-		g.primary.Put(blobtest.CheckpointPrefix+id, blobtest.Position(900))
-	}
-	g.primary.SetPageSize(1)
-	g.primary.Inject(fake.Busy(0).On(fake.Nth(2, nil)).Once())
-	list, err := g.open(t).ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-	require.NoError(t, err)
-	require.Len(t, list, 3)
-	require.Equal(t, "PPPP", g.hosts)
-}
-
 // After a failure of the primary, and only then, the next try goes to the
 // secondary; the one after that to the primary.
 func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {

@@ -23,8 +23,8 @@ import (
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
 	"github.com/ea947076/checkpointstore/internal/blobtest"
-	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/storetest"
 )
 

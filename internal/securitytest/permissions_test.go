@@ -220,7 +220,7 @@ func TestSignaturesThatDoNotFit(t *testing.T) {
 		"not valid yet":            {times(time.Hour, 2*time.Hour), "403 AuthorizationFailure", ""},   // Azure: AuthenticationFailed
 		"of another container":     {client.URL() + "?" + query, "403 ", ""},
 		"with a permission added":  {forged, "403 ", ""},
-		"none":                     {client.URL(), "", ""}, // Azure: 401 or 409, see failure.go
+		"none":                     {client.URL(), "", ""}, // Azure: 401 or 409, see errors_refused.go
 		"of the account, no blobs": {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Container: true}), "403 AuthorizationResourceTypeMismatch", "EnsureContainer ListOwnership ListCheckpoints"},
 		"of the account, no list":  {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Object: true}), "403 AuthorizationResourceTypeMismatch", "Get Claim Update"},
 	} {

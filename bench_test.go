@@ -13,7 +13,6 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/blobtest"
-	"github.com/ea947076/checkpointstore/internal/fakeblob"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
@@ -25,16 +24,16 @@ import (
 
 var latencies = []time.Duration{0, 5 * time.Millisecond}
 
-func benchmarkStore(b *testing.B, latency time.Duration) (*checkpointstore.BlobCheckpointStore, *fakeblob.Service) {
+func benchmarkStore(b *testing.B, latency time.Duration) (*checkpointstore.BlobCheckpointStore, *fake.Service) {
 	b.Helper()
-	service := fakeblob.New()
+	service := fake.New()
 	service.SetRecording(false)
 	store := blobtest.NewStore(b, service, nil)
 	service.SetLatency(latency)
 	return store, service
 }
 
-func reportRequests(b *testing.B, service *fakeblob.Service) {
+func reportRequests(b *testing.B, service *fake.Service) {
 	b.ReportMetric(float64(service.Requests())/float64(b.N), "requests/op")
 }
 
@@ -80,7 +79,7 @@ func BenchmarkRenew(b *testing.B) {
 func BenchmarkUpdateCheckpoint(b *testing.B) {
 	for _, latency := range latencies {
 		b.Run(fmt.Sprintf("latency=%s", latency), func(b *testing.B) {
-			service := fakeblob.New()
+			service := fake.New()
 			service.SetRecording(false)
 			service.SetLatency(latency)
 			store, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil) // the client of BenchmarkBareSetMetadata
@@ -102,7 +101,7 @@ func BenchmarkUpdateCheckpoint(b *testing.B) {
 // BenchmarkBareSetMetadata is what BenchmarkUpdateCheckpoint is compared with:
 // the one request of it, by azblob alone.
 func BenchmarkBareSetMetadata(b *testing.B) {
-	service := fakeblob.New()
+	service := fake.New()
 	service.SetRecording(false)
 	service.Put("ns.example/hub/group/checkpoint/0", nil)
 	set := bareSetMetadata(service, "ns.example/hub/group/checkpoint/0", "", 0, nil)
@@ -136,7 +135,7 @@ func BenchmarkListOwnership(b *testing.B) {
 }
 
 // bareSetMetadata writes a checkpoint with azblob alone, conditionally.
-func bareSetMetadata(service *fakeblob.Service, name, owner string, generation int64, enqueued *time.Time) func(int64) error {
+func bareSetMetadata(service *fake.Service, name, owner string, generation int64, enqueued *time.Time) func(int64) error {
 	client := service.Client().NewBlockBlobClient(name)
 	var options = ifMatch("")
 	return func(sequenceNumber int64) error {

@@ -23,7 +23,6 @@ import (
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
 	"github.com/ea947076/checkpointstore/internal/blobtest"
-	"github.com/ea947076/checkpointstore/internal/fakeblob"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/storetest"
 )
@@ -41,7 +40,7 @@ func TestMain(m *testing.M) { blobtest.Main(m) }
 
 func TestConformanceOnTheFakeService(t *testing.T) {
 	storetest.RunShared(t, func(t testing.TB) func() checkpointstore.CheckpointStore {
-		service := fakeblob.New()
+		service := fake.New()
 		return func() checkpointstore.CheckpointStore { return blobtest.NewStore(t, service, nil) }
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/internal/faults"
 )
@@ -30,13 +31,13 @@ type geoRedundant struct {
 
 func newGeoRedundant() *geoRedundant {
 	g := &geoRedundant{primary: fake.New(), secondary: fake.New()}
-	g.secondary.ServeSecondary(secondaryHost)
+	g.secondary.ServeSecondary(blobtest.SecondaryHost)
 	return g
 }
 
 func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
 	host, service := "P", g.primary
-	if req.URL.Host == secondaryHost {
+	if req.URL.Host == blobtest.SecondaryHost {
 		host, service = "S", g.secondary
 	}
 	g.mu.Lock()
@@ -48,7 +49,7 @@ func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
 // open makes a store with a token credential.
 func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 	o.ClientOptions.Transport = g
 	o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: g.tryTimeout}
 	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
@@ -59,7 +60,7 @@ func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
 // get reads the checkpoint of partition 0.
 func (g *geoRedundant) get(t *testing.T) (checkpointstore.Checkpoint, error) {
 	t.Helper()
-	return g.open(t).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+	return g.open(t).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 }
 
 // requireBusy requires the error of a primary that is busy.
@@ -70,43 +71,6 @@ func requireBusy(t *testing.T, err error) {
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.ErrorContains(t, err, "503 ServerBusy")
 	require.NotErrorIs(t, err, checkpointstore.ErrNotFound)
-}
-
-// Lists stay at the primary: what a list lacks is "no checkpoint", and the
-// secondary may lack what exists.
-func TestListsNeverGoToTheSecondary(t *testing.T) {
-	for name, call := range listCalls {
-		t.Run(name, func(t *testing.T) {
-			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.primary.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
-			g.primary.Inject(faults.Busy(0).Once())
-			n, err := call(t.Context(), g.open(t))
-			require.NoError(t, err)
-			require.Equal(t, 1, n)
-			require.Equal(t, "PP", g.hosts)
-
-			g.hosts = ""
-			g.primary.Inject(faults.Busy(0))
-			_, err = call(t.Context(), g.open(t))
-			requireBusy(t, err)
-			require.Equal(t, "PPPP", g.hosts)
-		})
-	}
-}
-
-// So a marker never reaches the host that did not give it out.
-func TestLaterPagesStayAtThePrimary(t *testing.T) {
-	g := newGeoRedundant()
-	for _, id := range []string{"0", "1", "2"} {
-		g.primary.Put(checkpointPrefix+id, at(900))
-	}
-	g.primary.SetPageSize(1)
-	g.primary.Inject(faults.Busy(0).On(faults.Nth(2, nil)).Once())
-	list, err := g.open(t).ListCheckpoints(t.Context(), namespace, hub, group, nil)
-	require.NoError(t, err)
-	require.Len(t, list, 3)
-	require.Equal(t, "PPPP", g.hosts)
 }
 
 // After a failure of the primary, and only then, the next try goes to the
@@ -133,8 +97,8 @@ func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
 			g.primary.Inject(c.fault)
 			if c.fault.String() == faults.HangWithoutApplying().String() {
 				g.tryTimeout = 500 * time.Millisecond
@@ -170,7 +134,7 @@ func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
 			g.primary.Inject(faults.Busy(0).Once())
 			g.secondary.Inject(fault)
 			got, err := g.get(t)
@@ -212,7 +176,7 @@ func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 	g.primary.Inject(faults.Busy(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	g.secondary.Inject(faults.RunBefore(cancel))
-	_, err := g.open(t).GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+	_, err := g.open(t).GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, "PS", g.hosts)
 }
@@ -220,7 +184,7 @@ func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 // challenge asks for a token of a tenant, once.
 func challenge(next policy.Transporter, host string) policy.Transporter {
 	var once sync.Once
-	return transportFunc(func(req *http.Request) (resp *http.Response, err error) {
+	return blobtest.TransportFunc(func(req *http.Request) (resp *http.Response, err error) {
 		if req.URL.Host == host {
 			once.Do(func() {
 				resp = &http.Response{
@@ -239,7 +203,7 @@ func challenge(next policy.Transporter, host string) policy.Transporter {
 // A challenge is not a failure: the request that answers it stays where it is.
 func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	open := func(t *testing.T, g *geoRedundant, host string) *checkpointstore.BlobCheckpointStore {
-		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 		o.ClientOptions.Transport = challenge(g, host)
 		o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}
 		store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
@@ -252,18 +216,18 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 		hosts      string // without the request that is challenged
 		want       int
 	}{
-		"the primary, which is up":      {primaryHost, 0, "P", 900},
-		"the primary, which then fails": {primaryHost, 1, "PS", 800},
-		"the secondary":                 {secondaryHost, 1, "PS", 800},
+		"the primary, which is up":      {blobtest.PrimaryHost, 0, "P", 900},
+		"the primary, which then fails": {blobtest.PrimaryHost, 1, "PS", 800},
+		"the secondary":                 {blobtest.SecondaryHost, 1, "PS", 800},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
 			if c.busy > 0 {
 				g.primary.Inject(faults.Busy(0).Limit(c.busy))
 			}
-			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			require.NoError(t, err)
 			require.EqualValues(t, c.want, *got.SequenceNumber)
 			require.Equal(t, c.hosts, g.hosts)
@@ -271,16 +235,16 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	}
 	t.Run("the secondary, which then has no such record", func(t *testing.T) {
 		g := newGeoRedundant()
-		g.primary.Put(checkpointPrefix+"0", at(900))
+		g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
 		g.primary.Inject(faults.Busy(0).Once())
-		got, err := open(t, g, secondaryHost).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+		got, err := open(t, g, blobtest.SecondaryHost).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.NoError(t, err)
 		require.EqualValues(t, 900, *got.SequenceNumber)
 		require.Equal(t, "PSP", g.hosts)
 	})
 	t.Run("a list", func(t *testing.T) {
 		g := newGeoRedundant()
-		_, err := open(t, g, primaryHost).ListCheckpoints(t.Context(), namespace, hub, group, nil)
+		_, err := open(t, g, blobtest.PrimaryHost).ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		require.Equal(t, "P", g.hosts)
 	})
@@ -298,23 +262,14 @@ func TestASecondaryThatRefusesTheCredential(t *testing.T) {
 
 // Only reads of a checkpoint for the caller go to the secondary.
 func TestWritesAndTheirReadsStayAtThePrimary(t *testing.T) {
-	for name, call := range map[string]func(*checkpointstore.BlobCheckpointStore) error{
-		"UpdateCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
-		},
-		"ClaimOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
-			return err
-		},
-		"GetOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
-			return err
-		},
-	} {
+	for name, call := range blobtest.Calls() {
+		if name == "GetCheckpoint" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
 			g.primary.Inject(faults.Busy(0))
-			require.Error(t, call(g.open(t)))
+			require.Error(t, call(t.Context(), g.open(t)))
 			require.NotContains(t, g.hosts, "S")
 		})
 	}

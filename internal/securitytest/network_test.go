@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"context"
@@ -19,9 +19,11 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // TestNoSecretComesOutOfTheNetwork drives the store's own transport into the
@@ -121,7 +123,7 @@ func TestTheEnvironmentsProxyIsUsed(t *testing.T) {
 		o.ClientOptions.Retry.MaxRetries = -1
 		store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(u, o)
 		require.NoError(t, err)
-		_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+		_, err = store.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.Error(t, err, "the proxy refuses")
 		return
 	}
@@ -163,7 +165,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	o.ClientOptions.Retry.MaxRetries = -1
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", o)
 	require.NoError(t, err)
-	_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.ErrorContains(t, err, "protocol version")
 }
 
@@ -201,20 +203,13 @@ func TestNoSecretComesOutOfACredential(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := opening{open: func(endpoint string, options *checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error) {
-				return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(endpoint+"/c", refusing{told}, options)
+				return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(endpoint+"/c", blobtest.FailingCredential{Err: told}, options)
 			}}
 			all, errs := o.run(t, context.Background(), "https://account.invalid", nil, timeoutFor(name))
 			require.GreaterOrEqual(t, len(errs), 8)
 			require.Empty(t, all.leaks(secretOfClient, secretToken, secretKey))
 		})
 	}
-}
-
-// refusing is a credential that cannot get a token.
-type refusing struct{ err error }
-
-func (r refusing) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return azcore.AccessToken{}, r.err
 }
 
 // TestNoSecretComesOutOfAConstructor gives each of them a secret in the wrong
@@ -268,4 +263,34 @@ func TestNoSecretComesOutOfAConstructor(t *testing.T) {
 	try(checkpointstore.NewBlobCheckpointStoreWithNoCredential(account+"/c?"+secretSAS, wrong))
 	require.Greater(t, refused, 50)
 	require.Empty(t, all.leaks(secretSignature, secretKey, secretToken))
+}
+
+// TestNoSecretComesOutOfAClientSecret: azidentity tells what the login service answered, and that may repeat the form
+// that it was sent.
+func TestNoSecretComesOutOfAClientSecret(t *testing.T) {
+	login := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+		const at = `"https://login.microsoftonline.com/t/`
+		status, body := 200, `{"token_endpoint":`+at+`oauth2/v2.0/token","authorization_endpoint":`+at+`oauth2/v2.0/authorize","issuer":`+at+`v2.0"}`
+		if !strings.Contains(req.URL.Path, "openid-configuration") {
+			form, err := io.ReadAll(req.Body)
+			if err != nil {
+				return nil, err
+			}
+			status, body = 401, `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Sent: `+string(form)+`"}`
+		}
+		return &http.Response{StatusCode: status, Request: req, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
+	})
+	credential, err := azidentity.NewClientSecretCredential("t", "11111111-1111-1111-1111-111111111111", secretOfClient,
+		&azidentity.ClientSecretCredentialOptions{ClientOptions: azcore.ClientOptions{Transport: login}, DisableInstanceDiscovery: true})
+	require.NoError(t, err)
+	o := opening{open: func(endpoint string, options *checkpointstore.BlobCheckpointStoreOptions) (*checkpointstore.BlobCheckpointStore, error) {
+		return checkpointstore.NewBlobCheckpointStoreWithTokenCredential(endpoint+"/c", credential, options)
+	}}
+	all, errs := o.run(t, context.Background(), "https://account.invalid", nil, timeoutFor(""))
+	require.GreaterOrEqual(t, len(errs), 8)
+	for _, err := range errs {
+		require.ErrorContains(t, err, "AADSTS7000215")
+		require.ErrorContains(t, err, "client_secret=REDACTED")
+	}
+	require.Empty(t, all.leaks(secretOfClient))
 }

@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -87,7 +88,7 @@ func hostileClaims(random int) []checkpointstore.Ownership {
 // scope lists what was claimed in it.
 func TestScopesNeverShareABlob(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, nil)
+	store := blobtest.NewStore(t, service, nil)
 	ctx := context.Background()
 	owner := make(map[key]checkpointstore.Ownership)
 	refused := 0
@@ -190,9 +191,9 @@ func TestPathsOverTheWire(t *testing.T) {
 			odd = append(odd, req.RequestURI)
 			mu.Unlock()
 		}
-		serve(w, req, service)
+		blobtest.Serve(w, req, service)
 	})
-	mux.HandleFunc("/c", func(w http.ResponseWriter, req *http.Request) { serve(w, req, service) })
+	mux.HandleFunc("/c", func(w http.ResponseWriter, req *http.Request) { blobtest.Serve(w, req, service) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -212,7 +213,7 @@ func TestPathsOverTheWire(t *testing.T) {
 // TestHostileNamesOnAzurite: a service that is not ours keeps them apart as well.
 func TestHostileNamesOnAzurite(t *testing.T) {
 	azurite.Shared(t)
-	requireOwnBlobs(t, newAzuriteStore(t, nil), hostileClaims(0))
+	requireOwnBlobs(t, blobtest.NewAzuriteStore(t), hostileClaims(0))
 }
 
 // requireOwnBlobs makes the claims and reads each record back.
@@ -244,7 +245,7 @@ func requireOwnBlobs(t *testing.T, store *checkpointstore.BlobCheckpointStore, c
 // list shows is a direct child of the scope's own prefix, by the decoder of the
 // store and by that of azblob.
 func TestForeignBlobsAreNotTaken(t *testing.T) {
-	const prefix = namespace + "/" + hub + "/" + group + "/"
+	const prefix = blobtest.Namespace + "/" + blobtest.Hub + "/" + blobtest.Group + "/"
 	service := fake.New()
 	service.Put(prefix+"ownership/0", map[string]string{"ownerid": "own"})
 	service.Put(prefix+"checkpoint/0", map[string]string{"sequencenumber": "1", "offset": ""})
@@ -254,7 +255,7 @@ func TestForeignBlobsAreNotTaken(t *testing.T) {
 			for _, blob := range []string{
 				prefix + kind + "../" + name, prefix + kind + name + "/0", prefix + kind + "x/../" + name, prefix + name + "/" + kind + "0", name + "/" + prefix + kind + "0",
 				prefix + name + kind + "0", "x" + prefix + kind + name, prefix + "other" + kind + name, strings.ReplaceAll(prefix+kind, "/", "%2F") + name,
-				namespace + "/" + hub + "/../" + hub + "/" + group + "/" + kind + name, namespace + "/" + name + "/" + group + "/" + kind + "0",
+				blobtest.Namespace + "/" + blobtest.Hub + "/../" + blobtest.Hub + "/" + blobtest.Group + "/" + kind + name, blobtest.Namespace + "/" + name + "/" + blobtest.Group + "/" + kind + "0",
 			} {
 				if _, id, own := strings.Cut(blob, prefix+kind); own && strings.HasPrefix(blob, prefix+kind) && id != "" && !strings.Contains(id, "/") {
 					continue // it is a record of the scope
@@ -265,13 +266,13 @@ func TestForeignBlobsAreNotTaken(t *testing.T) {
 	}
 	handed, err := checkpointstore.NewBlobCheckpointStore(service.Client(), nil)
 	require.NoError(t, err)
-	for how, store := range map[string]*checkpointstore.BlobCheckpointStore{"own decoder": newFakeStore(t, service, nil), "azblob's": handed} {
+	for how, store := range map[string]*checkpointstore.BlobCheckpointStore{"own decoder": blobtest.NewStore(t, service, nil), "azblob's": handed} {
 		t.Run(how, func(t *testing.T) {
-			owned, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+			owned, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Len(t, owned, 1)
 			require.Equal(t, "own", owned[0].OwnerID)
-			read, err := store.ListCheckpoints(context.Background(), namespace, hub, group, nil)
+			read, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Len(t, read, 1)
 			require.Equal(t, int64(1), *read[0].SequenceNumber)
@@ -291,4 +292,64 @@ func TestRefusalsOfNamesAreOneLine(t *testing.T) {
 		var e *checkpointstore.Error
 		require.True(t, errors.As(err, &e))
 	}
+}
+
+// TestCredentialsAreNoNames gives each method a credential in place of a name.
+// The store sends nothing, and neither an error nor the log repeats it.
+func TestCredentialsAreNoNames(t *testing.T) {
+	const key = secretOfClient
+	for secret, looksLike := range map[string]string{
+		"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=root;SharedAccessKey=" + key: "this looks like a connection string",
+		"SharedAccessKey=" + key:                "this looks like a connection string",
+		"AccountName=a;AccountKey=" + key:       "this looks like a connection string",
+		"sharedaccesskey=" + key + "/":          "this looks like a connection string",
+		"?sig=" + key:                           "this looks like a shared access signature",
+		"sv=2021-06-08&sp=r&sig=" + key:         "this looks like a shared access signature",
+		"sig%3D" + key:                          "this looks like a shared access signature",
+		"https://account.example/c?code=" + key: "this looks like a URL",
+		"Bearer " + secretToken:                 "this looks like a credential",
+		secretToken:                             "this looks like a credential",
+		"password: " + key:                      "this looks like a credential",
+	} {
+		for what, calls := range map[string]map[string]blobtest.Call{
+			"fully qualified namespace": blobtest.RecordCalls(secret, blobtest.Hub, blobtest.Group, "0", "a"),
+			"event hub name":            blobtest.RecordCalls(blobtest.Namespace, secret, blobtest.Group, "0", "a"),
+			"consumer group":            blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, secret, "0", "a"),
+			"partition id":              blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, secret, "a"),
+			"owner id":                  blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", secret),
+		} {
+			for method, call := range calls {
+				if what == "partition id" && strings.HasPrefix(method, "List") || what == "owner id" && method != "ClaimOwnership" {
+					continue // not told of it
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s", method, what, looksLike), func(t *testing.T) {
+					all := &sink{}
+					service := fake.New()
+					err := call(t.Context(), blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: all.logger()}))
+					require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
+					require.ErrorContains(t, err, looksLike)
+					require.ErrorContains(t, err, "the "+what)
+					require.Empty(t, service.Transcript())
+					all.error(err)
+					require.Empty(t, all.leaks(key, secretToken))
+				})
+			}
+		}
+	}
+}
+
+// TestCredentialsInRefusedNames: a name that is refused for another reason is
+// quoted without the credential in it.
+func TestCredentialsInRefusedNames(t *testing.T) {
+	const name = "Bearer\t" + secretOfClient
+	all := &sink{}
+	for _, calls := range []map[string]blobtest.Call{
+		blobtest.RecordCalls(name, blobtest.Hub, blobtest.Group, "0", "a"), blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, name, "a"), blobtest.RecordCalls(blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", name),
+	} {
+		err := calls["ClaimOwnership"](t.Context(), blobtest.NewStore(t, fake.New(), nil))
+		require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
+		require.ErrorContains(t, err, "Bearer REDACTED")
+		all.error(err)
+	}
+	require.Empty(t, all.leaks(secretOfClient))
 }

@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // The secrets of these tests. They have characters that a URL and JSON escape.
@@ -200,17 +201,17 @@ func (b *broken) Close() error             { return nil }
 // everyCall makes every call that sends something, and hands its error on.
 func everyCall(ctx context.Context, store *checkpointstore.BlobCheckpointStore, got func(call string, err error)) {
 	got("EnsureContainer", store.EnsureContainer(ctx, nil))
-	_, err := store.ListOwnership(ctx, namespace, hub, "$Default", nil)
+	_, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	got("ListOwnership", err)
-	_, err = store.ClaimOwnership(ctx, []checkpointstore.Ownership{claim(group, "a", "0", nil), claim(group, "a", "1", etag("0x1"))}, nil)
+	_, err = store.ClaimOwnership(ctx, []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "0", nil), blobtest.Claim(blobtest.Group, "a", "1", blobtest.ETag("0x1"))}, nil)
 	got("ClaimOwnership", err)
-	_, err = store.GetOwnership(ctx, namespace, hub, group, "0", nil)
+	_, err = store.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	got("GetOwnership", err)
-	got("UpdateCheckpoint", store.UpdateCheckpoint(ctx, checkpoint(group, "0", 1), nil))
-	got("UpdateCheckpoint, rewind", store.UpdateCheckpoint(ctx, checkpoint(group, "0", 1), &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
-	_, err = store.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
+	got("UpdateCheckpoint", store.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 1), nil))
+	got("UpdateCheckpoint, rewind", store.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 1), &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
+	_, err = store.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, "$Default", nil)
 	got("ListCheckpoints", err)
-	_, err = store.GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+	_, err = store.GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	got("GetCheckpoint", err)
 }
 
@@ -262,7 +263,7 @@ func TestNoSecretComesOut(t *testing.T) {
 		for _, failures := range []map[string]failure{answers(), noAnswers()} {
 			for name, fails := range failures {
 				t.Run(how+"/"+name, func(t *testing.T) {
-					all, errs := o.run(t, context.Background(), "http://account.invalid", transportFunc(fails), timeoutFor(name))
+					all, errs := o.run(t, context.Background(), "http://account.invalid", blobtest.TransportFunc(fails), timeoutFor(name))
 					require.GreaterOrEqual(t, len(errs), 4, "the failure shows")
 					require.Empty(t, all.leaks(o.secret, secretSignature, secretKey, secretToken))
 				})
@@ -276,7 +277,7 @@ func TestNoSecretComesOut(t *testing.T) {
 func TestAzcoreLogsWhatAClientHandedInIsTold(t *testing.T) {
 	o := openings(t)["client with a SAS"]
 	o.handed = false // listen
-	all, _ := o.run(t, context.Background(), "http://account.invalid", transportFunc(noAnswers()["reset"]), timeoutFor("reset"))
+	all, _ := o.run(t, context.Background(), "http://account.invalid", blobtest.TransportFunc(noAnswers()["reset"]), timeoutFor("reset"))
 	leaks := all.leaks(secretSignature)
 	require.NotEmpty(t, leaks, "azcore has mended it: tell so in SECURITY.md")
 	for _, leak := range leaks {

@@ -1,8 +1,9 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // TestSecurityFileAgreesWithTheErrors: the role has the data actions that errors
 // name, and the table what each call was tested to need.
 func TestSecurityFileAgreesWithTheErrors(t *testing.T) {
-	text, err := os.ReadFile("SECURITY.md")
+	text, err := os.ReadFile(filepath.Join("..", "..", "SECURITY.md"))
 	require.NoError(t, err)
 	_, rest, found := strings.Cut(string(text), "```json\n")
 	require.True(t, found)

@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 	"github.com/ea947076/checkpointstore/internal/faults"
 )
@@ -54,16 +55,16 @@ func TestHostileMetadataStaysData(t *testing.T) {
 	sent := 0
 	for _, value := range values {
 		service := fake.New()
-		plain := newFakeStore(t, service, nil)
-		service.Put(ownershipPrefix+"0", map[string]string{"ownerid": value, "offset": value})
-		service.Put(checkpointPrefix+"0", map[string]string{"offset": value, "sequencenumber": "7"})
-		owned, err := plain.ListOwnership(ctx, namespace, hub, group, nil)
+		plain := blobtest.NewStore(t, service, nil)
+		service.Put(blobtest.OwnershipPrefix+"0", map[string]string{"ownerid": value, "offset": value})
+		service.Put(blobtest.CheckpointPrefix+"0", map[string]string{"offset": value, "sequencenumber": "7"})
+		owned, err := plain.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		if err != nil {
 			requireOneLine(t, err) // a document that no decoder can read
 			continue
 		}
 		require.Len(t, owned, 1)
-		read, err := plain.ListCheckpoints(ctx, namespace, hub, group, nil)
+		read, err := plain.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		require.Len(t, read, 1)
 		service.Reset()
@@ -122,12 +123,12 @@ func TestHostileMetadataForgesNoLogLine(t *testing.T) {
 		} {
 			service := fake.New()
 			var log bytes.Buffer
-			store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(newHandler(&log))})
+			store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(newHandler(&log))})
 			partition := strings.ReplaceAll(value, "/", "")
-			service.Put(namespace+"/"+hub+"/$Default/ownership/"+partition, map[string]string{"ownerid": value})
-			service.Put(namespace+"/"+hub+"/$default/checkpoint/"+partition, map[string]string{"offset": "", "sequencenumber": value})
-			_, errOwnerships := store.ListOwnership(context.Background(), namespace, hub, "$Default", nil)
-			_, errCheckpoints := store.ListCheckpoints(context.Background(), namespace, hub, "$Default", nil)
+			service.Put(blobtest.Namespace+"/"+blobtest.Hub+"/$Default/ownership/"+partition, map[string]string{"ownerid": value})
+			service.Put(blobtest.Namespace+"/"+blobtest.Hub+"/$default/checkpoint/"+partition, map[string]string{"offset": "", "sequencenumber": value})
+			_, errOwnerships := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
+			_, errCheckpoints := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, "$Default", nil)
 			if errors.Join(errOwnerships, errCheckpoints) == nil {
 				require.NotEmpty(t, log.String(), "%s, %q", format, value)
 			}
@@ -160,7 +161,7 @@ func TestHostileAnswersForgeNoLine(t *testing.T) {
 			service.Inject(fault)
 			o := refusedBy("")
 			o.ClientOptions.Retry.RetryDelay = time.Millisecond // and no retries
-			everyCall(context.Background(), newFakeStore(t, service, o), func(call string, err error) {
+			everyCall(context.Background(), blobtest.NewStore(t, service, o), func(call string, err error) {
 				if err != nil {
 					requireOneLine(t, err)
 				}
@@ -180,7 +181,7 @@ func TestHostileAnswersForgeNoLine(t *testing.T) {
 func refusedBy(text string) *checkpointstore.BlobCheckpointStoreOptions {
 	o := &checkpointstore.BlobCheckpointStoreOptions{}
 	o.ClientOptions.Retry.MaxRetries = -1
-	o.ClientOptions.Transport = transportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New(text) })
+	o.ClientOptions.Transport = blobtest.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New(text) })
 	return o
 }
 
@@ -191,13 +192,13 @@ func TestForgedHeadersStayValues(t *testing.T) {
 	var headers []http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		headers = append(headers, req.Header.Clone())
-		serve(w, req, service)
+		blobtest.Serve(w, req, service)
 	}))
 	defer server.Close()
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", nil)
 	require.NoError(t, err)
 	for i, value := range hostileValues {
-		o := claim(group, value, fmt.Sprint(i), nil)
+		o := blobtest.Claim(blobtest.Group, value, fmt.Sprint(i), nil)
 		if won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{o}, nil); err == nil {
 			require.Len(t, won, 1)
 			require.Equal(t, []string{value}, headers[len(headers)-1].Values("X-Ms-Meta-Ownerid"))

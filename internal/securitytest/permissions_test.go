@@ -1,4 +1,4 @@
-package checkpointstore_test
+package securitytest
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // What each call needs, as SECURITY.md has it, against a service that checks.
@@ -49,37 +50,37 @@ func permissionCalls(owned checkpointstore.Ownership) []permissionCall {
 			return s.EnsureContainer(ctx, nil)
 		}},
 		{"ListOwnership", []need{toList}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return ignore(s.ListOwnership(ctx, namespace, hub, group, nil))
+			return ignore(s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil))
 		}},
 		{"ListCheckpoints", []need{toList}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return ignore(s.ListCheckpoints(ctx, namespace, hub, group, nil))
+			return ignore(s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil))
 		}},
 		{"GetOwnership", []need{toRead}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return ignore(s.GetOwnership(ctx, namespace, hub, group, "0", nil))
+			return ignore(s.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil))
 		}},
 		{"GetCheckpoint", []need{toRead}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return ignore(s.GetCheckpoint(ctx, namespace, hub, group, "0", nil))
+			return ignore(s.GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil))
 		}},
 		{"ClaimOwnership, first", []need{toCreate}, func(s *checkpointstore.BlobCheckpointStore, fresh string) error {
-			return ignore(s.ClaimOwnership(ctx, []checkpointstore.Ownership{claim(group, "a", fresh, nil)}, nil))
+			return ignore(s.ClaimOwnership(ctx, []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", fresh, nil)}, nil))
 		}},
 		{"ClaimOwnership, renewal", []need{toWrite}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
 			return ignore(s.ClaimOwnership(ctx, []checkpointstore.Ownership{owned}, nil)) // lost, if it was renewed before
 		}},
 		{"UpdateCheckpoint, rewind", []need{toRead, toWrite}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", 1), &checkpointstore.UpdateCheckpointOptions{Rewind: true})
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 1), &checkpointstore.UpdateCheckpointOptions{Rewind: true})
 		}},
 		{"UpdateCheckpoint, first", []need{toRead, toCreate}, func(s *checkpointstore.BlobCheckpointStore, fresh string) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, fresh, 1), nil)
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, fresh, 1), nil)
 		}},
 		{"UpdateCheckpoint, first of a tenure", []need{toRead, toWrite}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", time.Now().UnixNano()), nil)
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", time.Now().UnixNano()), nil)
 		}},
 		{"UpdateCheckpoint, " + withoutFence, []need{toWrite}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", 1), nil)
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, "0", 1), nil)
 		}},
 		{"UpdateCheckpoint, first, " + withoutFence, []need{toWrite}, func(s *checkpointstore.BlobCheckpointStore, fresh string) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, fresh, 1), nil)
+			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, fresh, 1), nil)
 		}},
 	}
 }
@@ -140,11 +141,11 @@ func opened(t *testing.T, url, call string) *checkpointstore.BlobCheckpointStore
 // seeded is a container with records of the partition "0".
 func seeded(t *testing.T) (*container.Client, *container.SharedKeyCredential, checkpointstore.Ownership) {
 	t.Helper()
-	client, key := azuriteContainer(t)
+	client, key := blobtest.NewAzuriteContainer(t)
 	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 	require.NoError(t, err)
-	owned := claimOne(t, store, claim(group, "a", "0", nil))
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil))
+	owned := blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil))
 	return client, key, owned
 }
 
@@ -191,17 +192,17 @@ func TestPermissionsOfACallByTheAccount(t *testing.T) {
 // consumer does. (That none of them can be left out, the tests above have shown.)
 func TestTheLeastPermissions(t *testing.T) {
 	for _, permissions := range []string{"rwl", "rwcl"} {
-		client, key := azuriteContainer(t)
-		roundTrip(t, opened(t, signed(t, client, permissions), ""))
-		client, _ = azuriteContainer(t)
-		roundTrip(t, opened(t, signedByAccount(t, client, key, permissions, sas.AccountResourceTypes{Container: true, Object: true}), ""))
+		client, key := blobtest.NewAzuriteContainer(t)
+		blobtest.RoundTrip(t, opened(t, signed(t, client, permissions), ""))
+		client, _ = blobtest.NewAzuriteContainer(t)
+		blobtest.RoundTrip(t, opened(t, signedByAccount(t, client, key, permissions, sas.AccountResourceTypes{Container: true, Object: true}), ""))
 	}
 }
 
 // TestSignaturesThatDoNotFit are refused whatever they permit.
 func TestSignaturesThatDoNotFit(t *testing.T) {
 	client, key, owned := seeded(t)
-	other, _ := azuriteContainer(t)
+	other, _ := blobtest.NewAzuriteContainer(t)
 	times := func(start, expiry time.Duration) string {
 		from := time.Now().Add(start)
 		u, err := client.GetSASURL(sas.ContainerPermissions{Read: true, Write: true, Create: true, List: true}, time.Now().Add(expiry), &container.GetSASURLOptions{StartTime: &from})
@@ -219,7 +220,7 @@ func TestSignaturesThatDoNotFit(t *testing.T) {
 		"not valid yet":            {times(time.Hour, 2*time.Hour), "403 AuthorizationFailure", ""},   // Azure: AuthenticationFailed
 		"of another container":     {client.URL() + "?" + query, "403 ", ""},
 		"with a permission added":  {forged, "403 ", ""},
-		"none":                     {client.URL(), "", ""}, // Azure: 401 or 409, see failure.go
+		"none":                     {client.URL(), "", ""}, // Azure: 401 or 409, see errors_refused.go
 		"of the account, no blobs": {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Container: true}), "403 AuthorizationResourceTypeMismatch", "EnsureContainer ListOwnership ListCheckpoints"},
 		"of the account, no list":  {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Object: true}), "403 AuthorizationResourceTypeMismatch", "Get Claim Update"},
 	} {

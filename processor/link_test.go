@@ -41,21 +41,6 @@ func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
 	})
 }
 
-func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(1, "0")
-		a := f.start("a")
-		pass(opening)
-		f.hub.Deny("0", &azeventhubs.Error{Code: azeventhubs.ErrorCodeUnauthorizedAccess})
-		pass(roundTime)
-		require.Contains(t, strings.Join(a.log.at(slog.LevelWarn), ""), "unauthorized")
-		f.hub.Deny("0", nil)
-		f.send(2, "0")
-		pass(2 * time.Minute)
-		require.Equal(t, []int64{0, 1, 2}, f.seen("a", "0"))
-	})
-}
-
 func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, f *fleet) {
 		a := f.start("a")
@@ -68,29 +53,6 @@ func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 		require.Error(t, a.Status().EventHubError)
 		pass(10 * time.Minute)
 		f.requireBalanced(4, "b")
-	})
-}
-
-func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				for ctx.Err() == nil {
-					events, err := p.ReceiveEvents(ctx, 1, nil)
-					if err != nil {
-						time.Sleep(50 * time.Millisecond) // "log and go on"
-					}
-					f.note("a", "0", events...)
-				}
-				return nil
-			}
-		})
-		pass(opening)
-		f.hub.Steal("0")
-		pass(3 * roundTime)
-		f.send(1, "0")
-		pass(opening)
-		require.Equal(t, []int64{0}, f.seen("a", "0"))
 	})
 }
 

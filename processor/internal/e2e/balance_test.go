@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // mostRounds is within how many rounds owners that run Run are balanced when no
@@ -79,15 +81,15 @@ func (m moves) String() string {
 
 // observer knows who won what, and in which rounds of all owners.
 type observer struct {
-	mu     sync.Mutex
-	faults map[string]*faults
-	owners map[string]string
-	last   map[string]int64 // rounds when a partition last got another owner
+	mu       sync.Mutex
+	networks map[string]*network
+	owners   map[string]string
+	last     map[string]int64 // rounds when a partition last got another owner
 }
 
 func (o *observer) rounds() map[string]int64 {
 	n := make(map[string]int64)
-	for name, f := range o.faults {
+	for name, f := range o.networks {
 		n[name] = f.round()
 	}
 	return n
@@ -112,16 +114,16 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 	w := newWorld(t, partitions, 20)
 	e := w.onEmulator()
 	w.look(v.loop == official)
-	o := &observer{faults: make(map[string]*faults), owners: make(map[string]string)}
+	o := &observer{networks: make(map[string]*network), owners: make(map[string]string)}
 	var running []*owner
 	var names []string
 	start := func() {
 		c := w.config(len(running)).as(v)
 		c.Interval, c.Every = time.Second, 10
-		f := newFaults()
+		f := newNetwork()
 		f.won = o.won
 		o.mu.Lock()
-		o.faults[c.Name] = f
+		o.networks[c.Name] = f
 		o.mu.Unlock()
 		running, names = append(running, w.start(c, f)), append(names, c.Name)
 	}
@@ -162,10 +164,10 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 		leaving := running[owners]
 		names = names[:owners]
 		o.mu.Lock()
-		delete(o.faults, leaving.Name)
+		delete(o.networks, leaving.Name)
 		o.mu.Unlock()
 		if of == died {
-			leaving.faults.gone.Store(true) // it releases nothing
+			leaving.network.Inject(faults.RefuseConnection()) // it releases nothing
 			leaving.stop()
 		} else {
 			leaving.finish(t)
@@ -214,12 +216,12 @@ func TestSteadyRounds(t *testing.T) {
 func steadyRounds(t *testing.T, owners, partitions int, v variant) string {
 	w := newWorld(t, partitions, 20)
 	w.look(v.loop == official)
-	var all []*faults
+	var all []*network
 	var names []string
 	for i := range owners {
 		c := w.config(i).as(v)
 		c.Interval = time.Second
-		f := newFaults()
+		f := newNetwork()
 		w.start(c, f)
 		all, names = append(all, f), append(names, c.Name)
 	}

@@ -159,16 +159,29 @@ func TestRecordsOfPartitionsThatTheHubDoesNotHaveAreLeftAlone(t *testing.T) {
 		f.claimAs("old", "2", "3", "4", "5", "6", "7", "x")
 		f.claimAs("", "2", "3")
 		before := f.records()
-		a := f.start("a")
+		hub := &countedHub{}
+		a := f.start("a", func(s *settings) { hub.EventHub, s.hub = s.hub, hub })
 		pass(opening)
 		require.Equal(t, map[string]string{"0": "a", "1": "a"}, f.hub.Readers())
 		pass(5 * time.Minute)
+		require.LessOrEqual(t, hub.reads.Load(), int64(10), "once because of the records, and in each sixth round")
 		after := f.records()
 		for _, id := range []string{"2", "3", "4", "5", "6", "7", "x"} {
 			require.Equal(t, before[id], after[id], "partition %s", id)
 		}
 		require.NoError(t, a.finish())
 	})
+}
+
+// countedHub counts how often the hub's properties are read.
+type countedHub struct {
+	processor.EventHub
+	reads atomic.Int64
+}
+
+func (h *countedHub) Properties(ctx context.Context) (processor.EventHubProperties, error) {
+	h.reads.Add(1)
+	return h.EventHub.Properties(ctx)
 }
 
 func TestEventsThatAnExpiredReceiveLeftBehindAreNotLost(t *testing.T) {

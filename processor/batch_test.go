@@ -101,7 +101,11 @@ func TestBatchIsHandedOverWhenItHasMaxBytes(t *testing.T) {
 	inBatches(t, &processor.BatchOptions{MaxBytes: 10}, nil, func(t *testing.T, p *batched) {
 		p.Send("four", "four", "four", strings.Repeat("x", 100), "1", "four", "fiveE")
 		pass(100 * time.Millisecond)
-		require.Equal(t, [][2]int64{{0, 1}, {2, 2}, {3, 3}, {4, 6}}, p.ranges(), "the last one has 10 bytes; the event that is too large is alone")
+		all := [][2]int64{{0, 1}, {2, 2}, {3, 3}, {4, 6}}
+		require.Equal(t, all, p.ranges(), "the last one has 10 bytes; the event that is too large is alone")
+		p.Send("1")
+		pass(100 * time.Millisecond)
+		require.Equal(t, all, p.ranges(), "what was handed over does not count for the next one")
 	})
 }
 

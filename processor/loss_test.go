@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/processor"
 )
@@ -63,6 +65,44 @@ func TestHandlerIsToldAtOnceWhenTheLinkIsTaken(t *testing.T) {
 		require.Len(t, warnings, 1, "somebody reads what is owned here")
 		require.Contains(t, warnings[0], "took the link")
 	})
+}
+
+// Only a list that began after the link was taken tells that the partition is still
+// owned here. Opened because of an older one, the link would be taken back from its
+// new owner.
+func TestLinkIsNotTakenBackFromItsNewOwner(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		late := &lateLists{listed: make(chan struct{})}
+		a := f.start("a", func(s *settings) {
+			late.CheckpointStore, s.owner.store.CheckpointStore = s.owner.store.CheckpointStore, late
+		})
+		pass(opening)
+		late.on.Store(true)
+		<-late.listed // as owned by a
+		f.claimAs("b", "0")
+		f.hub.Steal("0") // as b opens its link
+		pass(3 * roundTime)
+		require.Equal(t, 1, f.hub.Links("0"))
+		require.Empty(t, a.Status().Partitions)
+		require.Empty(t, a.log.at(slog.LevelWarn), "a loss is no failure")
+	})
+}
+
+// lateLists is a store whose lists are answered late once it is on.
+type lateLists struct {
+	checkpointstore.CheckpointStore
+	on     atomic.Bool
+	first  sync.Once
+	listed chan struct{} // closed when the first of them has been read
+}
+
+func (s *lateLists) ListOwnership(ctx context.Context, namespace, hub, group string, options *checkpointstore.ListOwnershipOptions) ([]checkpointstore.Ownership, error) {
+	list, err := s.CheckpointStore.ListOwnership(ctx, namespace, hub, group, options)
+	if s.on.Load() {
+		s.first.Do(func() { close(s.listed) })
+		time.Sleep(5 * time.Second)
+	}
+	return list, err
 }
 
 // A partition that was lost and is free again waits for the handler of its last tenure.

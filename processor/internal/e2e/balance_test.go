@@ -14,10 +14,6 @@ import (
 	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
-// mostRounds is within how many rounds owners that run Run are balanced when no
-// record has to expire.
-const mostRounds = 3
-
 // plainLoops are those of azeventhubs, with the official store.
 var plainLoops = []variant{{"azeventhubs, balanced", official, false}, {"azeventhubs, greedy", official, true}}
 
@@ -31,8 +27,9 @@ const (
 	died     event = "one more dies"
 )
 
-// TestTimeToBalance counts rounds until every owner has its share. By default it
-// runs what is asserted of Run; with E2E_COMPARE it makes the table of the README.
+// TestTimeToBalance balances groups, and reports the rounds until every owner has its
+// share. They depend on the machine: package processor asserts them in fake time. By
+// default it runs some groups of Run; with E2E_COMPARE it makes the table of the README.
 func TestTimeToBalance(t *testing.T) {
 	table := &balanceTable{cells: make(map[string]map[string]string)}
 	t.Cleanup(func() { table.print(t) })
@@ -61,9 +58,6 @@ func TestTimeToBalance(t *testing.T) {
 				parallel(t)
 				m := timeToBalance(t, s.owners, s.partitions, s.of, v)
 				table.add(row, v.name, m.String())
-				if v.loop == run && s.of != died {
-					require.LessOrEqual(t, m.rounds, int64(mostRounds))
-				}
 			})
 		}
 	}
@@ -188,8 +182,8 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 }
 
 // TestSteadyRounds counts what a group that does not change costs: one list for each
-// round, a list of checkpoints in each sixth, and at most half of the ownership writes
-// of an azeventhubs Processor, which renews every partition in every round.
+// round, a list of checkpoints in each sixth, and renewals. How many rounds a renewal
+// lasts depends on the machine: package processor asserts it in fake time.
 func TestSteadyRounds(t *testing.T) {
 	table := &balanceTable{cells: make(map[string]map[string]string)}
 	t.Cleanup(func() { table.print(t) })
@@ -249,8 +243,6 @@ func steadyRounds(t *testing.T, owners, partitions int, v variant) string {
 		require.LessOrEqual(t, lists, rounds+slack, "a steady round costs one list")
 		const looks = 2 // requests that list the checkpoints, whose names differ as typed
 		require.LessOrEqual(t, answered, lists+writes+looks*(rounds/6+slack), "and otherwise renewals, and a look at the checkpoints in each sixth round")
-		each := int64(partitions) * rounds / int64(owners) // the writes of a Processor
-		require.LessOrEqual(t, writes, each/2+int64(partitions))
 	}
 	hourly := 360.0 // rounds at an interval of 10 s
 	if v.loop != run {

@@ -20,6 +20,11 @@ type ScopeRecords struct {
 	EventHubName            string
 	FullyQualifiedNamespace string
 
+	// Listed tells that ListOwnership and ListCheckpoints of the store read these
+	// records as well. Stores with another [BlobNaming] than the default read their
+	// own spelling only.
+	Listed bool
+
 	// Time is the clock by which the records' LastModifiedTime was set, when it
 	// answered: the service's, to the second on blobs. Zero if it did not say.
 	Time time.Time
@@ -89,6 +94,10 @@ func (s *BlobCheckpointStore) ListRecords(ctx context.Context, fullyQualifiedNam
 		lists.Go(func() { found[i], errs[i] = s.listRecords(ctx, scope) })
 	}
 	lists.Wait()
+	other, listed := s.otherScope(verbatim)
+	for i, scope := range spellings {
+		found[i].Listed = i == 0 || listed && scope == other
+	}
 	for i, err := range errs {
 		if err != nil {
 			return nil, s.failure(op, target{blobName: rootOf(spellings[i]), action: listBlobs}, err)

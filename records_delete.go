@@ -21,10 +21,11 @@ type DeleteCheckpointOptions struct{}
 // since. It is for tools that clean up; consumers relinquish. A record that does
 // not exist is not an error.
 //
-// Errors: [ErrRecordChanged]; [ErrInvalidArgument], also
-// for a record without an ETag; [ErrContainerNotFound], [ErrNotAuthorized]: it
-// needs the permission to delete, which nothing else of the store does. Requests:
-// one Delete Blob with If-Match, and one Get Blob Properties if its condition was not met. It may be called concurrently.
+// Errors: [ErrRecordChanged]; [ErrInvalidArgument], also for a record without an
+// ETag; [ErrContainerNotFound]; [ErrNotAuthorized]: it needs the permission to
+// delete, which nothing else of the store does. Requests: one Delete Blob with
+// If-Match, and one Get Blob Properties if its condition was not met. It may be
+// called concurrently.
 func (s *BlobCheckpointStore) DeleteOwnership(ctx context.Context, ownership Ownership, options *DeleteOwnershipOptions) error {
 	return s.delete(ctx, "DeleteOwnership", layout.Ownership, ownership.scope(), ownership.PartitionID, ownership.ETag)
 }

@@ -1,11 +1,15 @@
 package checkpointstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
@@ -30,10 +34,10 @@ const maxConcurrentWalks = 8
 // are sorted by name. Blobs that are no records are skipped.
 //
 // Errors: [ErrContainerNotFound], [ErrNotAuthorized]; others are an [*Error] whose
-// Kind is nil. Requests: List Blobs with a delimiter, one for the container, one
-// for each namespace, one for each event hub and one for each consumer group, up
-// to 8 at once, always at the primary: as many as there are scopes, not blobs. It
-// may be called concurrently.
+// Kind is nil, also for a response that is not a list. Requests: List Blobs with a
+// delimiter, one for the container, one for each namespace, one for each event hub
+// and one for each consumer group, up to 8 at once, always at the primary. Their
+// number grows with the scopes, not with the blobs. It may be called concurrently.
 func (s *BlobCheckpointStore) ListScopes(ctx context.Context, options *ListScopesOptions) ([]Scope, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
@@ -65,7 +69,14 @@ func (s *BlobCheckpointStore) ListScopes(ctx context.Context, options *ListScope
 			}
 		}
 	}
-	return scopes, nil
+	slices.SortFunc(scopes, func(a, b Scope) int { // the service sorts with the slashes
+		return cmp.Or(
+			cmp.Compare(a.FullyQualifiedNamespace, b.FullyQualifiedNamespace),
+			cmp.Compare(a.EventHubName, b.EventHubName),
+			cmp.Compare(a.ConsumerGroup, b.ConsumerGroup),
+		)
+	})
+	return slices.Compact(scopes), nil
 }
 
 // scopeIn reads the prefix of a scope's blobs.
@@ -107,7 +118,13 @@ func (s *BlobCheckpointStore) children(ctx context.Context, prefix string) ([]st
 	var names []string
 	var marker string
 	for n := 1; pager.More(); n++ {
-		response, err := observed(ctx, pager.NextPage)
+		raw := &http.Response{}
+		response, err := observed(policy.WithCaptureResponse(ctx, &raw), pager.NextPage)
+		if err == nil {
+			if err = checkRoot(raw); err != nil {
+				err = notAList(err)
+			}
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ func (s *Store) ListRecords(ctx context.Context, fullyQualifiedNamespace, eventH
 		FullyQualifiedNamespace: scope.Namespace,
 		EventHubName:            scope.EventHub,
 		ConsumerGroup:           scope.ConsumerGroup,
+		Listed:                  true,
 	}
 	s.mu.Lock()
 	found.Time = s.now().Round(0).UTC()

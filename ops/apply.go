@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,8 +50,8 @@ type ChangeResult struct {
 // maxConcurrentChanges is how many partitions Apply changes at once.
 const maxConcurrentChanges = 32
 
-// cleanupTimeout bounds how long Apply gives partitions free after its context has
-// ended.
+// cleanupTimeout bounds how long Apply reads back and gives partitions free, also
+// after its context has ended.
 const cleanupTimeout = 15 * time.Second
 
 // Apply carries out a plan.
@@ -59,19 +61,28 @@ const cleanupTimeout = 15 * time.Second
 // Release is set. It then claims the partitions under an ID of its own, so that no
 // consumer starts on one of them; a lost claim refuses the whole plan, after what was
 // claimed is free again. Then it stores the positions, reads them back, and
-// relinquishes the partitions.
+// relinquishes the partitions. Deletions are never made under a live owner.
 //
 // An error after that point comes with a result that says what was done. If the
 // process ends in the middle, the partitions that it holds expire like those of any
 // owner.
 //
-// Requests: three reads of the scope ([Read]); for each partition two claims and the
-// UpdateCheckpoint, 32 at once; for a release one claim; for each deletion one.
+// Requests: three reads of the scope ([Read]), and one list of the checkpoints if the
+// plan does not rewind; for each partition two claims and the UpdateCheckpoint, 32 at
+// once; for a release one claim; for each deletion one. One read and some claims more
+// after a failure.
 func Apply(ctx context.Context, store Store, plan *Plan, options *ApplyOptions) (*Result, error) {
 	if options == nil {
 		options = &ApplyOptions{}
 	}
-	a := &applying{store: store, plan: plan, options: options}
+	a := &applying{store: store, plan: plan, options: options, owner: "checkpointstore-ops-" + rand.Text()}
+	a.result.Changes = make([]ChangeResult, len(plan.Changes))
+	for i, c := range plan.Changes {
+		a.result.Changes[i].PartitionID = c.PartitionID
+	}
+	if len(plan.Changes) == 0 {
+		return &a.result, nil
+	}
 	now, err := a.read(ctx)
 	if err != nil {
 		return nil, err
@@ -84,15 +95,11 @@ func Apply(ctx context.Context, store Store, plan *Plan, options *ApplyOptions) 
 			return nil, fmt.Errorf("nothing was changed, as the backup failed: %w", err)
 		}
 	}
-	a.result.Changes = make([]ChangeResult, len(plan.Changes))
-	for i, c := range plan.Changes {
-		a.result.Changes[i].PartitionID = c.PartitionID
-	}
 	switch plan.Kind {
 	case PlanToRelease:
-		err = a.release(ctx, now)
+		a.release(ctx, now)
 	case PlanToClean:
-		err = a.clean(ctx)
+		a.clean(ctx)
 	default:
 		err = a.move(ctx, now)
 	}
@@ -121,6 +128,7 @@ type applying struct {
 	store   Store
 	plan    *Plan
 	options *ApplyOptions
+	owner   string // that it claims partitions under
 	result  Result
 }
 
@@ -140,28 +148,76 @@ func (a *applying) check(now *Snapshot) error {
 
 func (a *applying) checkChange(c Change, now Partition) error {
 	if other := now.Other; other != nil && other.State == Live {
-		return fmt.Errorf("%w: %q, under the spelling %s/%s/%s: stop it, or use a store with that naming", ErrLive, other.Ownership.OwnerID,
-			other.Scope.FullyQualifiedNamespace, other.Scope.EventHubName, other.Scope.ConsumerGroup)
+		return fmt.Errorf("%w: %q, under the spelling %s: stop it, or use a store with that naming", ErrLive, other.Ownership.OwnerID, pathOf(other.Scope))
 	}
 	live := now.State == Live
-	if live && !a.options.Release {
+	deletes := c.DeleteOwnership != nil || c.DeleteCheckpoint != nil
+	switch {
+	case live && deletes:
+		return fmt.Errorf("%w: %q wrote its ownership %s ago", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
+	case live && !a.options.Release:
 		return fmt.Errorf("%w: %q wrote its ownership %s ago: stop it, or ask for release", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
+	case deletes:
+		return checkDeletions(c, now)
+	case c.Release:
+		return checkRelease(c.Before, now)
+	case c.After == nil:
+		return nil
 	}
-	if c.Release {
-		if sameETag(c.Before.Ownership, now.Ownership) || live {
-			return nil
-		}
-		return fmt.Errorf("%w: the ownership has changed", ErrOutdated)
+	if err := c.After.check(a.plan.Scope, c.PartitionID); err != nil {
+		return err
 	}
-	if c.After == nil {
-		return nil // deletions have conditions of their own
-	}
+	return a.checkMove(c, now)
+}
+
+// checkMove refuses a position if another one is stored than when it was planned. A
+// live owner may have gone on.
+func (a *applying) checkMove(c Change, now Partition) error {
 	before, at := c.Before.Position(), now.Position()
-	progressed := live && before != nil && at != nil && at.SequenceNumber >= before.SequenceNumber
+	progressed := now.State == Live && at != nil && (before == nil || at.SequenceNumber >= before.SequenceNumber)
 	if now.generation() != c.Before.generation() || !before.same(at) && !progressed {
 		return fmt.Errorf("%w: %s was stored, and now it is %s", ErrOutdated, describe(c.Before), describe(now))
 	}
+	if !a.plan.Rewind && at != nil && c.After.SequenceNumber < at.SequenceNumber {
+		return fmt.Errorf("%w: %s is behind what is stored now, %s", ErrOutdated, c.After, describe(now))
+	}
 	return nil
+}
+
+// checkRelease refuses to relinquish what somebody else has, or an owner that was
+// dead when the plan was made and is alive now.
+func checkRelease(before, now Partition) error {
+	renewed := before.State == Live && now.State == Live && before.Ownership.OwnerID == now.Ownership.OwnerID
+	if !renewed && !sameETag(before.Ownership, now.Ownership) {
+		return fmt.Errorf("%w: the ownership has changed", ErrOutdated)
+	}
+	return nil
+}
+
+// checkDeletions refuses to delete what was written since. Each deletion is on
+// condition of that as well.
+func checkDeletions(c Change, now Partition) error {
+	ownership, checkpoint := now.Ownership, now.Own
+	if other := now.Other; other != nil && c.deletesUnder(other.Scope) {
+		ownership, checkpoint = other.Ownership, other.Checkpoint
+	}
+	switch {
+	case c.DeleteOwnership == nil && ownership != nil,
+		c.DeleteOwnership != nil && ownership != nil && !sameETag(c.DeleteOwnership, ownership):
+		return fmt.Errorf("%w: the ownership has changed", ErrOutdated)
+	case c.DeleteCheckpoint != nil && checkpoint != nil && value(c.DeleteCheckpoint.ETag) != value(checkpoint.ETag):
+		return fmt.Errorf("%w: the checkpoint has changed", ErrOutdated)
+	}
+	return nil
+}
+
+// deletesUnder reports whether the records to delete are those of a spelling.
+func (c Change) deletesUnder(spelling Scope) bool {
+	if o := c.DeleteOwnership; o != nil {
+		return spelling == Scope{FullyQualifiedNamespace: o.FullyQualifiedNamespace, EventHubName: o.EventHubName, ConsumerGroup: o.ConsumerGroup}
+	}
+	d := c.DeleteCheckpoint
+	return spelling == Scope{FullyQualifiedNamespace: d.FullyQualifiedNamespace, EventHubName: d.EventHubName, ConsumerGroup: d.ConsumerGroup}
 }
 
 // describe is a partition's position in words.
@@ -184,14 +240,31 @@ func sameETag(a, b *checkpointstore.Ownership) bool {
 }
 
 // release relinquishes partitions, each on the ETag that was checked.
-func (a *applying) release(ctx context.Context, now *Snapshot) error {
+func (a *applying) release(ctx context.Context, now *Snapshot) {
 	var claims []checkpointstore.Ownership
 	for _, c := range a.plan.Changes {
 		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), ""))
 	}
 	won, err := a.store.ClaimOwnership(ctx, claims, nil)
 	a.settle(won, err, fmt.Errorf("%w: its owner has renewed it", ErrOutdated))
-	return nil
+	if err == nil {
+		return
+	}
+	// A claim that failed may have been carried out all the same.
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	if after, err := a.read(ctx); err == nil {
+		for i := range a.result.Changes {
+			if r := &a.result.Changes[i]; after.Partition(r.PartitionID).State == Relinquished {
+				*r = ChangeResult{PartitionID: r.PartitionID, Done: true}
+			}
+		}
+	}
+}
+
+// cleanup is a context for what has to be done also after ctx has ended.
+func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }
 
 // settle notes which of the plan's partitions a claim won.
@@ -248,8 +321,9 @@ func (a *applying) claimOf(p Partition, ownerID string) checkpointstore.Ownershi
 	return claim
 }
 
-// clean deletes records that nobody wrote since the plan was made.
-func (a *applying) clean(ctx context.Context) error {
+// clean deletes records that nobody wrote since the plan was made, ownerships first:
+// where that succeeds, nobody had claimed the partition.
+func (a *applying) clean(ctx context.Context) {
 	a.eachChange(func(c Change, r *ChangeResult) {
 		if c.DeleteOwnership != nil {
 			r.Err = a.store.DeleteOwnership(ctx, *c.DeleteOwnership, nil)
@@ -259,82 +333,104 @@ func (a *applying) clean(ctx context.Context) error {
 		}
 		r.Done = r.Err == nil
 	})
-	return nil
 }
 
 // move stores positions, with the partitions held meanwhile.
 func (a *applying) move(ctx context.Context, now *Snapshot) error {
 	held, err := a.hold(ctx, now)
-	defer a.giveFree(ctx, held)
+	if err == nil {
+		err = a.checkHeld(ctx, now)
+	}
 	if err != nil {
-		return fmt.Errorf("nothing was changed: %w", err)
+		err = fmt.Errorf("nothing was changed: %w", err)
+	} else {
+		a.eachChange(func(c Change, r *ChangeResult) {
+			update := &checkpointstore.UpdateCheckpointOptions{Rewind: a.plan.Rewind, EnqueuedTime: c.After.EnqueuedTime}
+			r.Err = a.store.UpdateCheckpoint(ctx, c.After.checkpoint(a.plan.Scope, c.PartitionID), update)
+		})
 	}
-	// A look in the tenure that began just now, for updates that are not rewinds.
-	if !a.plan.Rewind {
-		scope := a.plan.Scope
-		if _, err := a.store.ListCheckpoints(ctx, scope.FullyQualifiedNamespace, scope.EventHubName, scope.ConsumerGroup, nil); err != nil {
-			return fmt.Errorf("nothing was changed: %w", err)
-		}
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	if err == nil {
+		a.readBack(ctx)
 	}
-	again, err := a.read(ctx)
+	notFree := a.giveFree(ctx, held, err != nil)
 	if err != nil {
-		return fmt.Errorf("nothing was changed: %w", err)
+		return errors.Join(err, notFree.err())
 	}
-	for _, c := range a.plan.Changes {
-		was, is := now.Partition(c.PartitionID), again.Partition(c.PartitionID)
-		if was.State != Live && (is.generation() != was.generation() || !is.Position().same(was.Position())) {
-			return fmt.Errorf("nothing was changed: partition %s: %w: %s was stored, and now it is %s", c.PartitionID, ErrOutdated, describe(was), describe(is))
-		}
-	}
-	a.eachChange(func(c Change, r *ChangeResult) {
-		r.Err = a.store.UpdateCheckpoint(ctx, a.checkpointOf(c), a.updateOf(c))
-	})
-	stored, err := a.read(ctx)
-	for i, c := range a.plan.Changes {
+	for i := range a.result.Changes {
 		r := &a.result.Changes[i]
-		switch p := stored.partitionOrNone(c.PartitionID); {
-		case r.Err != nil:
-		case err != nil:
-			r.Err = fmt.Errorf("stored, but not read back: %w", err)
-		case !p.Position().same(c.After):
-			r.Err = fmt.Errorf("somebody else wrote since: %s is stored, and not %s", describe(p), c.After)
-		default:
-			r.Done = true
+		if cause := notFree[r.PartitionID]; cause != nil {
+			r.Err = errors.Join(r.Err, fmt.Errorf("the partition may not be free before it expires: %w", cause))
 		}
 	}
 	return nil
 }
 
-// partitionOrNone is Partition, also of no snapshot.
-func (s *Snapshot) partitionOrNone(id string) Partition {
-	if s == nil {
-		return Partition{ID: id}
+// checkHeld looks once more when the partitions are held: nobody may have taken one
+// since, or stored another position. A live owner may have stored its last one.
+func (a *applying) checkHeld(ctx context.Context, now *Snapshot) error {
+	if scope := a.plan.Scope; !a.plan.Rewind {
+		// The store needs a look in the tenure that has just begun, to tell the updates
+		// that follow from those of a tenure before.
+		if _, err := a.store.ListCheckpoints(ctx, scope.FullyQualifiedNamespace, scope.EventHubName, scope.ConsumerGroup, nil); err != nil {
+			return err
+		}
 	}
-	return s.Partition(id)
+	again, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range a.plan.Changes {
+		was, is := now.Partition(c.PartitionID), again.Partition(c.PartitionID)
+		err := a.checkMove(c, is.as(was.State))
+		switch {
+		case is.Ownership == nil || is.Ownership.OwnerID != a.owner:
+			return fmt.Errorf("partition %s: %w: somebody else claimed it", c.PartitionID, ErrOutdated)
+		case is.Other != nil && is.Other.State == Live:
+			return fmt.Errorf("partition %s: %w: %q, under the spelling %s", c.PartitionID, ErrLive, is.Other.Ownership.OwnerID, pathOf(is.Other.Scope))
+		case err != nil:
+			return fmt.Errorf("partition %s: %w", c.PartitionID, err)
+		}
+	}
+	return nil
 }
 
-func (a *applying) checkpointOf(c Change) checkpointstore.Checkpoint {
-	return checkpointstore.Checkpoint{
-		ConsumerGroup:           a.plan.Scope.ConsumerGroup,
-		EventHubName:            a.plan.Scope.EventHubName,
-		FullyQualifiedNamespace: a.plan.Scope.FullyQualifiedNamespace,
-		PartitionID:             c.PartitionID,
-		Offset:                  &c.After.Offset,
-		SequenceNumber:          &c.After.SequenceNumber,
-	}
+// as is the partition with the state that its owner was in.
+func (p Partition) as(state State) Partition {
+	p.State = state
+	return p
 }
 
-func (a *applying) updateOf(c Change) *checkpointstore.UpdateCheckpointOptions {
-	return &checkpointstore.UpdateCheckpointOptions{Rewind: a.plan.Rewind, EnqueuedTime: c.After.EnqueuedTime}
+// readBack notes which positions are stored. An update that failed may have been
+// carried out all the same.
+func (a *applying) readBack(ctx context.Context) {
+	stored, err := a.read(ctx)
+	for i, c := range a.plan.Changes {
+		r := &a.result.Changes[i]
+		if err != nil {
+			if r.Err == nil {
+				r.Err = fmt.Errorf("stored, but not read back: %w", err)
+			}
+			continue
+		}
+		p := stored.Partition(c.PartitionID)
+		written := positionOf(p.Own).same(c.After) && (!a.plan.Rewind || p.Own.Generation > c.Before.generation())
+		switch {
+		case written && p.Position().same(c.After):
+			r.Done, r.Err = true, nil
+		case r.Err == nil:
+			r.Err = fmt.Errorf("somebody else wrote since: %s is stored, and not %s", describe(p), c.After)
+		}
+	}
 }
 
 // hold claims the partitions of the plan, all or none. It returns those that it
 // holds, also with an error.
 func (a *applying) hold(ctx context.Context, now *Snapshot) ([]checkpointstore.Ownership, error) {
-	owner := "checkpointstore-ops-" + rand.Text()
 	var claims []checkpointstore.Ownership
 	for _, c := range a.plan.Changes {
-		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), owner))
+		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), a.owner))
 	}
 	won, err := a.store.ClaimOwnership(ctx, claims, nil)
 	if err != nil {
@@ -348,27 +444,68 @@ func (a *applying) hold(ctx context.Context, now *Snapshot) ([]checkpointstore.O
 	return won, nil
 }
 
-// giveFree relinquishes what was held, also after the context has ended. What
-// somebody else has taken meanwhile is theirs.
-func (a *applying) giveFree(ctx context.Context, held []checkpointstore.Ownership) {
-	if len(held) == 0 {
-		return
+// notFree are the errors of partitions that could not be given free.
+type notFree map[string]error
+
+func (n notFree) err() error {
+	var errs []error
+	for _, id := range slices.SortedFunc(maps.Keys(n), compareIDs) {
+		errs = append(errs, fmt.Errorf("partition %s may not be free before it expires: %w", id, n[id]))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
+	return errors.Join(errs...)
+}
+
+// giveFree relinquishes what was held. What somebody else has taken meanwhile is
+// theirs. After a failure it looks for partitions whose claim was carried out all the
+// same.
+func (a *applying) giveFree(ctx context.Context, held []checkpointstore.Ownership, failed bool) notFree {
+	left, err := a.relinquish(ctx, held)
+	if err == nil && !failed {
+		return nil
+	}
+	now, err := a.read(ctx)
+	if err != nil {
+		unknown := make(notFree)
+		for _, c := range a.plan.Changes {
+			unknown[c.PartitionID] = errors.Join(left[c.PartitionID], err)
+		}
+		return unknown
+	}
+	held = nil
+	for _, p := range now.Partitions {
+		if p.Ownership != nil && p.Ownership.OwnerID == a.owner {
+			held = append(held, a.claimOf(p, a.owner))
+		}
+	}
+	left, _ = a.relinquish(ctx, held)
+	return left
+}
+
+// relinquish returns the partitions that it could not relinquish, and an error if
+// there are any.
+func (a *applying) relinquish(ctx context.Context, held []checkpointstore.Ownership) (notFree, error) {
+	if len(held) == 0 {
+		return nil, nil
+	}
 	for i := range held {
 		held[i].OwnerID = ""
 	}
 	free, err := a.store.ClaimOwnership(ctx, held, nil)
+	if err == nil {
+		return nil, nil
+	}
+	left := make(notFree)
 	failed := failedPartitions(err)
-	for i := range a.result.Changes {
-		r := &a.result.Changes[i]
+	for _, o := range held {
 		switch {
-		case r.Err != nil || contains(free, r.PartitionID):
-		case failed[r.PartitionID] != nil:
-			r.Err = fmt.Errorf("the position is stored, but the partition is not free before it expires: %w", failed[r.PartitionID])
+		case contains(free, o.PartitionID):
+		case failed[o.PartitionID] != nil:
+			left[o.PartitionID] = failed[o.PartitionID]
+		case len(failed) == 0:
+			left[o.PartitionID] = err
 		}
 	}
+	return left, err
 }
 
 // eachChange calls f for every change, several at once.

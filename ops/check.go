@@ -7,8 +7,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -128,7 +131,11 @@ func (c *checking) container(ctx context.Context) bool {
 	// The answer was made between the sending and now, in whole seconds.
 	off := sent.Add(took / 2).Sub(got.Date.Add(time.Second / 2)).Round(time.Second)
 	if off.Abs() > maxClockSkew+took {
-		c.found(SeverityWarning, "clock", fmt.Sprintf("this machine's clock is %s off the service's", off), "synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
+		direction := "ahead of"
+		if off < 0 {
+			direction = "behind"
+		}
+		c.found(SeverityWarning, "clock", fmt.Sprintf("this machine's clock is %s %s the service's", off.Abs(), direction), "synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
 	} else {
 		c.ok("clock", "within %s of the service's", maxClockSkew)
 	}
@@ -144,54 +151,96 @@ func (c *checking) settings(ctx context.Context) {
 	case got.IsHierarchicalNamespaceEnabled == nil:
 		c.found(SeverityUnknown, "hierarchical namespace", "the service did not say", "")
 	case *got.IsHierarchicalNamespaceEnabled:
-		c.found(SeverityWarning, "hierarchical namespace", "it is enabled: directories stay behind, and lists are slower", "use an account without it for checkpoints")
+		c.found(SeverityWarning, "hierarchical namespace", "it is on: directories stay behind, and lists are slower", "use an account without it for checkpoints")
 	default:
 		c.ok("hierarchical namespace", "it is off")
 	}
 }
 
-// step is one request of the probe and what the service must answer.
+// step is one request of the probe and how the service must answer it.
 type step struct {
-	what   string
-	right  string // the permission that it needs
-	status int    // that is right, 0 for success
-	send   func(context.Context) error
+	what  string
+	right string // the permission that it needs
+	must  answer
+	send  func(context.Context) error
 }
 
-// probe writes, reads and deletes a blob, as stores do.
+// answer is how a request of the probe must be answered.
+type answer int
+
+const (
+	succeed answer = iota
+	conflict
+	notFound
+)
+
+var answerNames = [...]string{"be carried out", "be refused with 409 or 412", "be answered with 404"}
+
+func (a answer) is(err error) bool {
+	got := status(err)
+	switch a {
+	case conflict:
+		return got == http.StatusConflict || got == http.StatusPreconditionFailed
+	case notFound:
+		return got == http.StatusNotFound
+	}
+	return err == nil
+}
+
+// probe writes, reads, lists and deletes a blob, as stores do.
 func (c *checking) probe(ctx context.Context) {
 	var first, last azcore.ETag
 	var versioned bool
-	steps := []step{
-		{"create a blob that is not there (If-None-Match: *)", "write", 0, func(ctx context.Context) error {
-			resp, err := c.blob.Upload(ctx, streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{AccessConditions: ifNoneMatch(), Metadata: probeMetadata("1")})
-			first, versioned = value(resp.ETag), resp.VersionID != nil
+	create := step{"create a blob that is not there (If-None-Match: *)", "write", succeed, func(ctx context.Context) error {
+		resp, err := c.blob.Upload(ctx, emptyBody(), &blockblob.UploadOptions{AccessConditions: ifNoneMatch(), Metadata: probeMetadata("1")})
+		first, versioned = value(resp.ETag), resp.VersionID != nil
+		return err
+	}}
+	// A request that failed may have been carried out all the same.
+	defer c.remove(ctx)
+	if !c.take(ctx, create) {
+		c.take(ctx, step{"read a blob that is not there", "read", notFound, func(ctx context.Context) error {
+			_, err := c.blob.GetProperties(ctx, nil)
+			return err
+		}})
+		c.take(ctx, step{"list blobs", "list", succeed, func(ctx context.Context) error {
+			if err := c.listed(ctx, false); !errors.Is(err, errNotListed) {
+				return err
+			}
+			return nil
+		}})
+		return
+	}
+	worked := true
+	for _, s := range []step{
+		{"create it once more", "write", conflict, func(ctx context.Context) error {
+			resp, err := c.blob.Upload(ctx, emptyBody(), &blockblob.UploadOptions{AccessConditions: ifNoneMatch()})
+			if err == nil {
+				first = value(resp.ETag)
+			}
 			return err
 		}},
-		{"create it once more", "write", http.StatusConflict, func(ctx context.Context) error {
-			_, err := c.blob.Upload(ctx, streaming.NopCloser(bytes.NewReader(nil)), &blockblob.UploadOptions{AccessConditions: ifNoneMatch()})
-			return err
-		}},
-		{"write it on its ETag (If-Match)", "write", 0, func(ctx context.Context) error {
+		{"write it on its ETag (If-Match)", "write", succeed, func(ctx context.Context) error {
 			resp, err := c.blob.SetMetadata(ctx, probeMetadata("2"), &blob.SetMetadataOptions{AccessConditions: ifMatch(first)})
 			last = value(resp.ETag)
 			return err
 		}},
-		{"write it on an ETag of before", "write", http.StatusPreconditionFailed, func(ctx context.Context) error {
-			_, err := c.blob.SetMetadata(ctx, probeMetadata("3"), &blob.SetMetadataOptions{AccessConditions: ifMatch(first)})
+		{"write it on an ETag of before", "write", conflict, func(ctx context.Context) error {
+			resp, err := c.blob.SetMetadata(ctx, probeMetadata("2"), &blob.SetMetadataOptions{AccessConditions: ifMatch(first)})
+			if err == nil {
+				last = value(resp.ETag)
+			}
 			return err
 		}},
-		{"read it", "read", 0, func(ctx context.Context) error {
+		{"read it", "read", succeed, func(ctx context.Context) error {
 			resp, err := c.blob.GetProperties(ctx, nil)
 			if err == nil && (value(resp.ETag) != last || last == first || !isProbe(resp.Metadata, "2")) {
 				return errors.New("it is not what was written last")
 			}
 			return err
 		}},
-		{"list it with its metadata", "list", 0, func(ctx context.Context) error { return c.listed(ctx, false) }},
-	}
-	worked := true
-	for _, s := range steps {
+		{"list it with its metadata", "list", succeed, func(ctx context.Context) error { return c.listed(ctx, false) }},
+	} {
 		worked = c.take(ctx, s) && worked
 	}
 	if worked {
@@ -201,10 +250,9 @@ func (c *checking) probe(ctx context.Context) {
 	}
 	if versioned {
 		c.found(SeverityWarning, "versioning", "it is on: every checkpoint leaves a version behind, which costs storage and slows lists down", "turn it off for this account, or delete old versions by a lifecycle rule")
-	} else if worked {
+	} else {
 		c.ok("versioning", "it is off")
 	}
-	c.remove(ctx)
 }
 
 // take sends the request of a step and notes if it was not answered rightly.
@@ -212,23 +260,27 @@ func (c *checking) take(ctx context.Context, s step) bool {
 	err := s.send(ctx)
 	got := status(err)
 	switch {
-	case s.status == 0 && err == nil, s.status != 0 && got == s.status:
+	case s.must.is(err):
 		return true
 	case got == http.StatusUnauthorized || got == http.StatusForbidden:
 		c.found(SeverityProblem, "permissions", fmt.Sprintf("to %s: %s", s.what, describeError(err)),
 			fmt.Sprintf("the credential needs %q: the role Storage Blob Data Contributor, or a SAS with read, write, list", s.right))
-	case s.status != 0:
-		answer := "it was done"
+	case s.must == conflict && (err == nil || got != 0):
+		what := "it was carried out"
 		if err != nil {
-			answer = describeError(err)
+			what = describeError(err)
 		}
-		c.found(SeverityProblem, "conditional requests", fmt.Sprintf("to %s: must be refused with %d, but %s", s.what, s.status, answer),
+		c.found(SeverityProblem, "conditional requests", fmt.Sprintf("to %s: must %s, but %s", s.what, answerNames[s.must], what),
 			"do not keep checkpoints here: two owners can both believe that they own a partition")
+	case err == nil:
+		c.found(SeverityProblem, "requests", fmt.Sprintf("to %s: must %s, but it was carried out", s.what, answerNames[s.must]), "check any proxy on the way to the service")
 	default:
 		c.found(SeverityProblem, "requests", fmt.Sprintf("to %s: %s", s.what, describeError(err)), "check the account's state, and any proxy on the way to it")
 	}
 	return false
 }
+
+func emptyBody() io.ReadSeekCloser { return streaming.NopCloser(bytes.NewReader(nil)) }
 
 // latency measures writes on an ETag, as renewals and checkpoints are.
 func (c *checking) latency(ctx context.Context) {
@@ -252,8 +304,11 @@ func (c *checking) latency(ctx context.Context) {
 	}
 }
 
-// remove deletes the probe, and looks whether it is still there as a deleted blob.
+// remove deletes the probe, also after the context has ended, and looks whether it is
+// still there as a deleted blob.
 func (c *checking) remove(ctx context.Context) {
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
 	_, err := c.blob.Delete(ctx, nil)
 	switch {
 	case status(err) == http.StatusNotFound:
@@ -313,41 +368,60 @@ func (c *checking) spellings(ctx context.Context) {
 	}
 	before := len(c.findings)
 	for _, g := range groups {
-		for _, spelling := range g.Spellings {
-			if spelling == g.Scope {
-				continue
-			}
-			s, err := Read(ctx, c.options.Store, spelling, &ReadOptions{Expiration: c.options.Expiration})
-			if err != nil {
-				c.found(SeverityUnknown, name, describeError(err), "")
-				return
-			}
-			c.sameGroup(s, spelling)
+		if len(g.Spellings) < 2 {
+			continue
+		}
+		if err := c.sameGroup(ctx, name, g); err != nil {
+			c.found(SeverityUnknown, name, describeError(err), "")
+			return
 		}
 	}
 	if len(c.findings) == before {
-		c.ok(name, "no owners under two spellings of one consumer group, of %d groups", len(groups))
+		c.ok(name, "no consumer group of %d has records under two spellings", len(groups))
 	}
 }
 
-func (c *checking) sameGroup(s *Snapshot, spelling Scope) {
-	var own, other int
-	for _, p := range s.Partitions {
-		if p.State == Live {
-			own++
+// sameGroup looks for live owners under several spellings of one group.
+func (c *checking) sameGroup(ctx context.Context, name string, g Group) error {
+	live := make(map[Scope]int) // partitions with a live owner
+	for _, spelling := range g.Spellings {
+		if spelling == g.Scope {
+			continue // it comes with each of the others
 		}
-		if p.Other != nil && p.Other.State == Live {
-			other++
+		s, err := Read(ctx, c.options.Store, spelling, &ReadOptions{Expiration: c.options.Expiration})
+		if err != nil {
+			return err
+		}
+		own, other := s.Spelling, spelling
+		if own == spelling {
+			other = g.Scope
+		}
+		live[own], live[other] = 0, 0
+		for _, p := range s.Partitions {
+			if p.State == Live {
+				live[own]++
+			}
+			if p.Other != nil && p.Other.State == Live {
+				live[other]++
+			}
 		}
 	}
-	name := spelling.FullyQualifiedNamespace + "/" + spelling.EventHubName + "/" + spelling.ConsumerGroup
-	switch {
-	case own > 0 && other > 0:
-		c.found(SeverityProblem, "spellings", fmt.Sprintf("%s: %d partitions have live owners in lower case and %d as spelled here, and both read them", name, own, other),
-			"stop one kind of consumer, or use BlobNamingVerbatim for this store's")
-	case other+own == 0 && len(s.Partitions) > 0:
-		c.found(SeverityWarning, "spellings", fmt.Sprintf("%s: records under two spellings, without live owners", name), "migrate them, then clean up")
+	var found []string
+	for _, spelling := range slices.SortedFunc(maps.Keys(live), compareScopes) {
+		if live[spelling] > 0 {
+			found = append(found, fmt.Sprintf("%s (%d)", pathOf(spelling), live[spelling]))
+		}
 	}
+	switch len(found) {
+	case 0:
+		c.found(SeverityWarning, name, pathOf(g.Scope)+": records under several spellings, without live owners", "migrate them, then clean up")
+	case 1:
+		c.found(SeverityWarning, name, fmt.Sprintf("%s: records under several spellings, with live owners under %s", pathOf(g.Scope), found[0]), "clean up once the others are not needed any more")
+	default:
+		c.found(SeverityProblem, name, fmt.Sprintf("partitions have live owners that do not see each other, under %s", strings.Join(found, " and ")),
+			"stop the consumers of one spelling, or set this store's BlobNaming to that of the others")
+	}
+	return nil
 }
 
 func probeMetadata(text string) map[string]*string {

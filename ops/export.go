@@ -3,10 +3,13 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 const (
@@ -37,7 +40,7 @@ type ExportCheckpoint struct {
 	EnqueuedTime     *time.Time `json:"enqueuedTime"`
 	Generation       int64      `json:"generation"`
 	LastModifiedTime time.Time  `json:"lastModifiedTime"`
-	ClientID         string     `json:"clientId"`
+	ClientID         *string    `json:"clientId"`
 }
 
 // Export returns the checkpoints of a snapshot.
@@ -56,6 +59,10 @@ func (s *Snapshot) Export() *Export {
 		if c == nil {
 			continue
 		}
+		var clientID *string
+		if c.ClientID != "" {
+			clientID = &c.ClientID
+		}
 		e.Checkpoints = append(e.Checkpoints, ExportCheckpoint{
 			PartitionID:      p.ID,
 			SequenceNumber:   c.SequenceNumber,
@@ -63,7 +70,7 @@ func (s *Snapshot) Export() *Export {
 			EnqueuedTime:     c.EnqueuedTime,
 			Generation:       c.Generation,
 			LastModifiedTime: c.LastModifiedTime,
-			ClientID:         c.ClientID,
+			ClientID:         clientID,
 		})
 	}
 	return e
@@ -85,10 +92,13 @@ func ReadExport(r io.Reader) (*Export, error) {
 		return nil, fmt.Errorf("the export cannot be read: it has version %d, and %d is the latest that is known here", e.Version, ExportVersion)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("the export cannot be read: something follows it")
+		return nil, errors.New("the export cannot be read: something follows it")
 	}
 	seen := make(map[string]bool)
 	for _, c := range e.Checkpoints {
+		if c.PartitionID == "" {
+			return nil, errors.New("the export cannot be read: a checkpoint has no partition")
+		}
 		if seen[c.PartitionID] {
 			return nil, fmt.Errorf("the export cannot be read: partition %q is there twice", c.PartitionID)
 		}
@@ -102,7 +112,7 @@ func (c ExportCheckpoint) position() (Position, string) {
 	switch {
 	case c.SequenceNumber == nil:
 		return Position{}, "it has no sequence number"
-	case c.Offset == nil || *c.Offset == "":
+	case c.Offset == nil || layout.Offset(*c.Offset) == nil:
 		return Position{}, "it has no offset, without which consumers of other packages fail"
 	}
 	return Position{SequenceNumber: *c.SequenceNumber, Offset: *c.Offset, EnqueuedTime: c.EnqueuedTime}, ""
@@ -150,16 +160,25 @@ func PlanImport(ctx context.Context, store Store, scope Scope, export *Export, o
 			plan.skip(c.PartitionID, "%s", bad)
 			continue
 		}
-		plan.moveUp(s.Partition(c.PartitionID), to, fmt.Sprintf("exported at %s", export.Time.UTC().Format(time.RFC3339)))
+		if err := to.check(scope, c.PartitionID); err != nil {
+			plan.skip(c.PartitionID, "%v", err)
+			continue
+		}
+		plan.moveUp(s.Partition(c.PartitionID), c.PartitionID, to, fmt.Sprintf("exported at %s", export.Time.UTC().Format(time.RFC3339)))
 	}
 	return plan, nil
 }
 
 // moveUp is move, but skips a position behind the stored one unless the plan rewinds.
-func (p *Plan) moveUp(before Partition, to Position, why string) {
-	if at := before.Position(); !p.Rewind && at != nil && to.SequenceNumber <= at.SequenceNumber {
-		p.skip(before.ID, "%s is not ahead of what is stored, %s", to, at)
-		return
+// name is what it is from.
+func (p *Plan) moveUp(before Partition, name string, to Position, why string) {
+	at := before.Position()
+	switch {
+	case at != nil && at.same(&to):
+		p.skip(name, "it is there already: %s", to)
+	case at != nil && !p.Rewind && to.SequenceNumber <= at.SequenceNumber:
+		p.skip(name, "%s is not ahead of what is stored, %s", to, at)
+	default:
+		p.move(before, to, why, nil)
 	}
-	p.move(before, to, why, nil)
 }

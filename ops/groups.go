@@ -33,11 +33,17 @@ func ListGroups(ctx context.Context, store Store) ([]Group, error) {
 		}
 		groups[i].Spellings = append(groups[i].Spellings, spelling)
 	}
-	for _, g := range groups {
+	for i := range groups {
+		g := &groups[i]
 		slices.SortFunc(g.Spellings, compareScopes)
 	}
 	slices.SortFunc(groups, func(a, b Group) int { return compareScopes(a.Scope, b.Scope) })
 	return groups, nil
+}
+
+// pathOf is a scope as its blobs' names begin.
+func pathOf(s Scope) string {
+	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
 }
 
 func compareScopes(a, b Scope) int {

@@ -3,6 +3,7 @@ package ops
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -62,8 +63,9 @@ func (h *Hub) Partition(id string) (HubPartition, bool) {
 // of ReadHub is that of the request for the IDs of the partitions, or the context's.
 //
 // Requests: one for the IDs and one for each partition, within the options' bounds. A
-// request that ignores its context is left behind after the timeout, and counts
-// against MaxConcurrency until it ends.
+// request that ignores its context is left behind a second after the timeout, and
+// counts against MaxConcurrency until it ends. While all of MaxConcurrency are such
+// requests, the others fail without being sent.
 func ReadHub(ctx context.Context, hub EventHub, options *HubOptions) (*Hub, error) {
 	l := newLimiter(options)
 	read := &Hub{Time: time.Now()}
@@ -92,19 +94,30 @@ type limiter struct {
 	HubOptions
 	slots chan struct{}
 
-	mu   sync.Mutex
-	next time.Time // when the next request may begin
+	mu        sync.Mutex
+	next      time.Time     // when the next request may begin
+	abandoned int           // requests that did not end in time and still have their slots
+	stuck     chan struct{} // closed while all slots are theirs
 }
 
 func newLimiter(options *HubOptions) *limiter {
 	o := options.withDefaults()
-	return &limiter{HubOptions: o, slots: make(chan struct{}, o.MaxConcurrency)}
+	return &limiter{HubOptions: o, slots: make(chan struct{}, o.MaxConcurrency), stuck: make(chan struct{})}
 }
+
+// errStuck is the error of a request that cannot begin, as none of those before it
+// has ended.
+var errStuck = errors.New("the event hub does not answer: as many requests as may be on their way at once are past their timeout")
 
 // begin waits until a request may begin. The caller frees the slot.
 func (l *limiter) begin(ctx context.Context) error {
+	l.mu.Lock()
+	stuck := l.stuck
+	l.mu.Unlock()
 	select {
 	case l.slots <- struct{}{}:
+	case <-stuck:
+		return errStuck
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -127,29 +140,59 @@ func (l *limiter) begin(ctx context.Context) error {
 	}
 }
 
+// abandon leaves a request behind that did not end in time. It keeps its slot until
+// ended is closed.
+func (l *limiter) abandon(ended <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.abandoned++
+	if l.abandoned == l.MaxConcurrency {
+		close(l.stuck)
+	}
+	go func() {
+		<-ended
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.abandoned == l.MaxConcurrency {
+			l.stuck = make(chan struct{})
+		}
+		l.abandoned--
+		<-l.slots
+	}()
+}
+
+// grace is how long a request that heeds its context may take to end with it.
+const grace = time.Second
+
 // limited makes one request within the limiter's bounds, and waits for it no longer
 // than its timeout, whether or not it heeds its context.
 func limited[T any](ctx context.Context, l *limiter, request func(context.Context) (T, error)) (T, error) {
-	var none T
+	var none, value T
 	if err := l.begin(ctx); err != nil {
 		return none, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	type answer struct {
-		value T
-		err   error
-	}
-	answered := make(chan answer, 1)
+	var err error
+	ended := make(chan struct{})
 	go func() {
-		defer func() { <-l.slots }()
-		value, err := request(ctx)
-		answered <- answer{value, err}
+		defer close(ended)
+		value, err = request(ctx)
 	}()
 	select {
-	case a := <-answered:
-		return a.value, a.err
+	case <-ended:
+		<-l.slots
+		return value, err
 	case <-ctx.Done():
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case <-ended:
+		<-l.slots
+		return value, err
+	case <-late.C:
+		l.abandon(ended)
 		return none, fmt.Errorf("the event hub did not answer: %w", context.Cause(ctx))
 	}
 }

@@ -23,6 +23,9 @@ const (
 	// checkpoint's event, which the writer stored beside the position.
 	LagFromMetadata LagMethod = "metadata"
 
+	// LagNothingLeft is a lag of 0, as no event is left to be handled.
+	LagNothingLeft LagMethod = "nothing left"
+
 	// LagInterpolated is the enqueued time of the last event, less the time at which
 	// the checkpoint's event was the last one, from a [History].
 	LagInterpolated LagMethod = "interpolated"
@@ -45,12 +48,15 @@ type Lag struct {
 	Ahead int64
 
 	// Time is how much later the last event was enqueued than the checkpoint's, and
-	// Method how it was told. It is 0 if no event is left to be handled.
+	// Method how it was told. It is 0 if no event is left to be handled, and nil if
+	// the two times contradict the positions.
 	Time   *time.Duration
 	Method LagMethod
 }
 
-// Lag compares a partition of a snapshot with its event hub. history may be nil.
+// Lag compares a partition of a snapshot with its event hub, which has to be read
+// after the snapshot: a consumer that went on in between would seem to be ahead.
+// history may be nil.
 func (h *Hub) Lag(p Partition, history *History) Lag {
 	in, found := h.Partition(p.ID)
 	switch {
@@ -66,7 +72,7 @@ func (h *Hub) Lag(p Partition, history *History) Lag {
 	}
 	switch {
 	case p.Checkpoint == nil && at.IsEmpty:
-		return Lag{State: LagEmpty, Events: new(int64), Time: new(time.Duration)}
+		return Lag{State: LagEmpty, Events: new(int64), Time: new(time.Duration), Method: LagNothingLeft}
 	case p.Checkpoint == nil:
 		return Lag{State: LagNoCheckpoint, Kept: &kept}
 	case p.Checkpoint.SequenceNumber == nil:
@@ -82,7 +88,7 @@ func (h *Hub) Lag(p Partition, history *History) Lag {
 		return Lag{State: LagAhead, Ahead: n - last}
 	case n < first-1:
 		lag := Lag{State: LagExpired, Events: &kept, Lost: first - 1 - n}
-		lag.Time, lag.Method = timeLag(p, at, last-n, history)
+		lag.Time, lag.Method = timeLag(p, at, kept, history)
 		return lag
 	}
 	events := last - n
@@ -94,19 +100,19 @@ func (h *Hub) Lag(p Partition, history *History) Lag {
 	return lag
 }
 
-// timeLag tells a lag in time, in the cheapest way that there is.
+// timeLag tells the lag in time of so many events, in the cheapest way that there is.
 func timeLag(p Partition, at PartitionProperties, events int64, history *History) (*time.Duration, LagMethod) {
 	if events == 0 {
-		return new(time.Duration), LagFromMetadata
+		return new(time.Duration), LagNothingLeft
 	}
 	since, method := p.Checkpoint.EnqueuedTime, LagFromMetadata
 	if since == nil && history != nil {
 		since, method = history.EnqueuedTime(p.ID, *p.Checkpoint.SequenceNumber), LagInterpolated
 	}
-	if since == nil {
+	if since == nil || since.After(at.LastEnqueuedTime) {
 		return nil, ""
 	}
-	d := max(0, at.LastEnqueuedTime.Sub(*since))
+	d := at.LastEnqueuedTime.Sub(*since)
 	return &d, method
 }
 

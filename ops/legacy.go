@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 )
 
 // Layout is how another package keeps its checkpoints.
@@ -71,15 +72,15 @@ func (l Layout) prefix(given string, scope Scope) (string, error) {
 
 // escapeFunctions is how Azure Functions writes a name into a blob's name
 // (EventHubOptions.cs): A to Z in lower case, other than letters, digits, "-", "_"
-// and "." as ":XX", or "::XXXX" from U+0100 on.
+// and "." as ":XX", or "::XXXX" from U+0100 on, for each unit of UTF-16.
 func escapeFunctions(name string) string {
 	var b strings.Builder
-	for _, r := range name {
+	for _, r := range utf16.Encode([]rune(name)) {
 		switch {
 		case 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
-			b.WriteRune(r)
+			b.WriteByte(byte(r))
 		case 'A' <= r && r <= 'Z':
-			b.WriteRune(r + 'a' - 'A')
+			b.WriteByte(byte(r) + 'a' - 'A')
 		case r < 0x100:
 			fmt.Fprintf(&b, ":%02X", r)
 		default:
@@ -160,7 +161,11 @@ func legacyFields(content []byte) (map[string]json.RawMessage, error) {
 	}
 	folded := make(map[string]json.RawMessage, len(fields))
 	for key, value := range fields {
-		folded[strings.ToLower(strings.ReplaceAll(key, "_", ""))] = value
+		key = strings.ToLower(strings.ReplaceAll(key, "_", ""))
+		if _, found := folded[key]; found {
+			return nil, fmt.Errorf("it has %q under two spellings", key)
+		}
+		folded[key] = value
 	}
 	return folded, nil
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // maxLegacySize is how many bytes a checkpoint of another package may have.
@@ -38,10 +41,10 @@ type MigrateOptions struct {
 }
 
 // PlanMigrate plans to take over the checkpoints of another package into a consumer
-// group. The source stays as it is. Every blob or file of the source is in the plan,
-// as a change or as skipped with the reason: a checkpoint without an offset, with
+// group. The source stays as it is. Every blob or file named by a partition is in the
+// plan, as a change or as skipped with the reason: a checkpoint without an offset, with
 // "@latest", without a sequence number, or not ahead of what is stored, and content
-// that is no checkpoint. A second run therefore changes nothing.
+// that is no checkpoint or has more than 64 KiB. A second run changes nothing.
 //
 // It refuses a source that somebody uses ([ErrLive]): a blob with a lease, or one
 // whose owner wrote within the expiration. [Apply] refuses a target that is in use.
@@ -76,12 +79,16 @@ func PlanMigrate(ctx context.Context, store Store, source Source, scope Scope, o
 	foreign := 0
 	for _, name := range names {
 		id := strings.TrimPrefix(name, prefix)
-		if _, err := strconv.ParseUint(id, 10, 31); err != nil {
+		if !isPartitionNumber(id) {
 			foreign++
 			continue
 		}
 		file, err := source.Read(ctx, name, maxLegacySize)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			plan.skip(name, "it was deleted meanwhile")
+			continue
+		case err != nil:
 			return nil, err
 		}
 		if err := plan.takeLegacy(s.Partition(id), name, file, options); err != nil {
@@ -97,52 +104,80 @@ func PlanMigrate(ctx context.Context, store Store, source Source, scope Scope, o
 	return plan, nil
 }
 
+// isPartitionNumber reports whether a text is a partition's number as it is written.
+func isPartitionNumber(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 31)
+	return err == nil && strconv.FormatUint(n, 10) == text
+}
+
 // takeLegacy plans to take over one checkpoint, or notes why not.
 func (p *Plan) takeLegacy(target Partition, name string, file SourceFile, options MigrateOptions) error {
-	c, err := parseLegacy(file.Content)
-	if err != nil {
-		p.skip(name, "%v", err)
-		return nil
+	if file.Leased {
+		return fmt.Errorf("%w in the source: %q has a lease: stop the consumers of the other package first", ErrLive, name)
 	}
+	c, notLegible := parseLegacy(file.Content)
 	owner := c.owner
 	if host, found := file.Metadata["owninghost"]; found {
 		owner = host
 	}
-	switch {
-	case file.Leased:
-		return fmt.Errorf("%w in the source: %q has a lease: stop the consumers of the other package first", ErrLive, name)
-	case owner != "" && age(file.Time, file.LastModified) < p.Expiration:
+	fresh := age(file.Time, file.LastModified) <= p.Expiration
+	if fresh && owner != "" {
 		return fmt.Errorf("%w in the source: %q wrote %q %s ago: stop the consumers of the other package first, and wait %s", ErrLive, owner, name,
 			age(file.Time, file.LastModified).Round(time.Second), p.Expiration)
 	}
+	to := Position{EnqueuedTime: c.enqueuedTime}
 	switch {
+	case file.TooLarge:
+		p.skip(name, "it has more than %d bytes, which no checkpoint has", maxLegacySize)
+		return nil
+	case notLegible != nil:
+		p.skip(name, "%v", notLegible)
+		return nil
 	case c.offset == nil:
 		p.skip(name, "it has no checkpoint yet")
-	case *c.offset == "":
-		p.skip(name, "its offset is empty")
+		return nil
+	case layout.Offset(*c.offset) == nil:
+		p.skip(name, "it has no offset: %q", *c.offset)
+		return nil
 	case strings.EqualFold(*c.offset, "@latest"):
 		p.skip(name, "it is at the end of the partition (\"@latest\"), which is no position of an event")
+		return nil
 	case *c.offset == "-1" && !options.MapStartToEarliest:
 		p.skip(name, "it is at the start of the partition, where no event was handled")
+		return nil
 	case *c.offset == "-1":
-		p.moveUp(target, Position{SequenceNumber: -1, Offset: "-1"}, "the start of the partition, from "+name)
+		to = Position{SequenceNumber: -1, Offset: "-1"}
 	case c.sequenceNumber == nil:
 		p.skip(name, "it has offset %s but no sequence number", *c.offset)
+		return nil
+	case *c.sequenceNumber < 0:
+		p.skip(name, "it has offset %s but sequence number %d, which no event has", *c.offset, *c.sequenceNumber)
+		return nil
 	default:
-		p.moveUp(target, Position{SequenceNumber: *c.sequenceNumber, Offset: *c.offset, EnqueuedTime: c.enqueuedTime}, "from "+name)
+		to.SequenceNumber, to.Offset = *c.sequenceNumber, *c.offset
 	}
+	if err := to.check(p.Scope, target.ID); err != nil {
+		p.skip(name, "%v", err)
+		return nil
+	}
+	if fresh {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%q was written %s ago: make sure that nobody goes on writing it", name, age(file.Time, file.LastModified).Round(time.Second)))
+	}
+	p.moveUp(target, name, to, "from "+name)
 	return nil
 }
 
 // takeOtherSpelling plans to write what counts of both spellings under the store's
 // own: the position that is further on.
 func (p *Plan) takeOtherSpelling(s *Snapshot) error {
+	found := false
 	for _, partition := range s.Partitions {
 		other := partition.Other
 		if other == nil {
 			continue
 		}
-		name := other.Scope.FullyQualifiedNamespace + "/" + other.Scope.EventHubName + "/" + other.Scope.ConsumerGroup + "/" + partition.ID
+		found = true
+		name := pathOf(other.Scope) + "/" + partition.ID
 		if partition.isLive() {
 			return fmt.Errorf("%w: partition %s: %s", ErrLive, partition.ID, strings.Join(liveWarnings(partition), "; "))
 		}
@@ -154,13 +189,16 @@ func (p *Plan) takeOtherSpelling(s *Snapshot) error {
 		switch {
 		case theirs == nil:
 			p.skip(name, "it has no checkpoint with a position")
-		case to.Offset == "":
-			p.skip(name, "it has no offset, without which consumers of other packages fail")
+		case to.check(p.Scope, partition.ID) != nil:
+			p.skip(name, "%v", to.check(p.Scope, partition.ID))
 		case to == own && partition.Checkpoint == partition.Own:
 			p.skip(name, "%s is not ahead of what is stored, %s", theirs, own)
 		default:
 			p.Changes = append(p.Changes, Change{PartitionID: partition.ID, Before: partition, After: to, Why: why})
 		}
+	}
+	if !found {
+		p.Warnings = append(p.Warnings, "nothing is stored under another spelling than the store's own: give the names as they were typed")
 	}
 	return nil
 }

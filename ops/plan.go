@@ -1,10 +1,12 @@
 package ops
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // PlanKind is what a plan is for.
@@ -89,6 +91,26 @@ func positionOf(c *checkpointstore.CheckpointRecord) *Position {
 	return at
 }
 
+// check returns why a position cannot be stored, or nil.
+func (p Position) check(scope Scope, partitionID string) error {
+	if layout.Offset(p.Offset) == nil {
+		return errors.New("the position has no offset, without which consumers of other packages fail")
+	}
+	return p.checkpoint(scope, partitionID).Validate()
+}
+
+// checkpoint is the position as a store takes it.
+func (p Position) checkpoint(scope Scope, partitionID string) checkpointstore.Checkpoint {
+	return checkpointstore.Checkpoint{
+		ConsumerGroup:           scope.ConsumerGroup,
+		EventHubName:            scope.EventHubName,
+		FullyQualifiedNamespace: scope.FullyQualifiedNamespace,
+		PartitionID:             partitionID,
+		Offset:                  &p.Offset,
+		SequenceNumber:          &p.SequenceNumber,
+	}
+}
+
 // same reports whether two positions are the same event's, as far as is known.
 func (p *Position) same(q *Position) bool {
 	if p == nil || q == nil {
@@ -131,8 +153,17 @@ func (p *Plan) move(before Partition, to Position, why string, warnings []string
 		Before:      before,
 		After:       &to,
 		Why:         why,
-		Warnings:    append(warnings, liveWarnings(before)...),
+		Warnings:    append(warnings, otherWarnings(before)...),
 	})
+}
+
+// otherWarnings say who goes on from elsewhere than the plan's position.
+func otherWarnings(p Partition) []string {
+	warnings := liveWarnings(p)
+	if p.Other != nil && p.Other.State != Live && p.Other.Checkpoint != nil {
+		warnings = append(warnings, fmt.Sprintf("there is a checkpoint under the spelling %s too, which is not changed: a consumer with those names goes on from it", pathOf(p.Other.Scope)))
+	}
+	return warnings
 }
 
 // liveWarnings say who reads a partition that a plan changes.
@@ -142,8 +173,8 @@ func liveWarnings(p Partition) []string {
 		warnings = append(warnings, fmt.Sprintf("owner %q is live: stop it, or take the partition from it with release, which a consumer of another package may undo with its next checkpoint", p.Ownership.OwnerID))
 	}
 	if p.Other != nil && p.Other.State == Live {
-		warnings = append(warnings, fmt.Sprintf("owner %q is live under the spelling %s/%s/%s: stop it, it does not see this change",
-			p.Other.Ownership.OwnerID, p.Other.Scope.FullyQualifiedNamespace, p.Other.Scope.EventHubName, p.Other.Scope.ConsumerGroup))
+		warnings = append(warnings, fmt.Sprintf("owner %q is live under the spelling %s: stop it, it does not see this change",
+			p.Other.Ownership.OwnerID, pathOf(p.Other.Scope)))
 	}
 	return warnings
 }

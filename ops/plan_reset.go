@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -51,23 +52,41 @@ func ToSequenceNumber(n int64) Target {
 	}}
 }
 
-// ToOffset goes to the event with an offset.
+// ToOffset goes to the event with an offset. "-1" is [ToEarliest] and "@latest" is
+// [ToLatest], as elsewhere.
 func ToOffset(offset string) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
+		switch {
+		case offset == "-1":
+			return earliest(at), nil
+		case offset == "@latest":
+			return latest(at), nil
+		case at.IsEmpty || isPast(offset, at.LastEnqueuedOffset):
+			to := latest(at)
+			to.warnings = append(to.warnings, fmt.Sprintf("no event has offset %s or comes after it", offset))
+			return to, nil
+		}
 		event, err := r.readEvent(p.ID, ReadFrom{Offset: offset})
 		switch {
 		case err != nil:
 			return destination{}, err
 		case event == nil:
-			return destination{}, fmt.Errorf("no event at offset %q or after it", offset)
+			return destination{}, fmt.Errorf("no event was read at offset %q or after it", offset)
 		}
 		to, err := r.before(p.ID, at, event.SequenceNumber)
-		to.why = fmt.Sprintf("the event at offset %s is next", event.Offset)
+		to.why = fmt.Sprintf("the event at offset %s is next, %d", event.Offset, event.SequenceNumber)
 		if event.Offset != offset {
 			to.warnings = append(to.warnings, fmt.Sprintf("no event has offset %s: the first one after it is taken", offset))
 		}
 		return to, err
 	}}
+}
+
+// isPast compares offsets, which only some namespaces have as numbers.
+func isPast(offset, last string) bool {
+	m, errM := strconv.ParseInt(offset, 10, 64)
+	n, errN := strconv.ParseInt(last, 10, 64)
+	return errM == nil && errN == nil && m > n
 }
 
 // ToTime goes to the first event that was enqueued at a time or later.
@@ -81,6 +100,9 @@ func ToTime(t time.Time) Target {
 // clock.
 func Ago(d time.Duration) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
+		if r.snapshot.Time.IsZero() {
+			return destination{}, errors.New("the store did not say its time: give the time itself")
+		}
 		return r.atTime(p.ID, at, r.snapshot.Time.Add(-d))
 	}}
 }
@@ -149,7 +171,8 @@ type ResetOptions struct {
 //
 // Errors are those of [Read] and of the event hub: a partition that could not be
 // asked fails the plan. Requests: those of [Read] and [ReadHub], and for targets
-// between the ends about two short reads of each partition.
+// between the ends one or two short reads of each partition, more where numbers are
+// missing.
 func PlanReset(ctx context.Context, store Store, hub EventHub, scope Scope, target Target, options *ResetOptions) (*Plan, error) {
 	if options == nil {
 		options = &ResetOptions{}
@@ -227,13 +250,17 @@ func (r *resetting) find(target Target, id string) (destination, error) {
 		p, found := r.hub.Partition(id)
 		switch {
 		case !found:
-			return destination{}, fmt.Errorf("the event hub has no such partition")
+			return destination{}, errors.New("the event hub has no such partition")
 		case p.Err != nil:
 			return destination{}, p.Err
 		}
 		at = p.Properties
 	}
-	return target.resolve(r, r.snapshot.Partition(id), at)
+	to, err := target.resolve(r, r.snapshot.Partition(id), at)
+	if err == nil {
+		err = to.check(r.snapshot.Scope, id)
+	}
+	return to, err
 }
 
 // firstKept is the sequence number of the oldest event that is kept, or of the next
@@ -287,24 +314,20 @@ func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (dest
 	}
 	to, err := r.before(id, at, event.SequenceNumber)
 	to.why = fmt.Sprintf("the first event enqueued at %s or later is next, %d", text, event.SequenceNumber)
-	if event.SequenceNumber <= at.firstKept() && t.Before(event.EnqueuedTime) {
+	if to.Offset == "-1" && at.firstKept() > 0 && t.Before(event.EnqueuedTime) {
 		to.warnings = append(to.warnings, fmt.Sprintf("events before %s are not kept", event.EnqueuedTime.UTC().Format(time.RFC3339Nano)))
 	}
 	return to, err
 }
 
-// maxSteps bounds how many events are read to find the one before another.
-const maxSteps = 64
-
 // before is the position from which the event n is handled next: that of the last
 // event before it.
 func (r *resetting) before(id string, at PartitionProperties, n int64) (destination, error) {
 	first, end := at.firstKept(), add(at.LastEnqueuedSequenceNumber, 1)
-	why := fmt.Sprintf("event %d is next", n)
+	why := fmt.Sprintf("event %d, or the first one after it, is next", n)
 	switch {
 	case n < first:
 		to := earliest(at)
-		to.why = why
 		to.warnings = append(to.warnings, fmt.Sprintf("event %d is no longer kept: the oldest one is %d", n, first))
 		return to, nil
 	case n == first:
@@ -313,53 +336,72 @@ func (r *resetting) before(id string, at PartitionProperties, n int64) (destinat
 		return to, nil
 	case n >= end:
 		to := latest(at)
-		to.why = why
 		if n > end {
 			to.warnings = append(to.warnings, fmt.Sprintf("event %d does not exist yet: the next one is %d", n, end))
 		}
 		return to, nil
 	}
-	// In a compacted event hub numbers are missing: step back until there is an event
-	// before n, then forth to the last one.
-	var found *Event
-	from := n - 1
-	for back := int64(1); ; back *= 2 {
-		event, err := r.readEvent(id, ReadFrom{SequenceNumber: &from})
-		switch {
-		case err != nil:
-			return destination{}, err
-		case event == nil:
-			return destination{}, fmt.Errorf("event %d was not read, but there is one at it or after it", from)
-		}
-		if event.SequenceNumber < n {
-			found = event
-			break
-		}
-		if from == first {
-			to := earliest(at)
-			to.why = why
-			return to, nil
-		}
-		from = max(first, n-1-back)
-	}
-	for range maxSteps {
-		from := found.SequenceNumber + 1
-		if from == n {
-			break
-		}
-		event, err := r.readEvent(id, ReadFrom{SequenceNumber: &from})
-		if err != nil {
-			return destination{}, err
-		}
-		if event == nil || event.SequenceNumber >= n {
-			break
-		}
-		found = event
+	found, err := r.lastBefore(id, first, n)
+	switch {
+	case err != nil:
+		return destination{}, err
+	case found == nil:
+		to := earliest(at)
+		to.why = why
+		return to, nil
 	}
 	return destination{
 		Position: Position{SequenceNumber: found.SequenceNumber, Offset: found.Offset, EnqueuedTime: &found.EnqueuedTime},
 		why:      why,
 	}, nil
+}
+
+// lastBefore reads the last event before n that is kept, nil if there is none. In a
+// compacted event hub numbers are missing: it steps back, twice as far each time,
+// until there is an event before n, and then halves what is between.
+func (r *resetting) lastBefore(id string, first, n int64) (*Event, error) {
+	at := func(from int64) (*Event, error) { // nil if the first event from there on is not before n
+		event, err := r.readEvent(id, ReadFrom{SequenceNumber: &from})
+		switch {
+		case err != nil:
+			return nil, err
+		case event == nil:
+			return nil, fmt.Errorf("no event was read from %d on, but there is one", from)
+		case event.SequenceNumber < from:
+			return nil, fmt.Errorf("event %d was read from %d on", event.SequenceNumber, from)
+		case event.SequenceNumber >= n:
+			return nil, nil
+		}
+		return event, nil
+	}
+	end := n // there is no event from here to n
+	var found *Event
+	for back := int64(1); found == nil; back *= 2 {
+		from := max(first, n-back)
+		var err error
+		if found, err = at(from); err != nil {
+			return nil, err
+		}
+		if found == nil {
+			if from == first {
+				return nil, nil
+			}
+			end = from
+		}
+	}
+	for found.SequenceNumber+1 < end {
+		middle := found.SequenceNumber + 1 + (end-found.SequenceNumber-1)/2
+		event, err := at(middle)
+		switch {
+		case err != nil:
+			return nil, err
+		case event == nil:
+			end = middle
+		default:
+			found = event
+		}
+	}
+	return found, nil
 }
 
 func (r *resetting) readEvent(id string, from ReadFrom) (*Event, error) {

@@ -22,11 +22,16 @@ const (
 	Expired      State = "expired"      // owned, and not renewed for longer
 	Relinquished State = "relinquished" // its last owner gave it up
 	NeverOwned   State = "never owned"  // there is no ownership record
+
+	// NotOfHub is only in snapshots that [Snapshot.WithHub] made: nobody owns the
+	// partition, and the event hub does not have it.
+	NotOfHub State = "not a partition of the hub"
 )
 
 // Snapshot is what is stored of a consumer group, at one time.
 type Snapshot struct {
 	Scope      Scope         // as it was asked for
+	Spelling   Scope         // as the store writes it
 	Time       time.Time     // the store's clock when it answered, by which ages are told
 	Expiration time.Duration // after what time an ownership counts as expired
 	Partitions []Partition   // sorted by ID, numbers first
@@ -36,7 +41,8 @@ type Snapshot struct {
 //
 // The store's own spelling of the names and the other one may both have records.
 // Ownership is then that under the store's own spelling, and Checkpoint the one that
-// was modified last, as ListCheckpoints has it.
+// ListCheckpoints of the store returns: that which was modified last, or with another
+// BlobNaming than the default the store's own.
 type Partition struct {
 	ID    string
 	State State // of Ownership
@@ -100,6 +106,7 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 	for i, records := range spellings {
 		if i == 0 {
 			s.Time = records.Time
+			s.Spelling = spellingOf(records)
 		}
 		for _, o := range records.Ownerships {
 			p := partition(o.PartitionID)
@@ -119,7 +126,7 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 				continue
 			}
 			p.other(records).Checkpoint = &c
-			if p.Checkpoint == nil || c.LastModifiedTime.After(p.Checkpoint.LastModifiedTime) {
+			if records.Listed && (p.Checkpoint == nil || c.LastModifiedTime.After(p.Checkpoint.LastModifiedTime)) {
 				p.Checkpoint = &c
 			}
 		}
@@ -144,6 +151,27 @@ func (s *Snapshot) Partition(id string) Partition {
 	return s.Partitions[i]
 }
 
+// WithHub returns a snapshot to show, which compares the partitions with those of the
+// event hub: partitions of the hub without records are in it as well, and those that
+// the hub does not have and that have no live owner have State [NotOfHub].
+func (s *Snapshot) WithHub(hub *Hub) *Snapshot {
+	shown := *s
+	shown.Partitions = slices.Clone(s.Partitions)
+	for i := range shown.Partitions {
+		p := &shown.Partitions[i]
+		if _, found := hub.Partition(p.ID); !found && p.State != Live {
+			p.State = NotOfHub
+		}
+	}
+	for _, p := range hub.Partitions {
+		i, found := slices.BinarySearchFunc(shown.Partitions, p.ID, func(p Partition, id string) int { return compareIDs(p.ID, id) })
+		if !found {
+			shown.Partitions = slices.Insert(shown.Partitions, i, Partition{ID: p.ID, State: NeverOwned})
+		}
+	}
+	return &shown
+}
+
 func (s *Snapshot) stateOf(o checkpointstore.Ownership) State {
 	switch {
 	case o.OwnerID == "":
@@ -157,15 +185,19 @@ func (s *Snapshot) stateOf(o checkpointstore.Ownership) State {
 func (p *Partition) other(records checkpointstore.ScopeRecords) *OtherSpelling {
 	if p.Other == nil {
 		p.Other = &OtherSpelling{
-			Scope: Scope{
-				FullyQualifiedNamespace: records.FullyQualifiedNamespace,
-				EventHubName:            records.EventHubName,
-				ConsumerGroup:           records.ConsumerGroup,
-			},
+			Scope: spellingOf(records),
 			State: NeverOwned,
 		}
 	}
 	return p.Other
+}
+
+func spellingOf(records checkpointstore.ScopeRecords) Scope {
+	return Scope{
+		FullyQualifiedNamespace: records.FullyQualifiedNamespace,
+		EventHubName:            records.EventHubName,
+		ConsumerGroup:           records.ConsumerGroup,
+	}
 }
 
 // age is how long before now something was. Records may be younger than the answer

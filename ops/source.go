@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 
@@ -21,13 +22,16 @@ type Source interface {
 	// Names returns the names of the blobs or files that begin with a prefix, sorted.
 	Names(ctx context.Context, prefix string) ([]string, error)
 
-	// Read returns one of them. It is an error if it has more than limit bytes.
+	// Read returns one of them, an error that is fs.ErrNotExist if it was deleted
+	// since, and one without Content and with TooLarge set if it has more than limit
+	// bytes.
 	Read(ctx context.Context, name string, limit int64) (SourceFile, error)
 }
 
 // SourceFile is one blob or file of a [Source].
 type SourceFile struct {
 	Content      []byte
+	TooLarge     bool
 	Metadata     map[string]string // of a blob, with the keys in lower case
 	Leased       bool              // somebody has a lease on the blob
 	LastModified time.Time
@@ -62,15 +66,17 @@ func (s containerSource) Names(ctx context.Context, prefix string) ([]string, er
 
 func (s containerSource) Read(ctx context.Context, name string, limit int64) (SourceFile, error) {
 	response, err := s.client.NewBlobClient(name).DownloadStream(ctx, nil)
-	if err != nil {
+	switch {
+	case bloberror.HasCode(err, bloberror.BlobNotFound):
+		return SourceFile{}, fmt.Errorf("reading blob %q of the source: %w", name, fs.ErrNotExist)
+	case err != nil:
 		return SourceFile{}, fmt.Errorf("reading blob %q of the source: %w", name, redact.Secrets(nil).Error(err))
 	}
 	defer response.Body.Close()
-	content, err := readLimited(response.Body, limit)
-	if err != nil {
-		return SourceFile{}, fmt.Errorf("reading blob %q of the source: %w", name, err)
+	file := SourceFile{Metadata: make(map[string]string)}
+	if err := file.read(response.Body, limit); err != nil {
+		return SourceFile{}, fmt.Errorf("reading blob %q of the source: %w", name, redact.Secrets(nil).Error(err))
 	}
-	file := SourceFile{Content: content, Metadata: make(map[string]string)}
 	for key, value := range response.Metadata {
 		if value != nil {
 			file.Metadata[strings.ToLower(key)] = *value
@@ -112,21 +118,27 @@ func (s folderSource) Read(_ context.Context, name string, limit int64) (SourceF
 		return SourceFile{}, fmt.Errorf("reading a file of the source: %w", err)
 	}
 	defer file.Close()
-	content, err := readLimited(file, limit)
-	if err != nil {
-		return SourceFile{}, fmt.Errorf("reading file %q of the source: %w", name, err)
-	}
 	info, err := file.Stat()
 	if err != nil {
 		return SourceFile{}, fmt.Errorf("reading a file of the source: %w", err)
 	}
-	return SourceFile{Content: content, LastModified: info.ModTime().UTC(), Time: time.Now().UTC()}, nil
+	found := SourceFile{LastModified: info.ModTime().UTC(), Time: time.Now().UTC()}
+	if err := found.read(file, limit); err != nil {
+		return SourceFile{}, fmt.Errorf("reading file %q of the source: %w", name, err)
+	}
+	return found, nil
 }
 
-func readLimited(r io.Reader, limit int64) ([]byte, error) {
+// read takes the content, up to the limit.
+func (f *SourceFile) read(r io.Reader, limit int64) error {
 	content, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		return nil, fmt.Errorf("it has more than %d bytes, which no checkpoint has", limit)
+	if err != nil {
+		return err
 	}
-	return content, err
+	if int64(len(content)) > limit {
+		f.TooLarge = true
+		return nil
+	}
+	f.Content = content
+	return nil
 }

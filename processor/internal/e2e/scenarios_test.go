@@ -46,6 +46,8 @@ func TestScenarios(t *testing.T) {
 		{"position of before", testPositionOfBefore},
 		{"rewound", testRewound},
 		{"rewound while idle", testRewoundIdle},
+		{"reset while read", testResetWhileRead},
+		{"slow reset", testSlowReset},
 		{"unknown partitions", testUnknownPartitions},
 		{"mixed group", testMixedGroup},
 		{"wrong clocks", testWrongClocks},

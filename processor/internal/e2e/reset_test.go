@@ -372,15 +372,23 @@ func (l *readings) count() map[string]int {
 // after are the calls for a partition that began after the first n of them, from
 // the first one that began after that position.
 func (l *readings) after(partition string, n int, at *ops.Position) []reading {
+	all := l.calls(partition, n)
+	i := slices.IndexFunc(all, func(r reading) bool { return r.start != nil && *r.start == at.Offset })
+	if i < 0 {
+		return nil
+	}
+	return all[i:]
+}
+
+// calls are the calls for a partition after the first n of them.
+func (l *readings) calls(partition string, n int) []reading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []reading
 	for _, r := range l.of[partition][n:] {
-		if len(all) > 0 || r.start != nil && *r.start == at.Offset {
-			found := *r
-			found.events = slices.Clone(r.events)
-			all = append(all, found)
-		}
+		found := *r
+		found.events = slices.Clone(r.events)
+		all = append(all, found)
 	}
 	return all
 }

@@ -1,0 +1,236 @@
+package e2e
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/ops"
+)
+
+// naming is that of the store that an owner's records are in.
+func (l loop) naming() checkpointstore.BlobNaming {
+	if l == official {
+		return checkpointstore.BlobNamingVerbatim
+	}
+	return checkpointstore.BlobNamingLowerCase
+}
+
+// testResetWhileStopped: an owner that starts after a reset of a stopped group begins
+// exactly there, whatever its loop and its store are.
+func testResetWhileStopped(t *testing.T, _ *report) {
+	for _, v := range []variant{{"Run", run, false}, {"Adapt", adapted, true}, {"official store", official, true}} {
+		t.Run(v.name, func(t *testing.T) {
+			parallel(t)
+			w := newWorld(t, 2, 20)
+			w.onEmulator()
+			w.look(v.loop == official)
+			operator := w.operator(v.loop.naming(), nil)
+			c := w.config(0).as(v)
+			l := newReadings(w)
+			c.Handler = l.one
+			o := w.start(c, newFaults())
+			w.complete()
+			for i, target := range resetTargets {
+				o.finish(t)
+				if target.name == "latest" {
+					w.hub.appendAll(3) // which are skipped
+				}
+				plan := operator.reset(target, 0, nil)
+				require.Equal(t, int64(i+1), operator.generations()["0"])
+				began := l.count()
+				o = w.start(c, newFaults())
+				for _, change := range plan.Changes {
+					id, first := change.PartitionID, change.After.SequenceNumber+1
+					w.hub.append(id, 2)
+					last := w.hub.last(id)
+					eventually(t, "the events after the reset", func() bool { return covers(l.calls(id, began[id]), first, last) })
+					calls := l.calls(id, began[id])
+					require.Len(t, calls, 1, "%s, partition %s", target.name, id)
+					require.Equal(t, first, calls[0].events[0], "%s, partition %s", target.name, id)
+					require.Len(t, calls[0].events, int(last-first+1))
+				}
+				last := w.lasts()
+				eventually(t, "checkpoints at the last event", func() bool { return maps.Equal(last, w.checkpoints()) })
+				if v.loop == official {
+					require.Equal(t, int64(0), operator.generations()["0"], "the official store drops the generation")
+				}
+			}
+			o.finish(t)
+			require.Empty(t, l.wrong)
+		})
+	}
+}
+
+// etags are those of every blob in the container.
+func (w *world) etags() map[string]azcore.ETag {
+	w.t.Helper()
+	etags := make(map[string]azcore.ETag)
+	pager := w.client.NewListBlobsFlatPager(nil)
+	for pager.More() {
+		page, err := pager.NextPage(context.Background())
+		require.NoError(w.t, err)
+		for _, b := range page.Segment.BlobItems {
+			etags[*b.Name] = *b.Properties.ETag
+		}
+	}
+	return etags
+}
+
+// testResetRefused: without release, and for a live owner under another spelling of
+// the names even with it, nothing is changed and nobody is disturbed.
+func testResetRefused(t *testing.T, _ *report) {
+	for _, c := range []struct {
+		name   string
+		owner  loop
+		naming checkpointstore.BlobNaming
+		ops.ApplyOptions
+	}{
+		{"without release", run, checkpointstore.BlobNamingLowerCase, ops.ApplyOptions{}},
+		{"owner of the official store, without release", official, checkpointstore.BlobNamingVerbatim, ops.ApplyOptions{}},
+		{"owner under the other spelling, with release", official, checkpointstore.BlobNamingLowerCase, ops.ApplyOptions{Release: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			parallel(t)
+			w := newWorld(t, 2, 20)
+			w.onEmulator()
+			w.look(c.owner == official)
+			l := newReadings(w)
+			a := w.config(0).as(variant{"", c.owner, true})
+			a.Handler, a.Expiry = l.one, time.Hour // so that nothing is renewed by Run meanwhile
+			f := newFaults()
+			o := w.start(a, f)
+			w.complete()
+			operator := w.operator(c.naming, nil)
+			plan := operator.plan(ops.ToEarliest(), a.Expiry)
+			require.NotEmpty(t, plan.Changes[0].Warnings)
+			checkpoints, before := w.checkpoints(), w.etags()
+			backups := 0
+			c.Backup = func(*ops.Export) error { backups++; return nil }
+			result, err := ops.Apply(t.Context(), operator.store, plan, &c.ApplyOptions)
+			require.ErrorIs(t, err, ops.ErrLive)
+			require.ErrorContains(t, err, "nothing was changed")
+			require.ErrorContains(t, err, a.Name)
+			require.Nil(t, result)
+			require.Zero(t, backups)
+			f.rounds(t, 2)
+			after := w.etags()
+			if c.owner == official { // which renews in each round
+				without(before, "/ownership/")
+				without(after, "/ownership/")
+			}
+			require.Equal(t, before, after)
+			require.Equal(t, checkpoints, w.checkpoints())
+			w.hub.appendAll(2)
+			w.complete()
+			require.Equal(t, map[string]int{"0": 1, "1": 1}, l.count(), "no handler ended")
+			o.finish(t)
+			_, duplicates, _ := w.ledger.count()
+			require.Zero(t, duplicates)
+		})
+	}
+}
+
+// without deletes the names that contain a text.
+func without(etags map[string]azcore.ETag, text string) {
+	maps.DeleteFunc(etags, func(name string, _ azcore.ETag) bool { return strings.Contains(name, text) })
+}
+
+// testResetUnderOthers shows what becomes of a reset with release while an azeventhubs
+// Processor reads. It does not look at who owned a partition in between: it claims it
+// again and goes on reading where it was. Its next checkpoint undoes the reset with
+// the official store. With Adapt the store refuses that checkpoint, and the partition
+// is read again from the new position.
+func testResetUnderOthers(t *testing.T, _ *report) {
+	for _, v := range []variant{{"Adapt", adapted, true}, {"official store", official, true}} {
+		t.Run(v.name, func(t *testing.T) {
+			parallel(t)
+			w := newWorld(t, 1, 20)
+			w.onEmulator()
+			w.look(v.loop == official)
+			c := w.config(0).as(v)
+			l := newReadings(w)
+			c.Handler = l.one
+			f := newFaults()
+			o := w.start(c, f)
+			w.complete()
+			operator := w.operator(v.loop.naming(), nil)
+			plan := operator.reset(resetTargets[0], c.Expiry, &ops.ApplyOptions{Release: true})
+			require.Contains(t, plan.Changes[0].Warnings[0], "a consumer of another package may undo with its next checkpoint")
+			eventually(t, "the claim", func() bool { return len(w.of(c.Name)) == 1 })
+			f.rounds(t, 3)
+			require.Equal(t, map[string]int{"0": 1}, l.count(), "it goes on reading, and has not noticed")
+			require.Equal(t, w.hub.before["0"], w.checkpoints()["0"], "the reset lasts until it checkpoints")
+
+			w.hub.append("0", 1)
+			w.complete()
+			again := w.ledger.times("0", w.hub.before["0"]+1)
+			if v.loop == official {
+				require.Equal(t, 1, again, "nothing was handled again")
+				require.Equal(t, map[string]int{"0": 1}, l.count())
+				require.Zero(t, operator.generations()["0"], "the reset is undone, and the generation gone")
+			} else {
+				require.Equal(t, 2, again)
+				require.Equal(t, map[string]int{"0": 2}, l.count())
+				require.Equal(t, int64(1), operator.generations()["0"])
+			}
+			require.EqualValues(t, 1, o.Processors.Load())
+			o.finish(t)
+			require.Empty(t, l.wrong)
+		})
+	}
+}
+
+// testReleaseOfDeadOwner: another owner takes the partitions of a dead one in its next
+// round, long before they expire.
+func testReleaseOfDeadOwner(t *testing.T, _ *report) {
+	both(t, func(t *testing.T, v variant) {
+		w := newWorld(t, 4, 20)
+		w.onEmulator()
+		l := newReadings(w)
+		a, b := w.config(0).as(v), w.config(1).as(v)
+		a.Expiry, b.Expiry = time.Hour, time.Hour
+		b.Interval, b.Handler = time.Second, l.one // so that rounds can be counted
+		first := w.spawn(a)
+		f := l.network(b.Name, false)
+		o := w.start(b, f)
+		w.settled(a.Name, b.Name)
+		w.complete()
+		first.kill(t)
+		dead := w.of(a.Name)
+		require.Len(t, dead, 2)
+
+		operator := w.operator(checkpointstore.BlobNamingLowerCase, nil)
+		options := &ops.ReleaseOptions{OwnerID: a.Name, Expiration: b.Expiry}
+		plan, err := ops.PlanRelease(t.Context(), operator.store, w.scope(), options)
+		require.NoError(t, err)
+		require.Empty(t, plan.Changes, "it counts as live")
+		options.Live = true
+		plan, err = ops.PlanRelease(t.Context(), operator.store, w.scope(), options)
+		require.NoError(t, err)
+		require.Len(t, plan.Changes, 2)
+		began := l.count()
+		_, err = ops.Apply(t.Context(), operator.store, plan, nil)
+		require.ErrorIs(t, err, ops.ErrLive)
+		_, err = ops.Apply(t.Context(), operator.store, plan, &ops.ApplyOptions{Release: true})
+		require.NoError(t, err)
+		round := f.round()
+		w.settled(b.Name)
+		for _, id := range dead {
+			eventually(t, "a reader of partition "+id, func() bool { return l.count()[id] > began[id] })
+			require.LessOrEqual(t, l.calls(id, began[id])[0].round, round+1, "partition %s: in the next round", id)
+		}
+		w.hub.appendAll(3)
+		w.complete()
+		_, duplicates, _ := w.ledger.count()
+		require.Zero(t, duplicates, "it goes on from the checkpoints of the dead one")
+		o.finish(t)
+		require.Empty(t, l.wrong)
+	})
+}

@@ -26,8 +26,10 @@ var (
 type ApplyOptions struct {
 	// Release takes partitions from live owners, whose late checkpoints then fail with
 	// [checkpointstore.ErrRewound]. Owners under processor.Run go on from the new
-	// position within two rounds. A consumer of another package knows no generations,
-	// and its next checkpoint may undo the change: stop it first.
+	// position within two rounds. A Processor of azeventhubs, also one with
+	// processor.Adapt, claims the partitions again and goes on reading where it was, and
+	// its next checkpoint may undo the change: stop it first, and consumers of other
+	// packages as well.
 	Release bool
 
 	// Backup is given what is stored, before anything is changed. If it fails, nothing

@@ -143,15 +143,16 @@ func without(etags map[string]azcore.ETag, text string) {
 }
 
 // testResetUnderOthers shows what becomes of a reset with release while an azeventhubs
-// Processor reads. It does not look at who owned a partition in between: it claims it
-// again and goes on reading where it was. Its next checkpoint undoes the reset with
-// the official store. With Adapt the store refuses that checkpoint, and the partition
-// is read again from the new position.
+// Processor reads, which claims the partitions again and goes on reading where it was.
+// With the official store its next checkpoint undoes the reset. With Adapt the store
+// refuses that, and the partition is read from the new position; but then the
+// Processor lists all checkpoints, and from there on a checkpoint of another partition
+// counts as one of the claim that followed the reset: that reset is undone.
 func testResetUnderOthers(t *testing.T, _ *report) {
 	for _, v := range []variant{{"Adapt", adapted, true}, {"official store", official, true}} {
 		t.Run(v.name, func(t *testing.T) {
 			parallel(t)
-			w := newWorld(t, 1, 20)
+			w := newWorld(t, 2, 20)
 			w.onEmulator()
 			w.look(v.loop == official)
 			c := w.config(0).as(v)
@@ -162,23 +163,26 @@ func testResetUnderOthers(t *testing.T, _ *report) {
 			w.complete()
 			operator := w.operator(v.loop.naming(), nil)
 			plan := operator.reset(resetTargets[0], c.Expiry, &ops.ApplyOptions{Release: true})
-			require.Contains(t, plan.Changes[0].Warnings[0], "a consumer of another package may undo with its next checkpoint")
-			eventually(t, "the claim", func() bool { return len(w.of(c.Name)) == 1 })
+			require.Contains(t, plan.Changes[0].Warnings[0], "may undo with its next checkpoint")
+			eventually(t, "the claims", func() bool { return len(w.of(c.Name)) == 2 })
 			f.rounds(t, 3)
-			require.Equal(t, map[string]int{"0": 1}, l.count(), "it goes on reading, and has not noticed")
-			require.Equal(t, w.hub.before["0"], w.checkpoints()["0"], "the reset lasts until it checkpoints")
+			require.Equal(t, map[string]int{"0": 1, "1": 1}, l.count(), "it goes on reading, and has not noticed")
+			require.Equal(t, w.hub.before, w.checkpoints(), "the resets last until it checkpoints")
 
-			w.hub.append("0", 1)
-			w.complete()
-			again := w.ledger.times("0", w.hub.before["0"]+1)
+			for _, id := range w.hub.partitions {
+				w.hub.append(id, 1)
+				eventually(t, "the checkpoint", func() bool { return w.checkpoints()[id] == w.hub.last(id) })
+			}
+			first := w.hub.before["0"] + 1
+			require.Equal(t, 1, w.ledger.times("1", first), "the reset of partition 1 is undone: nothing is handled again")
 			if v.loop == official {
-				require.Equal(t, 1, again, "nothing was handled again")
-				require.Equal(t, map[string]int{"0": 1}, l.count())
-				require.Zero(t, operator.generations()["0"], "the reset is undone, and the generation gone")
+				require.Equal(t, 1, w.ledger.times("0", first), "and so is the other")
+				require.Equal(t, map[string]int{"0": 1, "1": 1}, l.count())
+				require.Equal(t, map[string]int64{"0": 0, "1": 0}, operator.generations(), "which are gone")
 			} else {
-				require.Equal(t, 2, again)
-				require.Equal(t, map[string]int{"0": 2}, l.count())
-				require.Equal(t, int64(1), operator.generations()["0"])
+				require.Equal(t, 2, w.ledger.times("0", first))
+				require.Equal(t, map[string]int{"0": 2, "1": 1}, l.count())
+				require.Equal(t, map[string]int64{"0": 1, "1": 1}, operator.generations())
 			}
 			require.EqualValues(t, 1, o.Processors.Load())
 			o.finish(t)

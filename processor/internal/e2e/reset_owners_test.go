@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,12 @@ func testResetWhileStopped(t *testing.T, _ *report) {
 				if target.name == "latest" {
 					w.hub.appendAll(3) // which are skipped
 				}
-				plan := operator.reset(target, 0, nil)
+				eventually(t, "nobody lives", func() bool { // a Processor may not release all that it had
+					s, err := ops.Read(t.Context(), operator.store, w.scope(), &ops.ReadOptions{Expiration: c.Expiry})
+					require.NoError(t, err)
+					return !slices.ContainsFunc(s.Partitions, func(p ops.Partition) bool { return p.State == ops.Live })
+				})
+				plan := operator.reset(target, c.Expiry, nil)
 				require.Equal(t, int64(i+1), operator.generations()["0"])
 				began := l.count()
 				o = w.start(c, newFaults())

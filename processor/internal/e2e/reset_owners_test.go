@@ -163,7 +163,7 @@ func testResetUnderOthers(t *testing.T, _ *report) {
 			w.look(v.loop == official)
 			c := w.config(0).as(v)
 			l := newReadings(w)
-			c.Handler = l.one
+			c.Handler, c.Expiry = l.one, time.Minute
 			f := newFaults()
 			o := w.start(c, f)
 			w.complete()
@@ -208,7 +208,7 @@ func testReleaseOfDeadOwner(t *testing.T, _ *report) {
 		a.Expiry, b.Expiry = time.Hour, time.Hour
 		b.Interval, b.Handler = time.Second, l.one // so that rounds can be counted
 		first := w.spawn(a)
-		f := l.network(b.Name, false)
+		f := l.network(b, false)
 		o := w.start(b, f)
 		w.settled(a.Name, b.Name)
 		w.complete()
@@ -230,7 +230,7 @@ func testReleaseOfDeadOwner(t *testing.T, _ *report) {
 		require.ErrorIs(t, err, ops.ErrLive)
 		_, err = ops.Apply(t.Context(), operator.store, plan, &ops.ApplyOptions{Release: true})
 		require.NoError(t, err)
-		round := f.round()
+		round := l.roundsNow()[b.Name]
 		w.settled(b.Name)
 		for _, id := range dead {
 			eventually(t, "a reader of partition "+id, func() bool { return l.count()[id] > began[id] })

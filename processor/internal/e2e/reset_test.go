@@ -82,19 +82,23 @@ type operator struct {
 
 func (w *world) operator(naming checkpointstore.BlobNaming, transport policy.Transporter) operator {
 	w.t.Helper()
+	client, err := azeventhubs.NewConsumerClientFromConnectionString(w.hub.connection, "", "operators", nil)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = client.Close(context.Background()) })
+	return operator{w, w.store(naming, transport), opshub.New(client)}
+}
+
+// store is one that waits for what is held back.
+func (w *world) store(naming checkpointstore.BlobNaming, transport policy.Transporter) *checkpointstore.BlobCheckpointStore {
+	w.t.Helper()
 	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(w.storage, w.container, &checkpointstore.BlobCheckpointStoreOptions{
 		ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}},
 		BlobNaming:    naming,
 		Timeout:       patience,
 	})
 	require.NoError(w.t, err)
-	client, err := azeventhubs.NewConsumerClientFromConnectionString(w.hub.connection, "", "operators", nil)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() {
-		_ = client.Close(context.Background())
-		_ = store.Close()
-	})
-	return operator{w, store, opshub.New(client)}
+	w.t.Cleanup(func() { _ = store.Close() })
+	return store
 }
 
 func (w *world) scope() ops.Scope {
@@ -161,9 +165,12 @@ func (o operator) generations() map[string]int64 {
 type reading struct {
 	owner, partition string
 	start            *string // the offset that Run began after
-	round            int64   // of its owner, in which the partition was claimed
 	events           []int64
 	ended            bool
+
+	round int64            // of its owner, in which the partition was claimed
+	told  int64            // of its owner, in which its context ended
+	left  map[string]int64 // of all owners, in which its tenure had ended
 
 	passed bool // another call for the partition had events when this one was last looked at
 }
@@ -174,12 +181,17 @@ func (r reading) hasEvents() bool { return len(r.events) > 0 }
 type readings struct {
 	world *world
 
-	mu     sync.Mutex
-	of     map[string][]*reading
-	began  map[string]int   // how many there were before the reset, by partition
-	claims map[string]int64 // the round of the first claim since the last call ended, by partition and owner
-	faults map[string]*faults
-	wrong  []string
+	mu    sync.Mutex
+	of    map[string][]*reading
+	began map[string]int // how many there were before the reset, by partition
+	wrong []string
+
+	// rounds are how many rounds each owner has begun, and claims the round of the
+	// first claim since the last call ended, by partition and owner. A list after a
+	// claim may be of the same round, and is not counted.
+	rounds  map[string]int64
+	claimed map[string]bool
+	claims  map[string]int64
 
 	// late are the checkpoints that were held back, by partition: their errors, or nil
 	// for as long as they are.
@@ -191,50 +203,76 @@ type readings struct {
 
 func newReadings(w *world) *readings {
 	return &readings{
-		world: w, of: make(map[string][]*reading), claims: make(map[string]int64), faults: make(map[string]*faults),
+		world: w, of: make(map[string][]*reading),
+		rounds: make(map[string]int64), claimed: make(map[string]bool), claims: make(map[string]int64),
 		held: make(map[string]bool), let: make(chan struct{}), late: make(map[string][]error),
 	}
 }
 
-// network is that of an owner, whose claims are noted. If wire is set, its
+// network is that of an owner, whose rounds and claims are noted. If wire is set, its
 // checkpoints are held back on their way.
-func (l *readings) network(owner string, wire bool) *faults {
+func (l *readings) network(c config, wire bool) *faults {
 	f := newFaults()
-	f.won = func(partition, _ string) {
-		round := f.round()
+	f.fail = func(r request) bool {
+		if wire && r.method == "PUT" && r.checkpoint() {
+			l.hold(path.Base(r.blob))
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if _, noted := l.claims[partition+owner]; !noted {
-			l.claims[partition+owner] = round
-		}
-	}
-	if wire {
-		f.fail = func(r request) bool {
-			if r.method == "PUT" && r.checkpoint() {
-				l.hold(path.Base(r.blob))
+		switch {
+		case r.claim():
+			l.claimed[c.Name] = c.Loop == run // a Processor of azeventhubs lists once a round
+		case r.list && r.ownership():
+			if !l.claimed[c.Name] {
+				l.rounds[c.Name]++
 			}
-			return false
+			l.claimed[c.Name] = false
+		}
+		return false
+	}
+	f.won = func(partition, _ string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if _, noted := l.claims[partition+c.Name]; !noted {
+			l.claims[partition+c.Name] = l.rounds[c.Name]
 		}
 	}
-	l.faults[owner] = f
 	return f
 }
 
-func (l *readings) begin(c config, p partition) *reading {
+// tenureEnded is a hook of an owner.
+func (l *readings) tenureEnded(owner, partition string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.of[partition] {
+		if r.owner == owner && r.left == nil {
+			r.left = maps.Clone(l.rounds)
+		}
+	}
+}
+
+func (l *readings) roundsNow() map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.rounds)
+}
+
+func (l *readings) begin(ctx context.Context, c config, p partition) *reading {
 	r := &reading{owner: c.Name, partition: p.PartitionID()}
 	if p, ok := p.(*processor.Partition); ok {
 		r.start = p.StartPosition().Offset
 	}
-	now := int64(0)
-	if f := l.faults[c.Name]; f != nil {
-		now = f.round()
-	}
+	context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		r.told = l.rounds[c.Name]
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if round, noted := l.claims[r.partition+r.owner]; noted {
-		now = round
+	var noted bool
+	if r.round, noted = l.claims[r.partition+r.owner]; !noted {
+		r.round = l.rounds[r.owner] // it is called again
 	}
-	r.round = now
 	for _, before := range l.of[r.partition] {
 		if !before.ended && before.owner == r.owner {
 			l.wrong = append(l.wrong, fmt.Sprintf("%s reads partition %s twice at once", r.owner, r.partition))
@@ -296,7 +334,7 @@ func (l *readings) hold(partition string) bool {
 func (l *readings) checkpointed(r *reading, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.holding && l.held[r.partition] && r == l.of[r.partition][0] {
+	if !l.holding && l.held[r.partition] && slices.Index(l.of[r.partition], r) < l.began[r.partition] {
 		l.late[r.partition] = append(l.late[r.partition], err)
 	}
 }
@@ -317,7 +355,7 @@ func (l *readings) holdBack() (release func()) {
 // one handles events one after the other. Its checkpoints are late: the handler
 // makes them after what they wait for.
 func (l *readings) one(ctx context.Context, c config, p partition, book recorder) error {
-	r := l.begin(c, p)
+	r := l.begin(ctx, c, p)
 	defer l.end(r)
 	for {
 		receiving, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
@@ -345,7 +383,7 @@ func (l *readings) one(ctx context.Context, c config, p partition, book recorder
 
 // batches handles events in batches, with coalesced checkpoints.
 func (l *readings) batches(ctx context.Context, c config, p partition, book recorder) error {
-	r := l.begin(c, p)
+	r := l.begin(ctx, c, p)
 	defer l.end(r)
 	handle := func(_ context.Context, b *processor.Batch) error {
 		l.handled(r, book, b.Events)
@@ -431,24 +469,24 @@ func resetGroup(t *testing.T, expiry time.Duration) (*world, *readings, [2]*owne
 	w := newWorld(t, 4, 20)
 	w.onEmulator()
 	l := newReadings(w)
-	a, b := w.config(0), w.config(1)
-	a.Interval, b.Interval = time.Second, time.Second // so that rounds can be counted
-	a.Expiry, b.Expiry = expiry, expiry
-	a.Handler, b.Handler = l.batches, l.one
-	fa, fb := l.network(a.Name, true), l.network(b.Name, false)
-	var err error
-	a.Store, err = a.blobStore(fa, logger(a.Name))
-	require.NoError(t, err)
-	b.Store, err = b.blobStore(fb, logger(b.Name))
-	require.NoError(t, err)
-	owners := [2]*owner{w.start(a, fa), w.start(b, fb)}
-	w.settled(a.Name, b.Name)
+	var owners [2]*owner
+	for i, handler := range []func(context.Context, config, partition, recorder) error{l.batches, l.one} {
+		c := w.config(i)
+		c.Interval, c.Expiry, c.Handler = time.Second, expiry, handler
+		c.Tune = func(o *processor.Options) {
+			o.Hooks = &processor.Hooks{TenureEnd: func(e processor.TenureEndInfo) { l.tenureEnded(c.Name, e.PartitionID) }}
+		}
+		f := l.network(c, i == 0)
+		c.Store = w.store(checkpointstore.BlobNamingLowerCase, f)
+		owners[i] = w.start(c, f)
+	}
+	w.settled(owners[0].Name, owners[1].Name)
 	w.complete()
 	return w, l, owners
 }
 
 func resetWhileRead(t *testing.T, target resetTarget, busy bool) {
-	w, l, owners := resetGroup(t, 10*time.Second)
+	w, l, owners := resetGroup(t, 30*time.Second)
 	operator := w.operator(checkpointstore.BlobNamingLowerCase, nil)
 	release := l.holdBack()
 	defer release()
@@ -485,7 +523,7 @@ func resetWhileRead(t *testing.T, target resetTarget, busy bool) {
 // testSlowReset: owners do not start to read partitions that a slow reset holds. If it
 // takes longer than what it claimed lasts they do, and then start again.
 func testSlowReset(t *testing.T, _ *report) {
-	for name, expiry := range map[string]time.Duration{"held": time.Minute, "expired": 2 * time.Second} {
+	for name, expiry := range map[string]time.Duration{"held": time.Minute, "expired": 4 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			parallel(t)
 			slowReset(t, expiry)
@@ -503,9 +541,10 @@ func slowReset(t *testing.T, expiry time.Duration) {
 	network.fail = func(r request) bool {
 		if r.method == "PUT" && r.checkpoint() {
 			meanwhile.Do(func() {
-				a, b := owners[0].faults.round(), owners[1].faults.round()
+				a, b := owners[0].Name, owners[1].Name
+				begun := l.roundsNow()
 				for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
-					if held && owners[0].faults.round() > a+3 && owners[1].faults.round() > b+3 || !held && allBegan(began, l.count()) {
+					if now := l.roundsNow(); held && now[a] > begun[a]+3 && now[b] > begun[b]+3 || !held && allBegan(began, l.count()) {
 						return
 					}
 				}
@@ -545,10 +584,7 @@ func (w *world) resetTo(operator operator, l *readings, owners [2]*owner, target
 	l.began = began
 	l.mu.Unlock()
 	plan := operator.reset(target, owners[0].Expiry, &ops.ApplyOptions{Release: true})
-	rounds := make(map[string]int64)
-	for _, o := range owners {
-		rounds[o.Name] = o.faults.round()
-	}
+	rounds, before := l.roundsNow(), l.count()
 	release()
 	for _, c := range plan.Changes {
 		id := c.PartitionID
@@ -564,7 +600,6 @@ func (w *world) resetTo(operator operator, l *readings, owners [2]*owner, target
 		all := l.after(id, began[id], c.After)
 		first := slices.IndexFunc(all, reading.hasEvents) // an owner may have lost it before, to balance
 		require.Equal(t, from, all[first].events[0], "partition %s", id)
-		require.LessOrEqual(t, all[0].round, rounds[all[0].owner]+2, "partition %s: within two rounds", id)
 		for _, r := range all {
 			for _, n := range r.events {
 				require.GreaterOrEqual(t, n, from, "partition %s", id)
@@ -583,6 +618,18 @@ func (w *world) resetTo(operator operator, l *readings, owners [2]*owner, target
 	for _, o := range owners {
 		require.EqualValues(t, 1, o.Processors.Load(), "no Processor ended")
 		o.finish(t)
+	}
+	for _, c := range plan.Changes {
+		next := l.after(c.PartitionID, began[c.PartitionID], c.After)[0]
+		by := rounds[next.owner] + 2
+		for _, r := range l.calls(c.PartitionID, 0)[:before[c.PartitionID]] {
+			if r.start == next.start {
+				break // it began before Apply returned
+			}
+			require.LessOrEqual(t, r.told, rounds[r.owner]+1, "partition %s: told in the first round", c.PartitionID)
+			by = max(by, r.left[next.owner]+1) // a handler may return late
+		}
+		require.LessOrEqual(t, next.round, by, "partition %s: read from there in the second round", c.PartitionID)
 	}
 	require.Empty(t, l.wrong)
 }

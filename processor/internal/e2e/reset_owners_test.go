@@ -34,7 +34,7 @@ func testResetWhileStopped(t *testing.T, _ *report) {
 			w.look(v.loop == official)
 			operator := w.operator(v.loop.naming(), nil)
 			c := w.config(0).as(v)
-			l := newReadings(w)
+			l := newReadings()
 			c.Handler = l.one
 			o := w.start(c, newFaults())
 			w.complete()
@@ -107,7 +107,7 @@ func testResetRefused(t *testing.T, _ *report) {
 			w := newWorld(t, 2, 20)
 			w.onEmulator()
 			w.look(c.owner == official)
-			l := newReadings(w)
+			l := newReadings()
 			a := w.config(0).as(variant{"", c.owner, true})
 			a.Handler, a.Expiry = l.one, time.Hour // so that nothing is renewed by Run meanwhile
 			f := newFaults()
@@ -162,7 +162,7 @@ func testResetUnderOthers(t *testing.T, _ *report) {
 			w.onEmulator()
 			w.look(v.loop == official)
 			c := w.config(0).as(v)
-			l := newReadings(w)
+			l := newReadings()
 			c.Handler, c.Expiry = l.one, time.Minute
 			f := newFaults()
 			o := w.start(c, f)
@@ -200,47 +200,46 @@ func testResetUnderOthers(t *testing.T, _ *report) {
 // testReleaseOfDeadOwner: another owner takes the partitions of a dead one in its next
 // round, long before they expire.
 func testReleaseOfDeadOwner(t *testing.T, _ *report) {
-	both(t, func(t *testing.T, v variant) {
-		w := newWorld(t, 4, 20)
-		w.onEmulator()
-		l := newReadings(w)
-		a, b := w.config(0).as(v), w.config(1).as(v)
-		a.Expiry, b.Expiry = time.Hour, time.Hour
-		b.Interval, b.Handler = time.Second, l.one // so that rounds can be counted
-		first := w.spawn(a)
-		f := l.network(b, false)
-		o := w.start(b, f)
-		w.settled(a.Name, b.Name)
-		w.complete()
-		first.kill(t)
-		dead := w.of(a.Name)
-		require.Len(t, dead, 2)
+	w := newWorld(t, 4, 20)
+	w.onEmulator()
+	l := newReadings()
+	a, b := w.config(0), w.config(1)
+	a.Expiry, b.Expiry = time.Hour, time.Hour
+	b.Interval, b.Handler = time.Second, l.one // so that rounds can be counted
+	first := w.spawn(a)
+	f := l.network(b, false)
+	o := w.start(b, f)
+	w.settled(a.Name, b.Name)
+	w.complete()
+	first.kill(t)
+	dead := w.of(a.Name)
+	require.Len(t, dead, 2)
+	_, before, _ := w.ledger.count()
 
-		operator := w.operator(checkpointstore.BlobNamingLowerCase, nil)
-		options := &ops.ReleaseOptions{OwnerID: a.Name, Expiration: b.Expiry}
-		plan, err := ops.PlanRelease(t.Context(), operator.store, w.scope(), options)
-		require.NoError(t, err)
-		require.Empty(t, plan.Changes, "it counts as live")
-		options.Live = true
-		plan, err = ops.PlanRelease(t.Context(), operator.store, w.scope(), options)
-		require.NoError(t, err)
-		require.Len(t, plan.Changes, 2)
-		began := l.count()
-		_, err = ops.Apply(t.Context(), operator.store, plan, nil)
-		require.ErrorIs(t, err, ops.ErrLive)
-		_, err = ops.Apply(t.Context(), operator.store, plan, &ops.ApplyOptions{Release: true})
-		require.NoError(t, err)
-		round := l.roundsNow()[b.Name]
-		w.settled(b.Name)
-		for _, id := range dead {
-			eventually(t, "a reader of partition "+id, func() bool { return l.count()[id] > began[id] })
-			require.LessOrEqual(t, l.calls(id, began[id])[0].round, round+1, "partition %s: in the next round", id)
-		}
-		w.hub.appendAll(3)
-		w.complete()
-		_, duplicates, _ := w.ledger.count()
-		require.Zero(t, duplicates, "it goes on from the checkpoints of the dead one")
-		o.finish(t)
-		require.Empty(t, l.wrong)
-	})
+	operator := w.operator(checkpointstore.BlobNamingLowerCase, nil)
+	options := &ops.ReleaseOptions{OwnerID: a.Name, Expiration: b.Expiry}
+	plan, err := ops.PlanRelease(t.Context(), operator.store, w.scope(), options)
+	require.NoError(t, err)
+	require.Empty(t, plan.Changes, "it counts as live")
+	options.Live = true
+	plan, err = ops.PlanRelease(t.Context(), operator.store, w.scope(), options)
+	require.NoError(t, err)
+	require.Len(t, plan.Changes, 2)
+	began := l.count()
+	_, err = ops.Apply(t.Context(), operator.store, plan, nil)
+	require.ErrorIs(t, err, ops.ErrLive)
+	_, err = ops.Apply(t.Context(), operator.store, plan, &ops.ApplyOptions{Release: true})
+	require.NoError(t, err)
+	round := l.roundsNow()[b.Name]
+	w.settled(b.Name)
+	for _, id := range dead {
+		eventually(t, "a reader of partition "+id, func() bool { return l.count()[id] > began[id] })
+		require.LessOrEqual(t, l.calls(id, began[id])[0].round, round+1, "partition %s: in the next round", id)
+	}
+	w.hub.appendAll(3)
+	w.complete()
+	_, duplicates, _ := w.ledger.count()
+	require.Equal(t, before, duplicates, "it goes on from the checkpoints of the dead one")
+	o.finish(t)
+	require.Empty(t, l.wrong)
 }

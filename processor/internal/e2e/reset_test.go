@@ -179,8 +179,6 @@ func (r reading) hasEvents() bool { return len(r.events) > 0 }
 
 // readings are all calls of handlers, by partition, in the order in which they began.
 type readings struct {
-	world *world
-
 	mu    sync.Mutex
 	of    map[string][]*reading
 	began map[string]int // how many there were before the reset, by partition
@@ -193,17 +191,17 @@ type readings struct {
 	claimed map[string]bool
 	claims  map[string]int64
 
-	// late are the checkpoints that were held back, by partition: their errors, or nil
-	// for as long as they are.
+	// Checkpoints are held back while holding is set, until let is closed. held are the
+	// partitions of which one was, and late what became of it.
 	holding bool
 	held    map[string]bool
 	let     chan struct{}
 	late    map[string][]error
 }
 
-func newReadings(w *world) *readings {
+func newReadings() *readings {
 	return &readings{
-		world: w, of: make(map[string][]*reading),
+		of:     make(map[string][]*reading),
 		rounds: make(map[string]int64), claimed: make(map[string]bool), claims: make(map[string]int64),
 		held: make(map[string]bool), let: make(chan struct{}), late: make(map[string][]error),
 	}
@@ -221,7 +219,7 @@ func (l *readings) network(c config, wire bool) *faults {
 		defer l.mu.Unlock()
 		switch {
 		case r.claim():
-			l.claimed[c.Name] = c.Loop == run // a Processor of azeventhubs lists once a round
+			l.claimed[c.Name] = true
 		case r.list && r.ownership():
 			if !l.claimed[c.Name] {
 				l.rounds[c.Name]++
@@ -468,7 +466,7 @@ func testResetWhileRead(t *testing.T, _ *report) {
 func resetGroup(t *testing.T, expiry time.Duration) (*world, *readings, [2]*owner) {
 	w := newWorld(t, 4, 20)
 	w.onEmulator()
-	l := newReadings(w)
+	l := newReadings()
 	var owners [2]*owner
 	for i, handler := range []func(context.Context, config, partition, recorder) error{l.batches, l.one} {
 		c := w.config(i)

@@ -168,8 +168,11 @@ func testResetUnderOthers(t *testing.T, _ *report) {
 			o := w.start(c, f)
 			w.complete()
 			operator := w.operator(v.loop.naming(), nil)
-			plan := operator.reset(resetTargets[0], c.Expiry, &ops.ApplyOptions{Release: true})
-			require.Contains(t, plan.Changes[0].Warnings[0], "may undo with its next checkpoint")
+			for _, change := range operator.plan(ops.ToEarliest(), c.Expiry).Changes {
+				require.Len(t, change.Warnings, 1)
+				require.Contains(t, change.Warnings[0], "may undo with its next checkpoint")
+			}
+			operator.reset(resetTargets[0], c.Expiry, &ops.ApplyOptions{Release: true})
 			eventually(t, "the claims", func() bool { return len(w.of(c.Name)) == 2 })
 			f.rounds(t, 3)
 			require.Equal(t, map[string]int{"0": 1, "1": 1}, l.count(), "it goes on reading, and has not noticed")

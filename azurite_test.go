@@ -3,7 +3,6 @@ package checkpointstore_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	leasing "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
@@ -19,39 +17,12 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/azurite"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // What only a real service can show: signatures, and answers that no fake of
 // ours would think of.
-
-// azuriteContainer is a container of its own, with the account's key.
-func azuriteContainer(t testing.TB) (*container.Client, *container.SharedKeyCredential) {
-	t.Helper()
-	server := azurite.Shared(t)
-	key, err := container.NewSharedKeyCredential(azurite.AccountName, azurite.AccountKey)
-	require.NoError(t, err)
-	client, err := container.NewClientWithSharedKeyCredential(server.Endpoint()+"/"+azurite.NewContainerName(t), key, nil)
-	require.NoError(t, err)
-	_, err = client.Create(context.Background(), nil)
-	require.NoError(t, err)
-	return client, key
-}
-
-// roundTrip claims, checkpoints and reads back.
-func roundTrip(t *testing.T, store *checkpointstore.BlobCheckpointStore) {
-	t.Helper()
-	ctx := context.Background()
-	won := claimOne(t, store, claim("$Default", "a", "0", nil))
-	won = claimOne(t, store, won)
-	require.NoError(t, store.UpdateCheckpoint(ctx, checkpoint("$Default", "0", 1), nil))
-	require.NoError(t, store.UpdateCheckpoint(ctx, checkpoint("$Default", "0", 2), nil))
-	all, err := store.ListOwnership(ctx, namespace, hub, "$Default", nil)
-	require.NoError(t, err)
-	require.Equal(t, []checkpointstore.Ownership{won}, all)
-	got, err := store.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
-	require.NoError(t, err)
-	require.Equal(t, []checkpointstore.Checkpoint{checkpoint("$Default", "0", 2)}, got)
-}
 
 func TestEveryCredentialOnAzurite(t *testing.T) {
 	for name, construct := range map[string]func(*container.Client, *container.SharedKeyCredential) (*checkpointstore.BlobCheckpointStore, error){
@@ -71,15 +42,15 @@ func TestEveryCredentialOnAzurite(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, err := construct(azuriteContainer(t))
+			store, err := construct(blobtest.NewAzuriteContainer(t))
 			require.NoError(t, err)
-			roundTrip(t, store)
+			blobtest.RoundTrip(t, store)
 		})
 	}
 }
 
 func TestRefusalsOfAzurite(t *testing.T) {
-	client, _ := azuriteContainer(t)
+	client, _ := blobtest.NewAzuriteContainer(t)
 	wrong, err := container.NewSharedKeyCredential(azurite.AccountName, accountKey)
 	require.NoError(t, err)
 	sasURL := func(p sas.ContainerPermissions, expiry time.Time) string {
@@ -115,7 +86,7 @@ func TestRefusalsOfAzurite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store, err := c.store()
 			require.NoError(t, err)
-			won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 2), nil)
+			won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 2), nil)
 			require.Empty(t, won)
 			if c.is != nil {
 				require.ErrorIs(t, err, c.is)
@@ -129,85 +100,41 @@ func TestRefusalsOfAzurite(t *testing.T) {
 	}
 }
 
-func TestNamesAndValuesComeBackTheSameFromAzurite(t *testing.T) {
-	store := newAzuriteStore(t, nil)
-	ctx := context.Background()
-	for i, text := range []string{"a", "two words", `quote"d`, "a,b;c=d", "per%cent", "%2F", "plus+sign", "{brace}", "~!@#$^&*()_-|:?<>'`[]", "1:2:345"} {
-		group := fmt.Sprintf("group%d", i)
-		won := claimOne(t, store, claim(group, text, "0", nil))
-		won = claimOne(t, store, won)
-		all, err := store.ListOwnership(ctx, namespace, hub, group, nil)
-		require.NoError(t, err)
-		require.Equal(t, []checkpointstore.Ownership{won}, all, text)
-		c := checkpoint(group, "0", 1)
-		c.Offset = to.Ptr(text)
-		require.NoError(t, store.UpdateCheckpoint(ctx, c, nil))
-		got, err := store.ListCheckpoints(ctx, namespace, hub, group, nil)
-		require.NoError(t, err)
-		require.Equal(t, []checkpointstore.Checkpoint{c}, got, text)
-	}
-	for i, name := range []string{"a", "$Default", "with space", "per%cent", "%2f", "plus+sign", "ünï", "日本", "a&b=c", "q?x#y", "{brace}", "a'b", "-1"} {
-		group := fmt.Sprintf("names%d", i)
-		won := claimOne(t, store, claim(group, "a", name, nil))
-		all, err := store.ListOwnership(ctx, namespace, hub, group, nil)
-		require.NoError(t, err)
-		require.Equal(t, []checkpointstore.Ownership{won}, all, name)
-		one, err := store.GetOwnership(ctx, namespace, hub, group, name, nil)
-		require.NoError(t, err)
-		require.Equal(t, won, one)
-
-		claimOne(t, store, claim(name, "b", "0", nil))
-		all, err = store.ListOwnership(ctx, namespace, hub, name, nil)
-		require.NoError(t, err)
-		require.Len(t, all, 1, name)
-	}
-}
-
-func TestManyPartitionsOverPagesOfAzurite(t *testing.T) {
-	store := newAzuriteStore(t, nil)
-	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 300), nil)
-	require.NoError(t, err)
-	require.Len(t, won, 300)
-	all, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
-	require.NoError(t, err)
-	require.ElementsMatch(t, won, all)
-}
-
 func TestADeletedOwnershipOnAzuriteIsClaimedAfterTheNextList(t *testing.T) {
-	client, _ := azuriteContainer(t)
+	client, _ := blobtest.NewAzuriteContainer(t)
 	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 	require.NoError(t, err)
-	won := claimOne(t, store, claim(group, "a", "0", nil))
-	_, err = client.NewBlobClient(ownershipPrefix+"0").Delete(context.Background(), nil)
+	won := blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	_, err = client.NewBlobClient(blobtest.OwnershipPrefix+"0").Delete(context.Background(), nil)
 	require.NoError(t, err)
 	again, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{won}, nil)
 	require.NoError(t, err)
 	require.Empty(t, again)
-	all, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
+	all, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	require.Empty(t, all)
-	claimOne(t, store, claim(group, "a", "0", nil))
+	blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
 }
 
 func TestADeletedCheckpointOnAzuriteIsWrittenAnew(t *testing.T) {
-	client, _ := azuriteContainer(t)
+	client, _ := blobtest.NewAzuriteContainer(t)
 	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 	require.NoError(t, err)
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil))
-	_, err = client.NewBlobClient(checkpointPrefix+"0").Delete(context.Background(), nil)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil))
+	_, err = client.NewBlobClient(blobtest.CheckpointPrefix+"0").Delete(context.Background(), nil)
 	require.NoError(t, err)
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 2), nil))
-	got, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 2), nil))
+	got, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.NoError(t, err)
 	require.Equal(t, int64(2), *got.SequenceNumber)
 }
 
 func TestALeasedBlobOnAzuriteIsAnError(t *testing.T) {
-	client, _ := azuriteContainer(t)
+	client, _ := blobtest.NewAzuriteContainer(t)
 	store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 	require.NoError(t, err)
-	won := claimOne(t, store, claim(group, "a", "0", nil))
-	lease(t, client, ownershipPrefix+"0")
+	won := blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	lease(t, client, blobtest.OwnershipPrefix+"0")
 	_, err = store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{won}, nil)
 	require.ErrorContains(t, err, "LeaseIdMissing")
 }
@@ -219,43 +146,32 @@ func lease(t *testing.T, client *container.Client, name string) {
 	require.NoError(t, err)
 }
 
-// dropping drops the answers of writes that the service has taken.
-type dropping struct {
-	inner policy.Transporter
-	drop  func(*http.Request) bool
-}
-
-func (d dropping) Do(req *http.Request) (*http.Response, error) {
-	resp, err := d.inner.Do(req)
-	if err == nil && d.drop(req) {
-		_ = resp.Body.Close()
-		return nil, fmt.Errorf("the connection was reset")
-	}
-	return resp, err
-}
-
 func TestALostAnswerOfAzuriteIsFound(t *testing.T) {
-	client, key := azuriteContainer(t)
-	left := 0
+	client, key := blobtest.NewAzuriteContainer(t)
+	transport := faults.New(http.DefaultClient, 0)
+	lose := func(n int) {
+		transport.Inject(faults.LoseResponse().On(faults.OpIs(faults.PutBlob, faults.SetMetadata)).Limit(n))
+	}
 	var log bytes.Buffer
 	store, err := checkpointstore.NewBlobCheckpointStoreWithSharedKeyCredential(client.URL(), key, &checkpointstore.BlobCheckpointStoreOptions{
 		ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{
-			Transport: dropping{http.DefaultClient, func(req *http.Request) bool { left--; return req.Method == http.MethodPut && left >= 0 }},
+			Transport: transport,
 			Retry:     policy.RetryOptions{RetryDelay: time.Millisecond},
 		}},
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	require.NoError(t, err)
-	left = 1
-	won := claimOne(t, store, claim(group, "a", "0", nil))
-	left = 1
-	won = claimOne(t, store, won)
-	left = 1
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil))
-	left = 2
-	require.NoError(t, store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 2), nil))
-	left = 1
+	lose(1)
+	won := blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
+	lose(1)
+	won = blobtest.ClaimOne(t, store, won)
+	lose(1)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 1), nil))
+	lose(2)
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "0", 2), nil))
+	lose(1)
 	won.OwnerID = ""
-	claimOne(t, store, won)
+	blobtest.ClaimOne(t, store, won)
+	require.Equal(t, 6, transport.Struck()["response lost"])
 	require.Empty(t, log.String(), "nothing was taken for lost")
 }

@@ -140,21 +140,21 @@ func (s *BlobCheckpointStore) GetCheckpoint(ctx context.Context, fullyQualifiedN
 	_, both := s.otherScope(verbatim)
 	known, mark := s.partitions.known(own, partitionID), s.partitions.mark()
 	found, newest, err := readSpellings(own, verbatim, both, func(scope layout.Scope) ([]blobState, error) {
-		name := scope.BlobName(layout.Checkpoint, partitionID)
+		prefix := scope.Prefix(layout.Checkpoint)
 		var b *blockblob.Client
 		if known != nil && scope == own {
 			b = known.client(s, own, layout.Checkpoint, partitionID)
 		} else {
-			b = s.blob(name)
+			b = s.blob(prefix + partitionID)
 		}
 		r, err := read(ctx, b)
 		if err != nil {
-			return nil, s.failure(op, target{partitionID, name, readBlob}, err)
+			return nil, s.failure(op, target{partitionID, prefix + partitionID, readBlob}, err)
 		}
 		if r.etag == "" {
 			return nil, nil
 		}
-		r.prefix, r.partitionID = scope.Prefix(layout.Checkpoint), partitionID
+		r.prefix, r.partitionID = prefix, partitionID
 		return []blobState{r}, nil
 	})
 	if err != nil {

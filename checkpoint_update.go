@@ -138,6 +138,9 @@ func readFailed(ctx context.Context, last writeResult, err error) error {
 	}
 	switch {
 	case ctx.Err() != nil:
+		if unsure == nil {
+			unsure = err
+		}
 		return &readError{ended(ctx, unsure)}
 	case unsure == nil, isRefused(err) && !isRefused(unsure):
 		return &readError{err}

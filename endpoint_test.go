@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
 )
 
@@ -129,7 +130,7 @@ func TestATokenNeedsTLS(t *testing.T) {
 
 func TestConnectionStrings(t *testing.T) {
 	const good = "DefaultEndpointsProtocol=https;AccountName=account;AccountKey=" + accountKey + ";EndpointSuffix=core.windows.net"
-	const host, path = primaryHost, "/container"
+	const host, path = blobtest.PrimaryHost, "/container"
 	for name, c := range map[string]struct{ connection, host, path string }{
 		"as it is":                {good, host, path},
 		"with a line end":         {good + "\n", host, path},
@@ -149,7 +150,7 @@ func TestConnectionStrings(t *testing.T) {
 			o.ClientOptions.Retry.MaxRetries = -1
 			store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(c.connection, "container", o)
 			require.NoError(t, err)
-			_, _ = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+			_, _ = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NotNil(t, transport.last)
 			require.Equal(t, c.host, transport.last.URL.Host)
 			require.Equal(t, c.path, transport.last.URL.Path)
@@ -199,13 +200,13 @@ func TestRefusedConnectionStrings(t *testing.T) {
 func TestRefusedContainerNames(t *testing.T) {
 	const good = "AccountName=account;AccountKey=" + accountKey
 	for name, says := range map[string]string{
-		"$root":         "cannot have slashes",
-		"$logs":         "only the service writes to it",
-		"ab":            "3 to 63",
-		good:            "this looks like a connection string",
-		"?" + signature: "this looks like a shared access signature",
-		primaryHost:     "lower-case letters, digits and single hyphens",
-		"https://" + primaryHost + "/container?" + signature: "this looks like a URL",
+		"$root":              "cannot have slashes",
+		"$logs":              "only the service writes to it",
+		"ab":                 "3 to 63",
+		good:                 "this looks like a connection string",
+		"?" + signature:      "this looks like a shared access signature",
+		blobtest.PrimaryHost: "lower-case letters, digits and single hyphens",
+		"https://" + blobtest.PrimaryHost + "/container?" + signature: "this looks like a URL",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(good, name, nil)
@@ -241,7 +242,7 @@ func TestAudience(t *testing.T) {
 			o.ClientOptions.Audience = audience
 			store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(fake.New().URL(), scopesAsked{scopes: &asked}, o)
 			require.NoError(t, err)
-			_, err = store.ListOwnership(context.Background(), namespace, hub, group, nil)
+			_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Equal(t, []string{want}, asked)
 		})

@@ -14,14 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Why a request was refused, as the error tells.
 
 // refusalFrom is an answer of the service: with its headers, and with a body
 // unless the request is a HEAD.
-func refusalFrom(status int, code, detail string) transportFunc {
+func refusalFrom(status int, code, detail string) blobtest.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		header := http.Header{
 			"X-Ms-Request-Id": {"1"}, "X-Ms-Version": {"2021-12-02"}, "X-Ms-Error-Code": {code},
@@ -34,6 +36,12 @@ func refusalFrom(status int, code, detail string) transportFunc {
 		}
 		return &http.Response{StatusCode: status, Request: req, Header: header, Body: io.NopCloser(strings.NewReader(body))}, nil
 	}
+}
+
+// mac is the signature of a request, or its token.
+func mac(req *http.Request) string {
+	authorization := req.Header.Get("Authorization")
+	return authorization[strings.LastIndexAny(authorization, ": ")+1:]
 }
 
 func TestARefusalSaysWhy(t *testing.T) {
@@ -62,7 +70,7 @@ func TestARefusalSaysWhy(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		open   open
-		answer transportFunc
+		answer blobtest.TransportFunc
 		says   string
 		not    string // what it does not say
 	}{
@@ -98,11 +106,8 @@ func TestARefusalSaysWhy(t *testing.T) {
 			o.ClientOptions.Transport = c.answer
 			store, err := c.open(o)
 			require.NoError(t, err)
-			all := []error{store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)}
-			for _, call := range everyRequest(context.Background(), store) {
-				all = append(all, call())
-			}
-			for _, err := range all {
+			for _, call := range blobtest.Calls() {
+				err := call(context.Background(), store)
 				require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 				require.NotErrorIs(t, err, checkpointstore.ErrNotFound)
 				var e *checkpointstore.Error
@@ -121,31 +126,31 @@ func TestARefusalSaysWhy(t *testing.T) {
 
 // TestTheRightToReadIsNamed if it takes a read to tell whether a claim was won.
 func TestTheRightToReadIsNamed(t *testing.T) {
-	for what, lost := range map[string]fake.Fault{"a retry met its condition": fake.LoseResponse().Once(), "no answer": fake.LoseResponse().On(fake.OpIs(fake.PutBlob))} {
+	for what, lost := range map[string]faults.Fault{"a retry met its condition": faults.LoseResponse().Once(), "no answer": faults.LoseResponse().On(faults.OpIs(faults.PutBlob))} {
 		t.Run(what, func(t *testing.T) {
 			service := fake.New()
 			service.Inject(lost)
-			service.Inject(fake.Forbidden().On(fake.OpIs(fake.GetProperties)))
-			_, err := newFakeStore(t, service, nil).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			service.Inject(faults.Forbidden().On(faults.OpIs(faults.GetProperties)))
+			_, err := blobtest.NewStore(t, service, nil).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
-			require.ErrorContains(t, err, toRead.named)
+			require.ErrorContains(t, err, "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: r)")
 			require.NotContains(t, err.Error(), "ConditionNotMet")
 			require.NotContains(t, err.Error(), "AlreadyExists")
 		})
 	}
 	t.Run("the write is refused as well", func(t *testing.T) {
 		service := fake.New()
-		service.Inject(fake.Busy(0).Once())
-		service.Inject(fake.Forbidden())
-		_, err := newFakeStore(t, service, nil).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		service.Inject(faults.Busy(0).Once())
+		service.Inject(faults.Forbidden())
+		_, err := blobtest.NewStore(t, service, nil).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
-		require.ErrorContains(t, err, toWrite.named)
+		require.ErrorContains(t, err, "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write (SAS: w)")
 	})
 }
 
 // page is the answer of something in between: without a code, and without the
 // headers of the service.
-func page(status int) transportFunc {
+func page(status int) blobtest.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		return &http.Response{
 			StatusCode: status, Request: req, Header: http.Header{"Content-Type": {"text/html"}, "Server": {"nginx"}},
@@ -158,21 +163,18 @@ func page(status int) transportFunc {
 func TestAPageIsNoRecord(t *testing.T) {
 	for how, build := range builds(t) {
 		for _, status := range []int{302, 400, 401, 403, 404, 407, 502} {
-			store := build(page(status), nil, quickly, 0)
-			requests := everyRequest(context.Background(), store)
-			requests["UpdateCheckpoint"] = func() error {
-				return store.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
-			}
-			requests["a renewal"] = func() error {
-				_, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "0", etag(`"0x1"`))}, nil)
+			store := build(page(status), nil, blobtest.QuickRetries(), 0)
+			calls := blobtest.Calls()
+			calls["a renewal"] = func(context.Context, *checkpointstore.BlobCheckpointStore) error {
+				_, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "0", blobtest.ETag(`"0x1"`))}, nil)
 				return err
 			}
-			for call, do := range requests {
-				err := do()
-				require.Error(t, err, "%s, %s, %d", how, call, status)
-				require.NotErrorIs(t, err, checkpointstore.ErrNotFound, call)
-				require.ErrorContains(t, err, "something in between answered", call)
-				require.Equal(t, status == 401 || status == 403, errors.Is(err, checkpointstore.ErrNotAuthorized), call)
+			for name, call := range calls {
+				err := call(context.Background(), store)
+				require.Error(t, err, "%s, %s, %d", how, name, status)
+				require.NotErrorIs(t, err, checkpointstore.ErrNotFound, name)
+				require.ErrorContains(t, err, "something in between answered", name)
+				require.Equal(t, status == 401 || status == 403, errors.Is(err, checkpointstore.ErrNotAuthorized), name)
 			}
 		}
 	}
@@ -182,10 +184,10 @@ func TestAPageIsNoRecord(t *testing.T) {
 func TestABareNotFoundOfTheServiceIsNoRecord(t *testing.T) {
 	for kept, stripped := range map[string]string{"x-ms-request-id": "x-ms-version", "x-ms-version": "x-ms-request-id"} {
 		service := fake.New()
-		bare := fake.Status(404, "")
-		bare.StripHeaders = []string{stripped}
+		bare := faults.Status(404, "")
+		service.Inject(faults.WithoutHeaders(stripped))
 		service.Inject(bare)
-		_, err := newFakeStore(t, service, nil).GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		_, err := blobtest.NewStore(t, service, nil).GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound, kept)
 	}
 }
@@ -193,8 +195,8 @@ func TestABareNotFoundOfTheServiceIsNoRecord(t *testing.T) {
 // TestAResourceThatIsNotFound is no record, if the request had a credential.
 func TestAResourceThatIsNotFound(t *testing.T) {
 	for how, build := range builds(t) {
-		store := build(refusalFrom(404, "ResourceNotFound", ""), token{}, quickly, 0)
-		_, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+		store := build(refusalFrom(404, "ResourceNotFound", ""), token{}, blobtest.QuickRetries(), 0)
+		_, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotFound, how)
 	}
 }
@@ -202,10 +204,10 @@ func TestAResourceThatIsNotFound(t *testing.T) {
 // TestARecordThatIsNotThereOnAzurite: a HEAD request has no body to tell it from
 // the answer of a proxy.
 func TestARecordThatIsNotThereOnAzurite(t *testing.T) {
-	store := newAzuriteStore(t, nil)
-	_, err := store.GetCheckpoint(context.Background(), namespace, hub, group, "0", nil)
+	store := blobtest.NewAzuriteStore(t)
+	_, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
-	_, err = store.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
+	_, err = store.GetOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
 }
 
@@ -214,7 +216,7 @@ func TestARecordThatIsNotThereOnAzurite(t *testing.T) {
 func TestABareConflictIsLost(t *testing.T) {
 	for how, build := range builds(t) {
 		for _, status := range []int{409, 412} {
-			won, err := build(page(status), nil, quickly, 0).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			won, err := build(page(status), nil, blobtest.QuickRetries(), 0).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.NoError(t, err, how)
 			require.Empty(t, won, how)
 		}
@@ -240,18 +242,18 @@ func TestAHugePageIsNotRead(t *testing.T) {
 	const size = 30 << 20
 	read := 0
 	o := &checkpointstore.BlobCheckpointStoreOptions{}
-	o.ClientOptions.Transport = transportFunc(func(req *http.Request) (*http.Response, error) {
+	o.ClientOptions.Transport = blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.LimitReader(&repeating{line, 0}, size)
 		return &http.Response{StatusCode: 403, Request: req, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(counted{body, &read})}, nil
 	})
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), o)
 	require.NoError(t, err)
-	for call, do := range everyRequest(context.Background(), store) {
+	for name, call := range blobtest.Calls() {
 		read = 0
-		err := do()
-		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, call)
-		require.LessOrEqual(t, read, 128<<10, call)
-		require.Less(t, len(err.Error()), 2048, call)
+		err := call(context.Background(), store)
+		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, name)
+		require.LessOrEqual(t, read, 128<<10, name)
+		require.Less(t, len(err.Error()), 2048, name)
 		var answer *azcore.ResponseError
 		require.ErrorAs(t, err, &answer)
 		require.Less(t, len(answer.Error()), 128<<10)

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 )
 
 // rawService answers with HTTP as it comes over the wire, in turns.
@@ -43,52 +44,42 @@ func (s *rawService) Do(req *http.Request) (*http.Response, error) {
 }
 
 // fuzzedCalls are the public calls, each with what must hold of its result.
-func fuzzedCalls() map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error {
-	return map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
-		"ListOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			all, err := s.ListOwnership(ctx, namespace, hub, group, nil)
-			for _, o := range all {
-				if err := claimable(o); err != nil {
-					return err
-				}
-			}
-			return err
-		},
-		"GetOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			o, err := s.GetOwnership(ctx, namespace, hub, group, "0", nil)
-			if err != nil {
+func fuzzedCalls() map[string]blobtest.Call {
+	calls := blobtest.Calls()
+	calls["ListOwnership"] = func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+		all, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+		for _, o := range all {
+			if err := claimable(o); err != nil {
 				return err
 			}
-			return claimable(o)
-		},
-		"ListCheckpoints": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
-			return err
-		},
-		"GetCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, namespace, hub, group, "0", nil)
-			return err
-		},
-		"ClaimOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			won, err := s.ClaimOwnership(ctx, claims(group, "a", 2), nil)
-			for _, o := range won {
-				if o.OwnerID != "a" || o.ETag == nil || *o.ETag == "" {
-					return fmt.Errorf("a claim that is won has the record %+v", o)
-				}
-			}
-			var failed *checkpointstore.PartitionErrors
-			if err != nil && !errors.As(err, &failed) {
-				return fmt.Errorf("not a *PartitionErrors: %w", err)
-			}
-			return err
-		},
-		"UpdateCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", 5), nil)
-		},
-		"EnsureContainer": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.EnsureContainer(ctx, nil)
-		},
+		}
+		return err
 	}
+	calls["GetOwnership"] = func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+		o, err := s.GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
+		if err != nil {
+			return err
+		}
+		return claimable(o)
+	}
+	calls["ListCheckpoints of two spellings"] = func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+		_, err := s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, "$Default", nil)
+		return err
+	}
+	calls["ClaimOwnership"] = func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+		won, err := s.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 2), nil)
+		for _, o := range won {
+			if o.OwnerID != "a" || o.ETag == nil || *o.ETag == "" {
+				return fmt.Errorf("a claim that is won has the record %+v", o)
+			}
+		}
+		var failed *checkpointstore.PartitionErrors
+		if err != nil && !errors.As(err, &failed) {
+			return fmt.Errorf("not a *PartitionErrors: %w", err)
+		}
+		return err
+	}
+	return calls
 }
 
 // claimable tells what keeps a record that was read from being claimed. One record that cannot be claimed would keep a

@@ -27,10 +27,11 @@ import (
 // [decodeLists]; a client that was handed in uses azblob's decoder.
 
 // These limits end a list that a broken service never ends: five million blobs,
-// or one million records.
+// or 128 times the records of an event hub with 1,024 partitions, which is the most
+// that the service offers.
 const (
 	maxPages   = 1000
-	maxRecords = 1 << 20
+	maxRecords = 128 << 10
 )
 
 // page is where the entries of one list go.

@@ -3,12 +3,16 @@ package checkpointstore_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,7 +25,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 type (
@@ -29,40 +35,9 @@ type (
 	blobStore    = *checkpointstore.BlobCheckpointStore
 )
 
-// newStoreOfClient is a store over a client that was handed in, with the options
-// of newFakeStore.
-func newStoreOfClient(t testing.TB, service *fake.Service, o *storeOptions) blobStore {
-	t.Helper()
-	if o == nil {
-		o = &storeOptions{}
-	}
-	withTransport := *o
-	withTransport.ClientOptions.Transport = service
-	store, err := handIn(t, service.URL(), withTransport)
-	require.NoError(t, err)
-	return store
-}
-
-// handIn makes a store of a client with those options.
-func handIn(t testing.TB, url string, o storeOptions) (blobStore, error) {
-	t.Helper()
-	c := &container.ClientOptions{}
-	c.Transport = o.ClientOptions.Transport
-	c.Retry = o.ClientOptions.Retry
-	c.PerCallPolicies, c.PerRetryPolicies = o.ClientOptions.PerCallPolicies, o.ClientOptions.PerRetryPolicies
-	if c.Retry.RetryDelay == 0 {
-		c.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: 7 * time.Second}
-	}
-	client, err := container.NewClientWithNoCredential(url, c)
-	require.NoError(t, err)
-	var none storeOptions
-	o.ClientOptions = none.ClientOptions
-	return checkpointstore.NewBlobCheckpointStore(client, &o)
-}
-
 // constructors are all of them, for the container of the fake service.
 var constructors = map[string]func(testing.TB, string, storeOptions) (blobStore, error){
-	"a client that is handed in": handIn,
+	"a client that is handed in": blobtest.HandIn,
 	"a connection string": func(_ testing.TB, _ string, o storeOptions) (blobStore, error) {
 		return checkpointstore.NewBlobCheckpointStoreFromConnectionString("DefaultEndpointsProtocol=https;AccountName=account;AccountKey="+accountKey+";EndpointSuffix=core.windows.net", "container", &o)
 	},
@@ -145,7 +120,7 @@ func known(body []byte) (io.Reader, int64) { return bytes.NewReader(body), int64
 func withOwners(t *testing.T, n int) *fake.Service {
 	t.Helper()
 	service := fake.New()
-	won, err := newFakeStore(t, service, nil).ClaimOwnership(t.Context(), claims(group, "a", n), nil)
+	won, err := blobtest.NewStore(t, service, nil).ClaimOwnership(t.Context(), blobtest.Claims(blobtest.Group, "a", n), nil)
 	require.NoError(t, err)
 	require.Len(t, won, n)
 	return service
@@ -153,7 +128,7 @@ func withOwners(t *testing.T, n int) *fake.Service {
 
 func requireOwners(t *testing.T, store *checkpointstore.BlobCheckpointStore, n int) {
 	t.Helper()
-	list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+	list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	require.NoError(t, err)
 	ids := make(map[string]bool)
 	for _, o := range list {
@@ -188,7 +163,7 @@ func TestListThatOnlyAzblobUnderstandsHasNothingOfTheFirstResponse(t *testing.T)
 	service.SetPageSize(2)
 	store, transport, _ := built.changed(t, service, func(n int, body []byte) (io.Reader, int64) {
 		if n == 1 || n == 3 { // the first response of either page, with a partition that is gone in the second one
-			gone := `<Blob><Name>` + ownershipPrefix + `gone</Name></Blob><!-- new --></Blobs>`
+			gone := `<Blob><Name>` + blobtest.OwnershipPrefix + `gone</Name></Blob><!-- new --></Blobs>`
 			body = bytes.Replace(body, []byte("</Blobs>"), []byte(gone), 1)
 		}
 		return known(body)
@@ -200,11 +175,11 @@ func TestListThatOnlyAzblobUnderstandsHasNothingOfTheFirstResponse(t *testing.T)
 // listCalls are the two lists.
 var listCalls = map[string]func(context.Context, blobStore) (int, error){
 	"ListOwnership": func(ctx context.Context, s blobStore) (int, error) {
-		list, err := s.ListOwnership(ctx, namespace, hub, group, nil)
+		list, err := s.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		return len(list), err
 	},
 	"ListCheckpoints": func(ctx context.Context, s blobStore) (int, error) {
-		list, err := s.ListCheckpoints(ctx, namespace, hub, group, nil)
+		list, err := s.ListCheckpoints(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		return len(list), err
 	},
 }
@@ -231,7 +206,7 @@ func TestAResponseThatIsNotAListIsAnError(t *testing.T) {
 		for name, body := range bodies {
 			for op, call := range listCalls {
 				t.Run(constructor+"/"+name+"/"+op, func(t *testing.T) {
-					store, _ := open(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+					store, _ := open(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 						return &http.Response{
 							StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/xml"}},
 							Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
@@ -260,7 +235,7 @@ func TestALaterPageThatIsNotAListIsAnError(t *testing.T) {
 			}
 			return known(body)
 		})
-		list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.ErrorContains(t, err, "check the container URL, and any proxy")
 		require.Nil(t, list)
 	})
@@ -271,7 +246,7 @@ func TestALaterPageThatIsNotAListIsAnError(t *testing.T) {
 func TestRequestsForAResponseThatIsNotAList(t *testing.T) {
 	for body, lists := range map[string]int{"<html/>": 2, "<html><br></html>": 2, "upstream unavailable": 4, "": 4} {
 		store, transport, _ := built.changed(t, withOwners(t, 1), func(int, []byte) (io.Reader, int64) { return known([]byte(body)) })
-		_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.Error(t, err)
 		require.EqualValues(t, lists, transport.lists.Load(), "%q", body)
 	}
@@ -282,12 +257,12 @@ func TestAListThatIsCutAnywhereIsAnError(t *testing.T) {
 	whole := listBody(t, withOwners(t, 1))
 	eachDecoder(t, func(t *testing.T, open opener) {
 		for length := range len(whole) {
-			store, _ := open(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+			store, _ := open(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 				body, length := known(whole[:length])
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: length, Request: req}, nil
 			}))
 			ctx := policy.WithRetryOptions(t.Context(), policy.RetryOptions{MaxRetries: -1})
-			list, err := store.ListOwnership(ctx, namespace, hub, group, nil)
+			list, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.ErrorContains(t, err, "check the container URL, and any proxy", "%q", whole[:length])
 			require.Nil(t, list)
 		}
@@ -302,7 +277,7 @@ func TestAListThatIsEndedFromHereIsNotAProxysFault(t *testing.T) {
 			eachDecoder(t, func(t *testing.T, open opener) {
 				store, _, _ := open.changed(t, withOwners(t, 1), func(int, []byte) (io.Reader, int64) { return failingReader{cause}, -1 })
 				ctx := policy.WithRetryOptions(t.Context(), policy.RetryOptions{MaxRetries: -1})
-				_, err := store.ListOwnership(ctx, namespace, hub, group, nil)
+				_, err := store.ListOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 				require.ErrorIs(t, err, cause)
 				require.NotContains(t, err.Error(), "proxy")
 			})
@@ -314,7 +289,7 @@ func TestAListThatIsEndedFromHereIsNotAProxysFault(t *testing.T) {
 // first try stays. With azcore's own retries, that is so if the connection was cut.
 func TestListCutShort(t *testing.T) {
 	cutAt := func(body []byte) []byte { // with a partition that is gone when the page is read again
-		gone := `<Blob><Name>` + ownershipPrefix + `gone</Name></Blob></Blobs>`
+		gone := `<Blob><Name>` + blobtest.OwnershipPrefix + `gone</Name></Blob></Blobs>`
 		return bytes.Replace(body, []byte("</Blobs>"), []byte(gone), 1)[:len(body)-len("</EnumerationResults>")]
 	}
 	for name, c := range map[string]struct {
@@ -346,7 +321,7 @@ func TestListCutShort(t *testing.T) {
 					require.EqualValues(t, 4, transport.lists.Load(), "two pages, each of them twice")
 				}
 				store, transport, _ := open.changed(t, service, func(_ int, body []byte) (io.Reader, int64) { return c.cut(body) })
-				list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+				list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 				require.Error(t, err)
 				require.Nil(t, list)
 				require.EqualValues(t, map[bool]int{true: 4, false: 1}[retried], transport.lists.Load(), "all its tries")
@@ -361,9 +336,9 @@ func TestListCutShort(t *testing.T) {
 func TestAListThatIsRefusedIsNotAProxysFault(t *testing.T) {
 	eachDecoder(t, func(t *testing.T, open opener) {
 		service := fake.New()
-		service.Inject(fake.Forbidden())
+		service.Inject(faults.Forbidden())
 		store, _ := open(t, service)
-		_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
 		var failure *checkpointstore.Error
 		require.ErrorAs(t, err, &failure)
@@ -391,7 +366,7 @@ func TestListMarkers(t *testing.T) {
 			b.WriteString(`</NextMarker></EnumerationResults>`)
 			return known(b.Bytes())
 		})
-		service.Inject(fake.Fault{Match: func(req *http.Request) bool {
+		service.Inject(faults.Fault{Match: func(req *http.Request) bool {
 			asked = append(asked, req.URL.Query().Get("marker"))
 			query := req.URL.Query()
 			query.Del("marker") // which the service did not give
@@ -405,8 +380,10 @@ func TestListMarkers(t *testing.T) {
 
 // A list that loops or does not end is an error.
 func TestListWithoutEnd(t *testing.T) {
-	const limit = 1 << 20
-	records := func(n int) string { return strings.Repeat(`<Blob><Name>`+ownershipPrefix+`0</Name></Blob>`, n) }
+	const limit = 128 << 10
+	records := func(n int) string {
+		return strings.Repeat(`<Blob><Name>`+blobtest.OwnershipPrefix+`0</Name></Blob>`, n)
+	}
 	number := func(n int) string { return fmt.Sprint(n) }
 	for name, c := range map[string]struct {
 		open    opener
@@ -421,11 +398,11 @@ func TestListWithoutEnd(t *testing.T) {
 		"always another page":         {built, "", number, 1000, false},
 		"always another page, azblob": {handedIn, "", number, 1000, false},
 		"the thousandth page is last": {built, "", func(n int) string { return strings.Repeat("m", n%1000) }, 1000, true},
-		"more than 1 << 20 blobs":     {built, records(limit/2 + 1), number, 2, false},
+		"more than 128 << 10 records": {built, records(limit/2 + 1), number, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := fake.New()
-			service.Inject(fake.Fault{Action: fake.Answer, Status: 200, ContentType: "application/xml", Body: " "})
+			service.Inject(faults.StatusWithBody(200, "application/xml", " "))
 			store, transport, _ := c.open.changed(t, service, func(n int, _ []byte) (io.Reader, int64) {
 				blobs := c.blobs
 				if c.ends && n == c.lists {
@@ -433,7 +410,7 @@ func TestListWithoutEnd(t *testing.T) {
 				}
 				return known([]byte(`<EnumerationResults><Blobs>` + blobs + `</Blobs><NextMarker>` + c.markers(n) + `</NextMarker></EnumerationResults>`))
 			})
-			_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.EqualValues(t, c.lists, transport.lists.Load())
 			if c.ends {
 				require.NoError(t, err)
@@ -451,47 +428,31 @@ func entries(text string) func(int, []byte) (io.Reader, int64) {
 	}
 }
 
-// What is not a blob as it is now is not a record: snapshots, versions that are
-// not current, deleted blobs, directories.
-func TestListsHaveTheBlobsAsTheyAre(t *testing.T) {
-	const nine = `<Name>` + ownershipPrefix + `9</Name>`
-	for name, text := range map[string]string{
-		"a snapshot":                      `<Blob>` + nine + `<Snapshot>2026-01-02T03:04:05.1234567Z</Snapshot></Blob>`,
-		"an old version":                  `<Blob>` + nine + `<VersionId>2026-01-02T03:04:05.1234567Z</VersionId><IsCurrentVersion>false</IsCurrentVersion></Blob>`,
-		"a deleted blob":                  `<Blob>` + nine + `<Deleted>true</Deleted></Blob>`,
-		"a deleted blob with versions":    `<Blob>` + nine + `<HasVersionsOnly>true</HasVersionsOnly></Blob>`,
-		"a directory by its ResourceType": `<Blob>` + nine + `<Properties><ResourceType>directory</ResourceType></Properties></Blob>`,
-		"a directory by its metadata":     `<Blob>` + nine + `<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata></Blob>`,
-		"a blob without a name":           `<Blob><Properties><Etag>0x9</Etag></Properties></Blob>`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachDecoder(t, func(t *testing.T, open opener) {
-				store, _, _ := open.changed(t, withOwners(t, 2), entries(text))
-				requireOwners(t, store, 2)
-			})
-		})
-	}
-}
-
-// A blob as it is now is a record, whatever else is said of it.
-func TestListsHaveAllCurrentBlobs(t *testing.T) {
-	const nine = `<Name>` + ownershipPrefix + `9</Name><Metadata><ownerid>a</ownerid></Metadata>`
+// Snapshots, versions that are not current, deleted blobs and directories are not records.
+func TestListsHaveTheCurrentBlobs(t *testing.T) {
+	const nine = `<Name>` + blobtest.OwnershipPrefix + `9</Name><Metadata><ownerid>a</ownerid></Metadata>`
 	const properties = `<Last-Modified>Fri, 02 Jan 2026 03:04:05 GMT</Last-Modified><Etag>0x9</Etag>`
-	for name, text := range map[string]string{
-		"the current version":  nine + `<VersionId>2026</VersionId><IsCurrentVersion>true</IsCurrentVersion>`,
-		"a version, not told":  nine + `<VersionId>2026</VersionId>`,
-		"not deleted":          nine + `<Deleted>false</Deleted><HasVersionsOnly>false</HasVersionsOnly>`,
-		"empty elements":       nine + `<Snapshot/><VersionId/><IsCurrentVersion/><Deleted/>`,
-		"another ResourceType": nine,
+	for name, c := range map[string]struct {
+		element, property string
+		current           bool
+	}{
+		"a snapshot":                      {nine + `<Snapshot>2026-01-02T03:04:05.1234567Z</Snapshot>`, "", false},
+		"an old version":                  {nine + `<VersionId>2026</VersionId><IsCurrentVersion>false</IsCurrentVersion>`, "", false},
+		"a deleted blob":                  {nine + `<Deleted>true</Deleted>`, "", false},
+		"a deleted blob with versions":    {nine + `<HasVersionsOnly>true</HasVersionsOnly>`, "", false},
+		"a directory by its ResourceType": {nine, `<ResourceType>directory</ResourceType>`, false},
+		"a directory by its metadata":     {strings.Replace(nine, `<ownerid>`, `<hdi_isfolder>true</hdi_isfolder><ownerid>`, 1), "", false},
+		"a blob without a name":           {"", "", false},
+		"the current version":             {nine + `<VersionId>2026</VersionId><IsCurrentVersion>true</IsCurrentVersion>`, "", true},
+		"a version, not told":             {nine + `<VersionId>2026</VersionId>`, "", true},
+		"not deleted":                     {nine + `<Deleted>false</Deleted><HasVersionsOnly>false</HasVersionsOnly>`, "", true},
+		"empty elements":                  {nine + `<Snapshot/><VersionId/><IsCurrentVersion/><Deleted/>`, "", true},
+		"another ResourceType":            {nine, `<ResourceType>file</ResourceType>`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachDecoder(t, func(t *testing.T, open opener) {
-				resource := ""
-				if name == "another ResourceType" {
-					resource = `<ResourceType>file</ResourceType>`
-				}
-				store, _, _ := open.changed(t, withOwners(t, 2), entries(`<Blob>`+text+`<Properties>`+properties+resource+`</Properties></Blob>`))
-				requireOwners(t, store, 3)
+				store, _, _ := open.changed(t, withOwners(t, 2), entries(`<Blob>`+c.element+`<Properties>`+properties+c.property+`</Properties></Blob>`))
+				requireOwners(t, store, map[bool]int{false: 2, true: 3}[c.current])
 			})
 		})
 	}
@@ -501,7 +462,7 @@ func TestListsHaveAllCurrentBlobs(t *testing.T) {
 // last, on whatever page that is.
 func TestListsHaveEachPartitionOnce(t *testing.T) {
 	entry := func(id, etag, modified string) string {
-		return `<Blob><Name>` + ownershipPrefix + id + `</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:` + modified + ` GMT</Last-Modified><Etag>` + etag +
+		return `<Blob><Name>` + blobtest.OwnershipPrefix + id + `</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:` + modified + ` GMT</Last-Modified><Etag>` + etag +
 			`</Etag></Properties><Metadata><ownerid>a</ownerid></Metadata></Blob>`
 	}
 	pages := []string{
@@ -510,7 +471,7 @@ func TestListsHaveEachPartitionOnce(t *testing.T) {
 	}
 	eachDecoder(t, func(t *testing.T, open opener) {
 		service := fake.New()
-		service.Inject(fake.Fault{Action: fake.Answer, Status: 200, ContentType: "application/xml", Body: " "})
+		service.Inject(faults.StatusWithBody(200, "application/xml", " "))
 		store, _, _ := open.changed(t, service, func(n int, _ []byte) (io.Reader, int64) {
 			marker := ""
 			if n == 1 {
@@ -518,7 +479,7 @@ func TestListsHaveEachPartitionOnce(t *testing.T) {
 			}
 			return known([]byte(`<EnumerationResults><Blobs>` + pages[n-1] + `</Blobs><NextMarker>` + marker + `</NextMarker></EnumerationResults>`))
 		})
-		list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+		list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		got := make(map[string]string)
 		for _, o := range list {
@@ -537,32 +498,32 @@ var foreignIDs = []string{"bad.", ".", " before", "after ", `back\slash`, "contr
 func TestListsLeaveOutNamesThatNoPartitionHas(t *testing.T) {
 	eachDecoder(t, func(t *testing.T, open opener) {
 		service := withOwners(t, 2)
-		service.Put(checkpointPrefix+"0", at(500))
+		service.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(500))
 		for _, id := range foreignIDs {
-			service.Put(ownershipPrefix+id, map[string]string{"ownerid": "a"})
-			service.Put(checkpointPrefix+id, at(7))
+			service.Put(blobtest.OwnershipPrefix+id, map[string]string{"ownerid": "a"})
+			service.Put(blobtest.CheckpointPrefix+id, blobtest.Position(7))
 		}
 		store, log := open(t, service)
 		for range 2 {
 			requireOwners(t, store, 2)
-			list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			won, err := store.ClaimOwnership(t.Context(), list, nil)
 			require.NoError(t, err)
 			require.Len(t, won, 2, "all that is listed can be claimed")
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log)
-		require.Contains(t, log.String(), ownershipPrefix+" before", "the first in the list")
+		require.Contains(t, log.String(), blobtest.OwnershipPrefix+" before", "the first in the list")
 
 		log.Reset()
 		for range 2 {
-			checkpoints, err := store.ListCheckpoints(t.Context(), namespace, hub, group, nil)
+			checkpoints, err := store.ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.NoError(t, err)
 			require.Len(t, checkpoints, 1)
 			require.NoError(t, store.UpdateCheckpoint(t.Context(), checkpoints[0], nil))
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log)
-		require.Contains(t, log.String(), checkpointPrefix+" before")
+		require.Contains(t, log.String(), blobtest.CheckpointPrefix+" before")
 	})
 }
 
@@ -572,12 +533,12 @@ func TestForeignNamesAreThoseThatClaimsRefuse(t *testing.T) {
 	service := fake.New()
 	store, _ := built(t, service)
 	for _, id := range foreignIDs {
-		_, err := store.ClaimOwnership(t.Context(), []checkpointstore.Ownership{claim(group, "a", id, nil)}, nil)
+		_, err := store.ClaimOwnership(t.Context(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", id, nil)}, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument, "%q", id)
 	}
 	odd := []string{"a b", "a.b", ".a", "é", "a\u00a0b", "%2F", strings.Repeat("x", 500)}
 	for _, id := range odd {
-		claimOne(t, store, claim(group, "a", id, nil))
+		blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", id, nil))
 	}
 	requireOwners(t, store, len(odd))
 }
@@ -590,7 +551,7 @@ func TestTheMemoryOfForeignNamesIsBounded(t *testing.T) {
 	store, log := built(t, service)
 	warned := func(n int) bool {
 		log.Reset()
-		_, err := store.ListOwnership(t.Context(), namespace, hub, fmt.Sprint(n), nil)
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, fmt.Sprint(n), nil)
 		require.NoError(t, err)
 		return strings.Contains(log.String(), "level=WARN")
 	}
@@ -605,56 +566,29 @@ func TestTheMemoryOfForeignNamesIsBounded(t *testing.T) {
 	require.True(t, warned(0), "forgotten")
 }
 
-// endless is a body of entries without end.
-type endless struct{ read *atomic.Int64 }
-
-func (e endless) Read(p []byte) (int, error) {
-	const entry = `<Blob><Name>another/x</Name></Blob>`
-	if e.read.Load() == 0 {
-		e.read.Add(1)
-		return copy(p, "<EnumerationResults><Blobs>"), nil
-	}
-	n := 0
-	for len(p)-n >= len(entry) {
-		n += copy(p[n:], entry)
-	}
-	if n == 0 { // no room for one: white space
-		n = copy(p, " ")
-	}
-	e.read.Add(int64(n))
-	return n, nil
-}
-
 // No response makes the store read without end, and such a response is not
 // requested again.
 func TestResponsesWithoutEnd(t *testing.T) {
 	const max = 64 << 20
-	for name, call := range map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
-		"a list": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, hub, group, nil)
-			return err
-		},
-		"a claim": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(ctx, claims(group, "a", 1), nil)
-			return err
-		},
-	} {
+	entry := []byte(`<Blob><Name>another/` + strings.Repeat("x", 1000) + `</Name></Blob>`)
+	for _, name := range []string{"ListOwnership", "ClaimOwnership"} {
 		for _, length := range []int64{-1, max + 1} {
 			t.Run(fmt.Sprintf("%s of length %d", name, length), func(t *testing.T) {
-				var read atomic.Int64
-				var requests atomic.Int32
+				read, requests := 0, 0
 				store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), &checkpointstore.BlobCheckpointStoreOptions{
-					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: transportFunc(func(req *http.Request) (*http.Response, error) {
-						requests.Add(1)
+					Timeout: -1, // the response ends it, however slow the machine is
+					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Retry: policy.RetryOptions{TryTimeout: time.Hour}, Transport: blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+						requests++
+						body := io.MultiReader(strings.NewReader("<EnumerationResults><Blobs>"), &repeating{entry, 0})
 						status := map[string]int{http.MethodGet: 200, http.MethodPut: 201, http.MethodHead: 404}[req.Method]
-						return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(endless{&read}), ContentLength: length, Request: req}, nil
+						return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(counted{body, &read}), ContentLength: length, Request: req}, nil
 					})}},
 				})
 				require.NoError(t, err)
-				err = call(t.Context(), store)
+				err = blobtest.Calls()[name](t.Context(), store)
 				require.ErrorContains(t, err, "more than 67108864 bytes")
-				require.LessOrEqual(t, read.Load(), int64(2*(max+1)), "one response, and that of the read which decides about a claim")
-				require.LessOrEqual(t, requests.Load(), int32(2))
+				require.LessOrEqual(t, read, 2*(max+1), "one response, and that of the read which decides about a claim")
+				require.LessOrEqual(t, requests, 2)
 			})
 		}
 	}
@@ -664,8 +598,8 @@ func TestResponsesWithoutEnd(t *testing.T) {
 func TestListsAndPoliciesOfTheCaller(t *testing.T) {
 	service := withOwners(t, 3)
 	var seen []byte
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{
-		PerRetryPolicies: []policy.Policy{policyOf(func(req *policy.Request) (*http.Response, error) {
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{
+		PerRetryPolicies: []policy.Policy{policyFunc(func(req *policy.Request) (*http.Response, error) {
 			resp, err := req.Next()
 			if err == nil {
 				body, rerr := io.ReadAll(resp.Body)
@@ -695,14 +629,14 @@ func TestBodiesOfListsAreClosed(t *testing.T) {
 	for name, body := range map[string][]byte{"a list": whole, "a cut list": whole[:len(whole)/2], "HTML": []byte("<html/>")} {
 		t.Run(name, func(t *testing.T) {
 			var sent, closed atomic.Int32
-			store, _ := built(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+			store, _ := built(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 				sent.Add(1)
 				return &http.Response{
 					StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
 					Body: closing{bytes.NewReader(body), &closed}, ContentLength: int64(len(body)),
 				}, nil
 			}))
-			_, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+			_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 			require.Equal(t, name == "a list", err == nil)
 			require.Equal(t, sent.Load(), closed.Load())
 		})
@@ -714,31 +648,24 @@ func TestBodiesOfListsAreNotKept(t *testing.T) {
 	const size = 16 << 20
 	entry := []byte(`<Blob><Name>another/x</Name></Blob>`)
 	body := slices.Concat([]byte(`<EnumerationResults><Blobs>`), bytes.Repeat(entry, size/len(entry)), []byte(`</Blobs><NextMarker/></EnumerationResults>`))
-	store, _ := built(t, transportFunc(func(req *http.Request) (*http.Response, error) {
+	store, _ := built(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	}))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	list, err := store.ListOwnership(t.Context(), namespace, hub, group, nil)
+	list, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
 	require.Empty(t, list)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(size/4))
 }
 
-type policyOf func(*policy.Request) (*http.Response, error)
-
-func (f policyOf) Do(req *policy.Request) (*http.Response, error) { return f(req) }
-
 // A list allocates less than a tenth of what it does with azblob's decoder.
 func TestListAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	service := withOwners(t, 1024)
+	service := withOwners(t, 256)
 	service.SetRecording(false)
 	body := listBody(t, service)
-	respond := transportFunc(func(req *http.Request) (*http.Response, error) {
+	respond := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	})
 	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: respond}}})
@@ -748,9 +675,9 @@ func TestListAllocations(t *testing.T) {
 	handed, err := checkpointstore.NewBlobCheckpointStore(client, nil)
 	require.NoError(t, err)
 	allocations := func(store *checkpointstore.BlobCheckpointStore) float64 {
-		return testing.AllocsPerRun(5, func() {
-			list, err := store.ListOwnership(context.Background(), namespace, hub, group, nil)
-			if err != nil || len(list) != 1024 {
+		return testing.AllocsPerRun(2, func() {
+			list, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+			if err != nil || len(list) != 256 {
 				t.Fatal(len(list), err)
 			}
 		})
@@ -768,4 +695,92 @@ func listBody(t *testing.T, service *fake.Service) []byte {
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	return body
+}
+
+// TestRecordsOfEveryPackageInOneContainer puts what every other package writes,
+// the odd ones too, beside each other: one list reads them all, and every
+// partition can be claimed.
+func TestRecordsOfEveryPackageInOneContainer(t *testing.T) {
+	service := fake.New()
+	files, err := filepath.Glob(filepath.Join("testdata", "metadata", "*.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	want := make(map[string]map[string]any) // by partition
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var all struct {
+			Records []struct {
+				Kind     string
+				Metadata map[string]string
+				Want     map[string]any
+			}
+		}
+		require.NoError(t, json.Unmarshal(text, &all))
+		for _, r := range all.Records {
+			if r.Kind == "directory" {
+				continue
+			}
+			id := fmt.Sprint(len(want))
+			service.Put("ns.example/hub/group/"+r.Kind+"/"+id, r.Metadata)
+			want[id] = r.Want
+		}
+	}
+	store := blobtest.NewStore(t, service, nil)
+	owners, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+	require.NoError(t, err)
+	for i, o := range owners {
+		require.Equal(t, want[o.PartitionID]["ownerID"], o.OwnerID)
+		owners[i].OwnerID = "me"
+	}
+	won, err := store.ClaimOwnership(context.Background(), owners, nil)
+	require.NoError(t, err)
+	require.Len(t, won, len(owners))
+
+	checkpoints, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+	require.NoError(t, err)
+	require.Equal(t, len(want), len(owners)+len(checkpoints))
+	for _, c := range checkpoints {
+		w := want[c.PartitionID]
+		require.Equal(t, w["offset"] == nil, c.Offset == nil)
+		if c.Offset != nil {
+			require.Equal(t, w["offset"], *c.Offset)
+		}
+		require.Equal(t, w["sequenceNumber"] == nil, c.SequenceNumber == nil)
+		if c.SequenceNumber != nil {
+			require.InDelta(t, w["sequenceNumber"], float64(*c.SequenceNumber), 0)
+		}
+		require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, c.PartitionID, math.MaxInt64), nil), "any record can be written over")
+	}
+}
+
+// TestAListWithHolesInIt reads a list in which the service leaves out what it may
+// not: nothing of it is taken for granted.
+func TestAListWithHolesInIt(t *testing.T) {
+	const xml = `<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>` +
+		`<Blob><Properties /></Blob>` +
+		`<Blob><Name>` + blobtest.CheckpointPrefix + `0</Name></Blob>` +
+		`<Blob><Name>` + blobtest.CheckpointPrefix + `1</Name><Properties /><Metadata><sequencenumber>7</sequencenumber></Metadata></Blob>` +
+		`</Blobs><NextMarker /></EnumerationResults>`
+	service := fake.New()
+	service.Put(blobtest.CheckpointPrefix+"1", blobtest.Position(7))
+	store := blobtest.NewStore(t, service, nil)
+	remove := service.Inject(faults.StatusWithBody(200, "application/xml", xml))
+	all, err := store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	owners, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+	require.NoError(t, err)
+	require.Empty(t, owners)
+	remove()
+
+	service.Reset()
+	require.NoError(t, store.UpdateCheckpoint(context.Background(), blobtest.Checkpoint(blobtest.Group, "1", 8), nil))
+	require.Equal(t, 1, service.Count(faults.GetProperties), "a state without an ETag is no baseline")
+	require.Equal(t, 2, service.Requests())
+
+	service.Inject(faults.StatusWithBody(200, "application/xml", `<?xml version="1.0" encoding="utf-8"?><EnumerationResults />`))
+	all, err = store.ListCheckpoints(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+	require.NoError(t, err)
+	require.Empty(t, all)
 }

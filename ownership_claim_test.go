@@ -2,23 +2,19 @@ package checkpointstore_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
@@ -26,14 +22,14 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 		store func(*fake.Service) *checkpointstore.BlobCheckpointStore
 		want  int
 	}{
-		"built client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore { return newFakeStore(t, s, nil) }, 32},
+		"built client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore { return blobtest.NewStore(t, s, nil) }, 32},
 		"handed client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore {
 			store, err := checkpointstore.NewBlobCheckpointStore(s.Client(), nil)
 			require.NoError(t, err)
 			return store
 		}, 10},
 		"option": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore {
-			return newFakeStore(t, s, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 3})
+			return blobtest.NewStore(t, s, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 3})
 		}, 3},
 		"option with a handed client": {func(s *fake.Service) *checkpointstore.BlobCheckpointStore {
 			store, err := checkpointstore.NewBlobCheckpointStore(s.Client(), &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 20})
@@ -47,7 +43,7 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 			var mu sync.Mutex
 			arrived := 0
 			all := make(chan struct{})
-			service.Inject(fake.RunBefore(func() {
+			service.Inject(faults.RunBefore(func() {
 				mu.Lock()
 				if arrived++; arrived == c.want {
 					close(all)
@@ -55,7 +51,7 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 				mu.Unlock()
 				<-all
 			}))
-			won, err := c.store(service).ClaimOwnership(context.Background(), claims(group, "a", 64), nil)
+			won, err := c.store(service).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 64), nil)
 			require.NoError(t, err)
 			require.Len(t, won, 64)
 			require.Equal(t, c.want, service.Peak())
@@ -65,12 +61,12 @@ func TestClaimsGoOutInParallelUpToMaxConcurrency(t *testing.T) {
 
 func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden().On(fake.BlobIs(ownershipPrefix + "3")))
-	service.Inject(fake.Status(400, "InvalidHeaderValue").On(fake.BlobIs(ownershipPrefix + "5")))
-	service.Put(ownershipPrefix+"7", map[string]string{"ownerid": "b"})
-	store := newFakeStore(t, service, nil)
+	service.Inject(faults.Forbidden().On(faults.BlobIs(blobtest.OwnershipPrefix + "3")))
+	service.Inject(faults.Status(400, "InvalidHeaderValue").On(faults.BlobIs(blobtest.OwnershipPrefix + "5")))
+	service.Put(blobtest.OwnershipPrefix+"7", map[string]string{"ownerid": "b"})
+	store := blobtest.NewStore(t, service, nil)
 
-	won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 8), nil)
+	won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 8), nil)
 	ids := make([]string, len(won))
 	for i, o := range won {
 		ids[i] = o.PartitionID
@@ -88,16 +84,16 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized, "each partition's kind is found in the whole")
 	var one *checkpointstore.Error
 	require.ErrorAs(t, err, &one)
-	require.Equal(t, ownershipPrefix+"3", one.BlobName)
+	require.Equal(t, blobtest.OwnershipPrefix+"3", one.BlobName)
 }
 
 func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: 1})
 	ctx, cancel := context.WithCancel(context.Background())
-	service.Inject(fake.RunBefore(cancel).On(fake.BlobIs(ownershipPrefix + "2")))
+	service.Inject(faults.RunBefore(cancel).On(faults.BlobIs(blobtest.OwnershipPrefix + "2")))
 
-	won, err := store.ClaimOwnership(ctx, claims(group, "a", 5), nil)
+	won, err := store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 5), nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Len(t, won, 2)
 	var failed *checkpointstore.PartitionErrors
@@ -107,40 +103,12 @@ func TestACancelledContextReturnsWhatWasWon(t *testing.T) {
 }
 
 func TestTimeoutBoundsEveryCall(t *testing.T) {
-	calls := map[string]func(context.Context, *checkpointstore.BlobCheckpointStore) error{
-		"ClaimOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(ctx, claims(group, "a", 3), nil)
-			return err
-		},
-		"ListOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListOwnership(ctx, namespace, hub, group, nil)
-			return err
-		},
-		"ListCheckpoints": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ListCheckpoints(ctx, namespace, hub, "$Default", nil)
-			return err
-		},
-		"UpdateCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(ctx, checkpoint(group, "0", 1), nil)
-		},
-		"GetCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetCheckpoint(ctx, namespace, hub, group, "0", nil)
-			return err
-		},
-		"GetOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(ctx, namespace, hub, group, "0", nil)
-			return err
-		},
-		"EnsureContainer": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
-			return s.EnsureContainer(ctx, nil)
-		},
-	}
-	for name, call := range calls {
+	for name, call := range blobtest.Calls() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := fake.New()
-				service.Inject(fake.HangWithoutApplying())
-				store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
+				service.Inject(faults.HangWithoutApplying())
+				store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
 				require.ErrorIs(t, call(context.Background(), store), context.DeadlineExceeded)
 
 				handed, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: 30 * time.Millisecond})
@@ -150,7 +118,7 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 				endless, err := checkpointstore.NewBlobCheckpointStore(service.Client(), &checkpointstore.BlobCheckpointStoreOptions{Timeout: -1})
 				require.NoError(t, err)
 				ctx, cancel := context.WithCancelCause(context.Background())
-				service.Inject(fake.RunBefore(func() { cancel(nil) }))
+				service.Inject(faults.RunBefore(func() { cancel(nil) }))
 				cancelling, stop := context.WithTimeout(ctx, 30*time.Millisecond)
 				defer stop()
 				require.ErrorIs(t, call(cancelling, endless), context.DeadlineExceeded, "negative: only the context ends it")
@@ -162,9 +130,9 @@ func TestTimeoutBoundsEveryCall(t *testing.T) {
 func TestATryThatHangsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := fake.New()
-		service.Inject(fake.HangWithoutApplying().Once())
-		store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
-		won, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		service.Inject(faults.HangWithoutApplying().Once())
+		store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{Timeout: 3 * time.Second}) // 0.7 s for a try
+		won, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 		require.NoError(t, err)
 		require.Len(t, won, 1)
 		require.Equal(t, 2, service.Requests())
@@ -182,103 +150,3 @@ func (u untraced) Do(req *http.Request) (*http.Response, error) {
 type withoutValues struct{ context.Context }
 
 func (withoutValues) Value(any) any { return nil }
-
-func TestAnAnswerThatWasLostIsFoundForAnyClient(t *testing.T) {
-	transports := map[string]func(*fake.Service) policy.Transporter{
-		"traced":   func(s *fake.Service) policy.Transporter { return s },
-		"untraced": func(s *fake.Service) policy.Transporter { return untraced{s} },
-	}
-	for name, transport := range transports {
-		t.Run(name, func(t *testing.T) {
-			service := fake.New()
-			client, err := container.NewClientWithNoCredential(service.URL(), &container.ClientOptions{ClientOptions: azcore.ClientOptions{
-				Transport: transport(service), Retry: policy.RetryOptions{RetryDelay: time.Millisecond},
-			}})
-			require.NoError(t, err)
-			store, err := checkpointstore.NewBlobCheckpointStore(client, nil)
-			require.NoError(t, err)
-			ctx := context.Background()
-
-			service.Inject(fake.LoseResponse().Once())
-			won, err := store.ClaimOwnership(ctx, claims(group, "a", 1), nil)
-			require.NoError(t, err)
-			require.Len(t, won, 1, "first claim")
-
-			service.Inject(fake.LoseResponse().Once())
-			won, err = store.ClaimOwnership(ctx, won, nil)
-			require.NoError(t, err)
-			require.Len(t, won, 1, "renewal")
-
-			stored, _ := service.Get(ownershipPrefix + "0")
-			require.Equal(t, stored.ETag, string(*won[0].ETag))
-
-			won, err = store.ClaimOwnership(ctx, claims(group, "b", 1), nil)
-			require.NoError(t, err)
-			require.Empty(t, won, "somebody else's record stays lost")
-		})
-	}
-}
-
-// TestNoTwoOwnersBelieveThatTheyWon lets owners race for partitions, over rounds,
-// while answers get lost, requests get reset and the service is busy: what an
-// owner was told that it won is what the service holds.
-func TestNoTwoOwnersBelieveThatTheyWon(t *testing.T) {
-	const owners, partitions, rounds = 4, 16, 12
-	service := fake.New()
-	rnd := rand.New(rand.NewPCG(1, 2))
-	var mu sync.Mutex
-	one := func(in int) fake.Matcher {
-		return func(req *http.Request) bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return req.Method == http.MethodPut && rnd.IntN(in) == 0
-		}
-	}
-	service.Inject(fake.LoseResponse().On(one(4)))
-	service.Inject(fake.ResetConnection().On(one(12)))
-	service.Inject(fake.ApplyThenStatus(500, "InternalError").On(one(12)))
-	service.Inject(fake.Busy(0).On(one(12)))
-
-	stores := make([]*checkpointstore.BlobCheckpointStore, owners)
-	for i := range stores {
-		stores[i] = newFakeStore(t, service, nil)
-	}
-	wins := 0
-	for round := range rounds {
-		all, err := stores[0].ListOwnership(context.Background(), namespace, hub, group, nil)
-		require.NoError(t, err)
-		state := make(map[string]*azcore.ETag)
-		for _, o := range all {
-			state[o.PartitionID] = o.ETag
-		}
-		won := make([][]checkpointstore.Ownership, owners)
-		var wg sync.WaitGroup
-		for i := range owners {
-			wg.Go(func() {
-				asked := claims(group, fmt.Sprintf("owner-%d", i), partitions)
-				for j := range asked {
-					asked[j].ETag = state[asked[j].PartitionID]
-				}
-				var err error
-				won[i], err = stores[i].ClaimOwnership(context.Background(), asked, nil)
-				var failed *checkpointstore.PartitionErrors
-				if err != nil && !errors.As(err, &failed) {
-					t.Errorf("round %d: %v", round, err)
-				}
-			})
-		}
-		wg.Wait()
-		by := make(map[string]string)
-		for _, records := range won {
-			for _, o := range records {
-				require.Empty(t, by[o.PartitionID], "partition %s has two winners in round %d", o.PartitionID, round)
-				by[o.PartitionID] = o.OwnerID
-				stored, _ := service.Get(ownershipPrefix + o.PartitionID)
-				require.Equal(t, o.OwnerID, stored.Metadata["ownerid"])
-				require.Equal(t, stored.ETag, string(*o.ETag))
-				wins++
-			}
-		}
-	}
-	require.Greater(t, wins, rounds*partitions*3/4, "most rounds are decided in spite of the faults")
-}

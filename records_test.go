@@ -13,6 +13,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // Records of a scope whole, as tools read them: what only blobs have. What holds of
@@ -112,7 +113,7 @@ func TestListRecordsInTwoRequests(t *testing.T) {
 
 func TestListRecordsRefusesWhatIsNoList(t *testing.T) {
 	store, service := recordStore(t, "")
-	defer service.Inject(fakeblob.StatusWithBody(http.StatusOK, "text/html", "<html>hello</html>"))()
+	defer service.Inject(faults.StatusWithBody(http.StatusOK, "text/html", "<html>hello</html>"))()
 	_, err := store.ListRecords(context.Background(), "ns.example", "hub", "group", nil)
 	require.ErrorContains(t, err, "not a complete list of blobs")
 	_, err = store.ListScopes(context.Background(), nil)
@@ -131,15 +132,15 @@ func TestDeleteIsOnTheRecordsETag(t *testing.T) {
 	require.Contains(t, service.Names(), blob)
 
 	record = listRecords(t, store, "$Default")[1].Checkpoints[0]
-	remove := service.Inject(fakeblob.Forbidden())
+	remove := service.Inject(faults.Forbidden())
 	require.ErrorIs(t, store.DeleteCheckpoint(ctx, record, nil), checkpointstore.ErrNotAuthorized)
 	remove()
-	service.Inject(fakeblob.LoseResponse().Once())
+	service.Inject(faults.LoseResponse().Once())
 	require.NoError(t, store.DeleteCheckpoint(ctx, record, nil), "the retry finds nothing to delete")
 	require.Empty(t, service.Names())
 
 	// Azure answers 404 for a blob that is not there; others 412.
-	service.Inject(fakeblob.Status(http.StatusPreconditionFailed, "ConditionNotMet").Once())
+	service.Inject(faults.Status(http.StatusPreconditionFailed, "ConditionNotMet").Once())
 	require.NoError(t, store.DeleteCheckpoint(ctx, record, nil))
 	service.DeleteContainer()
 	require.ErrorIs(t, store.DeleteCheckpoint(ctx, record, nil), checkpointstore.ErrContainerNotFound)

@@ -17,7 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // builds are the ways to make a store over a transport and a credential, nil for
@@ -53,8 +55,6 @@ func builds(t testing.TB) map[string]func(policy.Transporter, azcore.TokenCreden
 	}
 }
 
-var quickly = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}
-
 // fetched is a credential that sends a request for every token, with the context
 // of the request that it is for.
 type fetched struct{ url string }
@@ -88,7 +88,7 @@ func everyConnection(t *testing.T, test func(t *testing.T, service *fake.Service
 			} {
 				t.Run(how+"/"+what+"/"+reports, func(t *testing.T) {
 					service := fake.New()
-					test(t, service, build(transport(service), credential, quickly, 0))
+					test(t, service, build(transport(service), credential, blobtest.QuickRetries(), 0))
 				})
 			}
 		}
@@ -99,11 +99,11 @@ func everyConnection(t *testing.T, test func(t *testing.T, service *fake.Service
 // no proof that a claim was applied.
 func TestAClaimOnAnotherStateIsLost(t *testing.T) {
 	everyConnection(t, func(t *testing.T, service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-		first := claimOne(t, store, claim(group, "a", "0", nil))
-		claimOne(t, store, first)
-		for what, on := range map[string]*azcore.ETag{"stale": first.ETag, "made up": etag(`"0x99"`), "none": nil} {
+		first := blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
+		blobtest.ClaimOne(t, store, first)
+		for what, on := range map[string]*azcore.ETag{"stale": first.ETag, "made up": blobtest.ETag(`"0x99"`), "none": nil} {
 			service.Reset()
-			won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "0", on)}, nil)
+			won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "0", on)}, nil)
 			require.NoError(t, err, what)
 			require.Empty(t, won, what)
 			require.Equal(t, 1, service.Requests(), "%s: one try, and nothing to decide", what)
@@ -114,10 +114,10 @@ func TestAClaimOnAnotherStateIsLost(t *testing.T) {
 // TestALostAnswerIsFound, whatever the transport reports and the credential sends.
 func TestALostAnswerIsFound(t *testing.T) {
 	everyConnection(t, func(t *testing.T, service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-		service.Inject(fake.LoseResponse().On(fake.OpIs(fake.PutBlob)).Once())
-		first := claimOne(t, store, claim(group, "a", "0", nil))
-		service.Inject(fake.LoseResponse().On(fake.OpIs(fake.SetMetadata)))
-		claimOne(t, store, first) // no answer to any try
+		service.Inject(faults.LoseResponse().On(faults.OpIs(faults.PutBlob)).Once())
+		first := blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
+		service.Inject(faults.LoseResponse().On(faults.OpIs(faults.SetMetadata)))
+		blobtest.ClaimOne(t, store, first) // no answer to any try
 	})
 }
 
@@ -125,27 +125,11 @@ func TestALostAnswerIsFound(t *testing.T) {
 // may have sent what it has no answer to.
 func TestWithoutAnAnswerTheBlobIsRead(t *testing.T) {
 	everyConnection(t, func(t *testing.T, service *fake.Service, store *checkpointstore.BlobCheckpointStore) {
-		service.Inject(fake.ResetConnection().On(fake.OpIs(fake.PutBlob)))
-		_, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+		service.Inject(faults.LoseRequest().On(faults.OpIs(faults.PutBlob)))
+		_, err := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 		require.ErrorContains(t, err, "connection reset")
 		require.Equal(t, 5, service.Requests(), "four tries and the read")
 	})
-}
-
-// TestATryWithoutAConnectionIsNotSent: only one request reached the service, so
-// its answer is to be believed.
-func TestATryWithoutAConnectionIsNotSent(t *testing.T) {
-	for how, build := range builds(t) {
-		t.Run(how, func(t *testing.T) {
-			service := fake.New()
-			service.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
-			service.Inject(fake.RefuseConnection().Limit(3))
-			won, err := build(service, nil, quickly, 0).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
-			require.NoError(t, err)
-			require.Empty(t, won)
-			require.Equal(t, 1, service.Requests(), "no read")
-		})
-	}
 }
 
 // TestARecordFromBeforeTheClaimIsNotWon: the tries were repeated, and the record
@@ -153,26 +137,26 @@ func TestATryWithoutAConnectionIsNotSent(t *testing.T) {
 func TestARecordFromBeforeTheClaimIsNotWon(t *testing.T) {
 	for what, c := range map[string]struct {
 		age  time.Duration
-		read fake.Fault
+		read faults.Fault
 		wins int
 	}{
-		"written at the same time":     {0, fake.Fault{}, 1},           // as far as anybody can tell
-		"in the second before":         {time.Second, fake.Fault{}, 1}, // the claim may have begun in it
-		"a minute before":              {time.Minute, fake.Fault{}, 0}, // longer than a call takes
-		"an hour before":               {time.Hour, fake.Fault{}, 0},
-		"nobody knows what time it is": {0, fake.WithoutHeaders("Date"), 0},
-		"nobody knows when":            {0, fake.WithoutHeaders("Last-Modified"), 0},
+		"written at the same time":     {0, faults.Fault{}, 1},           // as far as anybody can tell
+		"in the second before":         {time.Second, faults.Fault{}, 1}, // the claim may have begun in it
+		"a minute before":              {time.Minute, faults.Fault{}, 0}, // longer than a call takes
+		"an hour before":               {time.Hour, faults.Fault{}, 0},
+		"nobody knows what time it is": {0, faults.WithoutHeaders("Date"), 0},
+		"nobody knows when":            {0, faults.WithoutHeaders("Last-Modified"), 0},
 	} {
 		for how, build := range builds(t) {
 			t.Run(what+"/"+how, func(t *testing.T) {
 				now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) // any clock but this machine's
 				service := fake.New()
 				service.SetClock(func() time.Time { return now.Add(-c.age) })
-				service.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
+				service.Put(blobtest.OwnershipPrefix+"0", map[string]string{"ownerid": "a"})
 				service.SetClock(func() time.Time { return now })
-				service.Inject(fake.Busy(0).Once()) // repeats the try
-				service.Inject(c.read.On(fake.OpIs(fake.GetProperties)))
-				won, err := build(service, nil, quickly, 0).ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "0", etag(`"0x99"`))}, nil)
+				service.Inject(faults.Busy(0).Once()) // repeats the try
+				service.Inject(c.read.On(faults.OpIs(faults.GetProperties)))
+				won, err := build(service, nil, blobtest.QuickRetries(), 0).ClaimOwnership(context.Background(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "0", blobtest.ETag(`"0x99"`))}, nil)
 				require.NoError(t, err)
 				require.Len(t, won, c.wins)
 				require.Equal(t, 3, service.Requests(), "two tries and the read")
@@ -193,13 +177,13 @@ func TestTriesThatNobodyCanCount(t *testing.T) {
 	service := fake.New()
 	o := &checkpointstore.BlobCheckpointStoreOptions{}
 	o.ClientOptions.PerCallPolicies = []policy.Policy{policyFunc(hiding)}
-	o.ClientOptions.Retry = quickly
-	store := newFakeStore(t, service, o)
-	remove := service.Inject(fake.LoseResponse().On(fake.OpIs(fake.PutBlob)))
-	claimOne(t, store, claim(group, "a", "0", nil))
+	o.ClientOptions.Retry = blobtest.QuickRetries()
+	store := blobtest.NewStore(t, service, o)
+	remove := service.Inject(faults.LoseResponse().On(faults.OpIs(faults.PutBlob)))
+	blobtest.ClaimOne(t, store, blobtest.Claim(blobtest.Group, "a", "0", nil))
 	remove()
-	service.Inject(fake.LoseResponse().Once())
-	won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{claim(group, "a", "1", nil)}, nil)
+	service.Inject(faults.LoseResponse().Once())
+	won, err := store.ClaimOwnership(context.Background(), []checkpointstore.Ownership{blobtest.Claim(blobtest.Group, "a", "1", nil)}, nil)
 	require.NoError(t, err)
 	require.Empty(t, won)
 }
@@ -219,54 +203,12 @@ func TestAConnectionOfACredentialIsNone(t *testing.T) {
 	for how, build := range builds(t) {
 		t.Run(how, func(t *testing.T) {
 			service, calls := fake.New(), 0
-			service.Inject(fake.LoseResponse().Once())
-			claimOne(t, build(untraced{service}, flaky{&calls}, quickly, 0), claim(group, "a", "0", nil))
+			service.Inject(faults.LoseResponse().Once())
+			blobtest.ClaimOne(t, build(untraced{service}, flaky{&calls}, blobtest.QuickRetries(), 0), blobtest.Claim(blobtest.Group, "a", "0", nil))
 			require.Equal(t, 3, calls, "for the claim, for its second try, and for the read")
 			require.Equal(t, 2, service.Requests())
 		})
 	}
-}
-
-// TestAnAnswerWithoutItsStateIsRead: a claim that is won without its ETag cannot
-// be renewed, and one without its time expires at once.
-func TestAnAnswerWithoutItsStateIsRead(t *testing.T) {
-	for _, header := range []string{"ETag", "Last-Modified"} {
-		t.Run(header, func(t *testing.T) {
-			service := fake.New()
-			service.Inject(fake.WithoutHeaders(header).On(fake.OpIs(fake.PutBlob)))
-			won := claimOne(t, newFakeStore(t, service, nil), claim(group, "a", "0", nil))
-			stored, _ := service.Get(ownershipPrefix + "0")
-			require.Equal(t, stored.ETag, string(*won.ETag))
-			require.Equal(t, stored.LastModified, won.LastModifiedTime)
-			require.Equal(t, 2, service.Requests())
-		})
-	}
-}
-
-// TestABusyServiceGetsNoMoreThanTheRetries and one read.
-func TestABusyServiceGetsNoMoreThanTheRetries(t *testing.T) {
-	for _, status := range []int{408, 429, 500, 503} {
-		for how, build := range builds(t) {
-			t.Run(fmt.Sprintf("%d/%s", status, how), func(t *testing.T) {
-				service := fake.New()
-				service.Inject(fake.Status(status, "ServerBusy"))
-				store := build(service, nil, quickly, 0)
-				_, err := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
-				require.ErrorContains(t, err, fmt.Sprint(status, " ServerBusy"))
-				require.Equal(t, 5, service.Requests())
-			})
-		}
-	}
-}
-
-// TestTheReadOfARepeatedClaimIsRetried: the service answers, so a read that fails
-// once is worth another try.
-func TestTheReadOfARepeatedClaimIsRetried(t *testing.T) {
-	service := fake.New()
-	service.Inject(fake.LoseResponse().Once())
-	service.Inject(fake.Busy(0).On(fake.OpIs(fake.GetProperties)).Limit(3))
-	claimOne(t, newFakeStore(t, service, nil), claim(group, "a", "0", nil))
-	require.Equal(t, 2+4, service.Requests())
 }
 
 // TestTheReadThatResolvesAClaimIsBounded by TryTimeout, though it has no retries.
@@ -274,22 +216,22 @@ func TestTheReadThatResolvesAClaimIsBounded(t *testing.T) {
 	for how, build := range builds(t) {
 		t.Run(how, func(t *testing.T) {
 			service := fake.New()
-			service.Inject(fake.Busy(0).On(fake.OpIs(fake.PutBlob)))
+			service.Inject(faults.Busy(0).On(faults.OpIs(faults.PutBlob)))
 			hung := false
 			ctx := context.Background()
-			service.Inject(fake.HangWithoutApplying().On(func(req *http.Request) bool {
+			service.Inject(faults.HangWithoutApplying().On(func(req *http.Request) bool {
 				if req.Method == http.MethodHead {
 					_, hung = req.Context().Deadline()
 				}
 				return req.Method == http.MethodHead
 			}))
-			retry := quickly
+			retry := blobtest.QuickRetries()
 			retry.TryTimeout = 20 * time.Millisecond
 			timeout := time.Minute
 			if how == "handed in" { // the store does not know the client's
 				timeout = time.Second
 			}
-			_, err := build(service, nil, retry, timeout).ClaimOwnership(ctx, claims(group, "a", 1), nil)
+			_, err := build(service, nil, retry, timeout).ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.ErrorContains(t, err, "503 ServerBusy", "the write's answer says more than the read's silence")
 			require.NotErrorIs(t, err, context.DeadlineExceeded)
 			require.True(t, hung)
@@ -299,23 +241,23 @@ func TestTheReadThatResolvesAClaimIsBounded(t *testing.T) {
 
 // TestAClaimThatCannotBeResolved tells what is in the way of it.
 func TestAClaimThatCannotBeResolved(t *testing.T) {
-	read := fake.OpIs(fake.GetProperties)
+	read := faults.OpIs(faults.GetProperties)
 	for name, c := range map[string]struct {
-		faults []fake.Fault
+		faults []faults.Fault
 		says   []string
 		is     error
 	}{
 		"the read fails after a repeated claim": {
-			[]fake.Fault{fake.LoseResponse().Once(), fake.Status(503, "ServerBusy").On(read)}, []string{"503 ServerBusy"}, nil,
+			[]faults.Fault{faults.LoseResponse().Once(), faults.Status(503, "ServerBusy").On(read)}, []string{"503 ServerBusy"}, nil,
 		},
 		"the read hangs after a repeated claim": {
-			[]fake.Fault{fake.LoseResponse().Once(), fake.HangWithoutApplying().On(read)}, []string{"the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.LoseResponse().Once(), faults.HangWithoutApplying().On(read)}, []string{"the store's Timeout (50ms)"}, context.DeadlineExceeded,
 		},
 		"the read hangs after a claim that failed": {
-			[]fake.Fault{fake.HangWithoutApplying().On(read), fake.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
 		},
 		"the read hangs after a claim without an answer": {
-			[]fake.Fault{fake.HangWithoutApplying().On(read), fake.ResetConnection()}, []string{"connection reset", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.LoseRequest()}, []string{"connection reset", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -324,13 +266,13 @@ func TestAClaimThatCannotBeResolved(t *testing.T) {
 			for _, f := range c.faults {
 				service.Inject(f)
 			}
-			retry := quickly
+			retry := blobtest.QuickRetries()
 			retry.TryTimeout = time.Minute
 			timeout := time.Minute
 			if c.is != nil {
 				timeout = 50 * time.Millisecond
 			}
-			_, err := builds(t)["built"](service, nil, retry, timeout).ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+			_, err := builds(t)["built"](service, nil, retry, timeout).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.Error(t, err)
 			for _, says := range c.says {
 				require.ErrorContains(t, err, says)
@@ -345,7 +287,7 @@ func TestAClaimThatCannotBeResolved(t *testing.T) {
 
 // TestABodyThatDoesNotEndIsNoAnswer, though its status has come.
 func TestABodyThatDoesNotEndIsNoAnswer(t *testing.T) {
-	transport := transportFunc(func(req *http.Request) (*http.Response, error) {
+	transport := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.NopCloser(readerFunc(func([]byte) (int, error) {
 			<-req.Context().Done()
 			return 0, req.Context().Err()
@@ -353,7 +295,7 @@ func TestABodyThatDoesNotEndIsNoAnswer(t *testing.T) {
 		return &http.Response{StatusCode: 200, Request: req, Header: http.Header{}, Body: body}, nil
 	})
 	for how, build := range builds(t) {
-		_, err := build(transport, nil, quickly, 20*time.Millisecond).ListOwnership(context.Background(), namespace, hub, group, nil)
+		_, err := build(transport, nil, blobtest.QuickRetries(), 20*time.Millisecond).ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded, how)
 		require.ErrorContains(t, err, "no answer within the store's Timeout", how)
 	}
@@ -363,28 +305,16 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// everyRequest makes each call that sends something.
-func everyRequest(ctx context.Context, store *checkpointstore.BlobCheckpointStore) map[string]func() error {
-	return map[string]func() error{
-		"EnsureContainer": func() error { return store.EnsureContainer(ctx, nil) },
-		"ListOwnership":   func() error { _, err := store.ListOwnership(ctx, namespace, hub, group, nil); return err },
-		"ListCheckpoints": func() error { _, err := store.ListCheckpoints(ctx, namespace, hub, group, nil); return err },
-		"GetOwnership":    func() error { _, err := store.GetOwnership(ctx, namespace, hub, group, "0", nil); return err },
-		"GetCheckpoint":   func() error { _, err := store.GetCheckpoint(ctx, namespace, hub, group, "0", nil); return err },
-		"ClaimOwnership":  func() error { _, err := store.ClaimOwnership(ctx, claims(group, "a", 1), nil); return err },
-	}
-}
-
 // TestTheLastAnswerIsNamed if a deadline cuts the retries off.
 func TestTheLastAnswerIsNamed(t *testing.T) {
 	for how, build := range builds(t) {
 		service := fake.New()
-		service.Inject(fake.Busy(300 * time.Millisecond))
+		service.Inject(faults.Busy(300 * time.Millisecond))
 		retry := policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: time.Minute}
-		for call := range everyRequest(context.Background(), nil) {
-			t.Run(how+"/"+call, func(t *testing.T) {
+		for name, call := range blobtest.Calls() {
+			t.Run(how+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				err := everyRequest(context.Background(), build(service, nil, retry, 50*time.Millisecond))[call]()
+				err := call(context.Background(), build(service, nil, retry, 50*time.Millisecond))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				var answer *azcore.ResponseError
 				require.ErrorAs(t, err, &answer)
@@ -400,7 +330,7 @@ func TestTheLastAnswerIsNamed(t *testing.T) {
 // TestWhatEndedACallIsNamed by the option, or as the caller's.
 func TestWhatEndedACallIsNamed(t *testing.T) {
 	const long, short = time.Minute, 20 * time.Millisecond
-	for name, c := range map[string]struct {
+	for what, c := range map[string]struct {
 		timeout, deadline, try time.Duration // 0: a long one
 		cancels                bool
 		says                   map[string]string
@@ -412,8 +342,8 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 		"TryTimeout": {try: short, is: context.DeadlineExceeded, says: map[string]string{"built": "ClientOptions.Retry.TryTimeout (20ms), in 2 tries", "handed in": "RetryOptions.TryTimeout of the client, in 2 tries"}},
 	} {
 		for how, build := range builds(t) {
-			for call := range everyRequest(context.Background(), nil) {
-				t.Run(name+"/"+how+"/"+call, func(t *testing.T) {
+			for name, call := range blobtest.Calls() {
+				t.Run(what+"/"+how+"/"+name, func(t *testing.T) {
 					t.Parallel()
 					or := func(d time.Duration) time.Duration {
 						if d == 0 {
@@ -424,17 +354,17 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 					ctx, cancel := context.WithTimeout(context.Background(), or(c.deadline))
 					defer cancel()
 					service := fake.New()
-					hang := fake.HangWithoutApplying()
+					hang := faults.HangWithoutApplying()
 					if c.cancels {
-						hang.Before = cancel
+						hang = hang.Before(cancel)
 					}
 					service.Inject(hang)
 					retry := policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, TryTimeout: or(c.try)}
 					timeout := or(c.timeout)
-					if timeout == long && call == "ClaimOwnership" && how == "handed in" && c.try != 0 {
+					if timeout == long && name == "ClaimOwnership" && how == "handed in" && c.try != 0 {
 						timeout = 2 * time.Second // bounds the read that resolves the claim
 					}
-					err := everyRequest(ctx, build(service, nil, retry, timeout))[call]()
+					err := call(ctx, build(service, nil, retry, timeout))
 					require.ErrorIs(t, err, c.is)
 					says := c.says[""] + c.says[how]
 					require.ErrorContains(t, err, says)
@@ -453,10 +383,10 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 func TestAContextThatEndedBefore(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for call, do := range everyRequest(ctx, newFakeStore(t, fake.New(), nil)) {
-		err := do()
-		require.ErrorIs(t, err, context.Canceled, call)
-		require.ErrorContains(t, err, "the caller canceled the context", call)
+	for name, call := range blobtest.Calls() {
+		err := call(ctx, blobtest.NewStore(t, fake.New(), nil))
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.ErrorContains(t, err, "the caller canceled the context", name)
 	}
 }
 
@@ -466,7 +396,7 @@ func TestTheCallersResponseIsCaptured(t *testing.T) {
 	service := fake.New()
 	var captured *http.Response
 	ctx := policy.WithCaptureResponse(context.Background(), &captured)
-	_, err := newFakeStore(t, service, nil).GetOwnership(ctx, namespace, hub, group, "0", nil)
+	_, err := blobtest.NewStore(t, service, nil).GetOwnership(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
 	require.NotNil(t, captured)
 	require.Equal(t, 404, captured.StatusCode)
@@ -481,7 +411,7 @@ func TestACallersHeadersAreSent(t *testing.T) {
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), o)
 	require.NoError(t, err)
 	ctx := policy.WithHTTPHeader(context.Background(), http.Header{"X-Mine": {"yes"}})
-	_, err = store.ClaimOwnership(ctx, claims(group, "a", 1), nil)
+	_, err = store.ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
 	require.NoError(t, err)
 	require.Equal(t, "yes", transport.last.Header.Get("X-Mine"))
 }
@@ -489,14 +419,14 @@ func TestACallersHeadersAreSent(t *testing.T) {
 // TestTwoNamesOfAVerbatimStoreAreTwoPartitions, and one of a store that folds them.
 func TestTwoNamesOfAVerbatimStoreAreTwoPartitions(t *testing.T) {
 	service := fake.New()
-	store := newFakeStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim})
-	two := []checkpointstore.Ownership{claim("Group", "a", "0", nil), claim("group", "a", "0", nil)}
+	store := blobtest.NewStore(t, service, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: checkpointstore.BlobNamingVerbatim})
+	two := []checkpointstore.Ownership{blobtest.Claim("Group", "a", "0", nil), blobtest.Claim("group", "a", "0", nil)}
 	won, err := store.ClaimOwnership(context.Background(), two, nil)
 	require.NoError(t, err)
 	require.Len(t, won, 2)
 	_, err = store.ClaimOwnership(context.Background(), append(won, won[0]), nil)
 	require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
-	_, err = newFakeStore(t, fake.New(), nil).ClaimOwnership(context.Background(), two, nil)
+	_, err = blobtest.NewStore(t, fake.New(), nil).ClaimOwnership(context.Background(), two, nil)
 	require.ErrorIs(t, err, checkpointstore.ErrInvalidArgument)
 	require.ErrorIs(t, checkpointstore.ValidateClaims(two), checkpointstore.ErrInvalidArgument)
 }
@@ -504,10 +434,10 @@ func TestTwoNamesOfAVerbatimStoreAreTwoPartitions(t *testing.T) {
 // TestPartitionErrorsCompare, as errors in a map and in == do.
 func TestPartitionErrorsCompare(t *testing.T) {
 	service := fake.New()
-	service.Inject(fake.Forbidden())
-	store := newFakeStore(t, service, nil)
-	_, one := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
-	_, other := store.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
+	service.Inject(faults.Forbidden())
+	store := blobtest.NewStore(t, service, nil)
+	_, one := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
+	_, other := store.ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 	require.NotPanics(t, func() {
 		require.False(t, one == other)
 		require.NotErrorIs(t, one, other)

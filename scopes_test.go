@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
-	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 func TestListScopes(t *testing.T) {
@@ -51,10 +51,10 @@ func TestListScopesAsksForScopesAndNotForBlobs(t *testing.T) {
 			service.Put(fmt.Sprintf("ns/hub/g%d/checkpoint/%d", group, partition), nil)
 		}
 	}
-	service.Inject(fakeblob.RunBefore(func() { time.Sleep(5 * time.Millisecond) })) // so that they overlap
+	service.Inject(faults.RunBefore(func() { time.Sleep(5 * time.Millisecond) })) // so that they overlap
 	scopes, err := store.ListScopes(context.Background(), nil)
 	require.NoError(t, err)
 	require.Len(t, scopes, groups)
-	require.Equal(t, 1+1+1+groups, service.Count(fakeblob.ListBlobs))
+	require.Equal(t, 1+1+1+groups, service.Count(faults.ListBlobs))
 	require.LessOrEqual(t, service.Peak(), 8)
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/blobtest"
 	fake "github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // geoRedundant is an account with two hosts that differ. It records where the
@@ -29,13 +31,13 @@ type geoRedundant struct {
 
 func newGeoRedundant() *geoRedundant {
 	g := &geoRedundant{primary: fake.New(), secondary: fake.New()}
-	g.secondary.ServeSecondary(secondaryHost)
+	g.secondary.ServeSecondary(blobtest.SecondaryHost)
 	return g
 }
 
 func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
 	host, service := "P", g.primary
-	if req.URL.Host == secondaryHost {
+	if req.URL.Host == blobtest.SecondaryHost {
 		host, service = "S", g.secondary
 	}
 	g.mu.Lock()
@@ -47,7 +49,7 @@ func (g *geoRedundant) Do(req *http.Request) (*http.Response, error) {
 // open makes a store with a token credential.
 func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+	o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 	o.ClientOptions.Transport = g
 	o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond, TryTimeout: g.tryTimeout}
 	store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
@@ -58,7 +60,7 @@ func (g *geoRedundant) open(t *testing.T) *checkpointstore.BlobCheckpointStore {
 // get reads the checkpoint of partition 0.
 func (g *geoRedundant) get(t *testing.T) (checkpointstore.Checkpoint, error) {
 	t.Helper()
-	return g.open(t).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+	return g.open(t).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 }
 
 // requireBusy requires the error of a primary that is busy.
@@ -71,71 +73,34 @@ func requireBusy(t *testing.T, err error) {
 	require.NotErrorIs(t, err, checkpointstore.ErrNotFound)
 }
 
-// Lists stay at the primary: what a list lacks is "no checkpoint", and the
-// secondary may lack what exists.
-func TestListsNeverGoToTheSecondary(t *testing.T) {
-	for name, call := range listCalls {
-		t.Run(name, func(t *testing.T) {
-			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.primary.Put(ownershipPrefix+"0", map[string]string{"ownerid": "a"})
-			g.primary.Inject(fake.Busy(0).Once())
-			n, err := call(t.Context(), g.open(t))
-			require.NoError(t, err)
-			require.Equal(t, 1, n)
-			require.Equal(t, "PP", g.hosts)
-
-			g.hosts = ""
-			g.primary.Inject(fake.Busy(0))
-			_, err = call(t.Context(), g.open(t))
-			requireBusy(t, err)
-			require.Equal(t, "PPPP", g.hosts)
-		})
-	}
-}
-
-// So a marker never reaches the host that did not give it out.
-func TestLaterPagesStayAtThePrimary(t *testing.T) {
-	g := newGeoRedundant()
-	for _, id := range []string{"0", "1", "2"} {
-		g.primary.Put(checkpointPrefix+id, at(900))
-	}
-	g.primary.SetPageSize(1)
-	g.primary.Inject(fake.Busy(0).On(fake.Nth(2, nil)).Once())
-	list, err := g.open(t).ListCheckpoints(t.Context(), namespace, hub, group, nil)
-	require.NoError(t, err)
-	require.Len(t, list, 3)
-	require.Equal(t, "PPPP", g.hosts)
-}
-
 // After a failure of the primary, and only then, the next try goes to the
 // secondary; the one after that to the primary.
 func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault fake.Fault
+		fault faults.Fault
 		hosts string
 	}{
-		"408":               {fake.Status(408, ""), "PS"},
-		"429":               {fake.Status(429, "TooManyRequests"), "PS"},
-		"500":               {fake.Status(500, "InternalError"), "PS"},
-		"502":               {fake.Status(502, ""), "PS"},
-		"503":               {fake.Busy(0), "PS"},
-		"504":               {fake.Status(504, ""), "PS"},
-		"no connection":     {fake.RefuseConnection(), "PS"},
-		"a lost connection": {fake.ResetConnection(), "PS"},
-		"a lost response":   {fake.LoseResponse(), "PS"},
-		"a try that hangs":  {fake.HangWithoutApplying(), "PS"},
-		"none":              {fake.Fault{}, "P"},
-		"404":               {fake.Status(404, "BlobNotFound"), "P"},
-		"403":               {fake.Forbidden(), "P"},
-		"401":               {fake.Status(401, "NoAuthenticationInformation"), "P"},
+		"408":               {faults.Status(408, ""), "PS"},
+		"429":               {faults.Status(429, "TooManyRequests"), "PS"},
+		"500":               {faults.Status(500, "InternalError"), "PS"},
+		"502":               {faults.Status(502, ""), "PS"},
+		"503":               {faults.Busy(0), "PS"},
+		"504":               {faults.Status(504, ""), "PS"},
+		"no connection":     {faults.RefuseConnection(), "PS"},
+		"a lost connection": {faults.LoseRequest(), "PS"},
+		"a lost response":   {faults.LoseResponse(), "PS"},
+		"a try that hangs":  {faults.HangWithoutApplying(), "PS"},
+		"none":              {faults.Fault{}, "P"},
+		"404":               {faults.Status(404, "BlobNotFound"), "P"},
+		"403":               {faults.Forbidden(), "P"},
+		"401":               {faults.Status(401, "NoAuthenticationInformation"), "P"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
 			g.primary.Inject(c.fault)
-			if c.fault.Action == fake.HangBefore {
+			if c.fault.String() == faults.HangWithoutApplying().String() {
 				g.tryTimeout = 500 * time.Millisecond
 			}
 			got, err := g.get(t)
@@ -157,20 +122,20 @@ func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 // Whatever the secondary responds but a record, the primary is tried again; and if
 // it stays down, the error is the primary's.
 func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
-	for name, fault := range map[string]fake.Fault{
+	for name, fault := range map[string]faults.Fault{
 		"has no such record": {},
-		"404":                fake.Status(404, ""),
-		"403":                fake.Forbidden(),
-		"400":                fake.Status(400, "InvalidUri"),
-		"301":                fake.Status(301, ""),
-		"500":                fake.Status(500, "InternalError"),
-		"no connection":      fake.RefuseConnection(),
-		"a lost response":    fake.LoseResponse(),
+		"404":                faults.Status(404, ""),
+		"403":                faults.Forbidden(),
+		"400":                faults.Status(400, "InvalidUri"),
+		"301":                faults.Status(301, ""),
+		"500":                faults.Status(500, "InternalError"),
+		"no connection":      faults.RefuseConnection(),
+		"a lost response":    faults.LoseResponse(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.primary.Inject(fake.Busy(0).Once())
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.primary.Inject(faults.Busy(0).Once())
 			g.secondary.Inject(fault)
 			got, err := g.get(t)
 			require.NoError(t, err)
@@ -178,7 +143,7 @@ func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
 			require.Equal(t, "PSP", g.hosts)
 
 			g.hosts = ""
-			g.primary.Inject(fake.Busy(0))
+			g.primary.Inject(faults.Busy(0))
 			_, err = g.get(t)
 			requireBusy(t, err)
 			require.Equal(t, "PSPS", g.hosts)
@@ -189,8 +154,8 @@ func TestTheSecondaryIsOnlyAFallback(t *testing.T) {
 // The error is that of the primary's last failure, whatever that was.
 func TestTheErrorIsThePrimarysLast(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0).Once())
-	g.primary.Inject(fake.ResetConnection())
+	g.primary.Inject(faults.Busy(0).Once())
+	g.primary.Inject(faults.LoseRequest())
 	_, err := g.get(t)
 	require.ErrorContains(t, err, "connection reset")
 	require.Equal(t, "PSPS", g.hosts)
@@ -199,7 +164,7 @@ func TestTheErrorIsThePrimarysLast(t *testing.T) {
 // What the primary does not have does not exist, whatever it said before.
 func TestAbsenceAtThePrimaryCounts(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0).Once())
+	g.primary.Inject(faults.Busy(0).Once())
 	_, err := g.get(t)
 	require.ErrorIs(t, err, checkpointstore.ErrNotFound)
 	require.Equal(t, "PSP", g.hosts)
@@ -208,10 +173,10 @@ func TestAbsenceAtThePrimaryCounts(t *testing.T) {
 // A context that ends while the secondary is read is that context's error.
 func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0))
+	g.primary.Inject(faults.Busy(0))
 	ctx, cancel := context.WithCancel(t.Context())
-	g.secondary.Inject(fake.RunBefore(cancel))
-	_, err := g.open(t).GetCheckpoint(ctx, namespace, hub, group, "0", nil)
+	g.secondary.Inject(faults.RunBefore(cancel))
+	_, err := g.open(t).GetCheckpoint(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, "PS", g.hosts)
 }
@@ -219,7 +184,7 @@ func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 // challenge asks for a token of a tenant, once.
 func challenge(next policy.Transporter, host string) policy.Transporter {
 	var once sync.Once
-	return transportFunc(func(req *http.Request) (resp *http.Response, err error) {
+	return blobtest.TransportFunc(func(req *http.Request) (resp *http.Response, err error) {
 		if req.URL.Host == host {
 			once.Do(func() {
 				resp = &http.Response{
@@ -238,7 +203,7 @@ func challenge(next policy.Transporter, host string) policy.Transporter {
 // A challenge is not a failure: the request that answers it stays where it is.
 func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	open := func(t *testing.T, g *geoRedundant, host string) *checkpointstore.BlobCheckpointStore {
-		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: secondaryHost}
+		o := checkpointstore.BlobCheckpointStoreOptions{SecondaryHost: blobtest.SecondaryHost}
 		o.ClientOptions.Transport = challenge(g, host)
 		o.ClientOptions.Retry = policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: 2 * time.Millisecond}
 		store, err := checkpointstore.NewBlobCheckpointStoreWithTokenCredential(g.primary.URL(), token{}, &o)
@@ -251,18 +216,18 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 		hosts      string // without the request that is challenged
 		want       int
 	}{
-		"the primary, which is up":      {primaryHost, 0, "P", 900},
-		"the primary, which then fails": {primaryHost, 1, "PS", 800},
-		"the secondary":                 {secondaryHost, 1, "PS", 800},
+		"the primary, which is up":      {blobtest.PrimaryHost, 0, "P", 900},
+		"the primary, which then fails": {blobtest.PrimaryHost, 1, "PS", 800},
+		"the secondary":                 {blobtest.SecondaryHost, 1, "PS", 800},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Put(checkpointPrefix+"0", at(900))
-			g.secondary.Put(checkpointPrefix+"0", at(800))
+			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
 			if c.busy > 0 {
-				g.primary.Inject(fake.Busy(0).Limit(c.busy))
+				g.primary.Inject(faults.Busy(0).Limit(c.busy))
 			}
-			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+			got, err := open(t, g, c.challenged).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 			require.NoError(t, err)
 			require.EqualValues(t, c.want, *got.SequenceNumber)
 			require.Equal(t, c.hosts, g.hosts)
@@ -270,16 +235,16 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 	}
 	t.Run("the secondary, which then has no such record", func(t *testing.T) {
 		g := newGeoRedundant()
-		g.primary.Put(checkpointPrefix+"0", at(900))
-		g.primary.Inject(fake.Busy(0).Once())
-		got, err := open(t, g, secondaryHost).GetCheckpoint(t.Context(), namespace, hub, group, "0", nil)
+		g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+		g.primary.Inject(faults.Busy(0).Once())
+		got, err := open(t, g, blobtest.SecondaryHost).GetCheckpoint(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, "0", nil)
 		require.NoError(t, err)
 		require.EqualValues(t, 900, *got.SequenceNumber)
 		require.Equal(t, "PSP", g.hosts)
 	})
 	t.Run("a list", func(t *testing.T) {
 		g := newGeoRedundant()
-		_, err := open(t, g, primaryHost).ListCheckpoints(t.Context(), namespace, hub, group, nil)
+		_, err := open(t, g, blobtest.PrimaryHost).ListCheckpoints(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 		require.NoError(t, err)
 		require.Equal(t, "P", g.hosts)
 	})
@@ -289,31 +254,22 @@ func TestAChallengeIsAnsweredAtItsHost(t *testing.T) {
 // and not why the primary failed.
 func TestASecondaryThatRefusesTheCredential(t *testing.T) {
 	g := newGeoRedundant()
-	g.primary.Inject(fake.Busy(0))
-	g.secondary.Inject(fake.Status(401, "NoAuthenticationInformation"))
+	g.primary.Inject(faults.Busy(0))
+	g.secondary.Inject(faults.Status(401, "NoAuthenticationInformation"))
 	_, err := g.get(t)
 	requireBusy(t, err)
 }
 
 // Only reads of a checkpoint for the caller go to the secondary.
 func TestWritesAndTheirReadsStayAtThePrimary(t *testing.T) {
-	for name, call := range map[string]func(*checkpointstore.BlobCheckpointStore) error{
-		"UpdateCheckpoint": func(s *checkpointstore.BlobCheckpointStore) error {
-			return s.UpdateCheckpoint(context.Background(), checkpoint(group, "0", 1), nil)
-		},
-		"ClaimOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.ClaimOwnership(context.Background(), claims(group, "a", 1), nil)
-			return err
-		},
-		"GetOwnership": func(s *checkpointstore.BlobCheckpointStore) error {
-			_, err := s.GetOwnership(context.Background(), namespace, hub, group, "0", nil)
-			return err
-		},
-	} {
+	for name, call := range blobtest.Calls() {
+		if name == "GetCheckpoint" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			g := newGeoRedundant()
-			g.primary.Inject(fake.Busy(0))
-			require.Error(t, call(g.open(t)))
+			g.primary.Inject(faults.Busy(0))
+			require.Error(t, call(t.Context(), g.open(t)))
 			require.NotContains(t, g.hosts, "S")
 		})
 	}

@@ -118,33 +118,21 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	return nil
 }
 
-// measureAll measures one work after another. A back end lives as long as it has
-// work.
-func measureAll(ctx context.Context, works []workload.Work, quick bool, progress io.Writer) ([]workload.Row, error) {
-	var rows []workload.Row
-	var on backend.Backend
-	var at string
-	defer func() {
-		if on != nil {
-			on.Close()
-		}
-	}()
+// measureAll measures one work after another.
+func measureAll(ctx context.Context, works []workload.Work, quick bool, progress io.Writer) (rows []workload.Row, err error) {
+	var backends backend.Backends
+	defer backends.Close()
 	for i, w := range works {
-		if err := ctx.Err(); err != nil {
+		on, err := backends.Get(ctx, w.Backend)
+		if err != nil {
 			return nil, err
 		}
-		if w.Backend != at {
-			if on != nil {
-				on.Close()
-			}
-			var err error
-			if on, err = backend.New(ctx, w.Backend); err != nil {
-				return nil, err
-			}
-			at = w.Backend
-		}
 		fmt.Fprintf(progress, "%d/%d %s\n", i+1, len(works), w.Name())
-		row, err := workload.Run(ctx, w, on, w.Plan(quick))
+		rounds, atLeast := w.Rounds(), 60*time.Millisecond
+		if quick {
+			rounds, atLeast = 3, 10*time.Millisecond
+		}
+		row, err := workload.Run(ctx, w, on, rounds, atLeast)
 		if err != nil {
 			return nil, err
 		}

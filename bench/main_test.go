@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"testing"
 
@@ -25,7 +24,7 @@ func TestCountedTargets(t *testing.T) {
 		}
 		works = append(works, w)
 	}
-	rows, err := measureAll(context.Background(), works, true, io.Discard)
+	rows, err := measureAll(t.Context(), works, true, io.Discard)
 	require.NoError(t, err)
 	require.Len(t, rows, len(works))
 	counted := 0
@@ -57,13 +56,13 @@ func TestOptions(t *testing.T) {
 
 func TestRunPrints(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, run(context.Background(), []string{"-list", "-run", "^tls/renew/4/"}, &out, io.Discard))
+	require.NoError(t, run(t.Context(), []string{"-list", "-run", "^tls/renew/4/"}, &out, io.Discard))
 	require.Equal(t, "tls/renew/4/0s\ntls/renew/4/5ms\ntls/renew/4/20ms\n", out.String())
 
 	out.Reset()
-	require.NoError(t, run(context.Background(), []string{"-quick", "-run", "^in-process/list ownership/32/"}, &out, io.Discard))
+	require.NoError(t, run(t.Context(), []string{"-quick", "-run", "^in-process/list ownership/32/"}, &out, io.Discard))
 	require.Contains(t, out.String(), "| list ownership | 32 | ")
 	require.Contains(t, out.String(), " 1 / 1 / 1 |\n")
 
-	require.ErrorContains(t, run(context.Background(), []string{"-run", "no such"}, io.Discard, io.Discard), "-list")
+	require.ErrorContains(t, run(t.Context(), []string{"-run", "no such"}, io.Discard, io.Discard), "-list")
 }

@@ -18,15 +18,8 @@ func prepareJavaScript(ctx context.Context) (nodepkg.Command, error) {
 	if _, err := onPath("node", "install Node.js 20 or later"); err != nil {
 		return nodepkg.Command{}, err
 	}
-	dir, err := nodepkg.Package{Name: "interop", Files: os.DirFS("js")}.Install(ctx)
-	if err != nil {
-		return nodepkg.Command{}, err
-	}
-	script, err := filepath.Abs(filepath.Join("js", "driver.js"))
-	return nodepkg.Command{
-		Args: []string{script},
-		Env:  []string{"NODE_PATH=" + filepath.Join(dir, "node_modules")},
-	}, err
+	dir, err := nodepkg.Install(ctx, "interop", os.DirFS("js"))
+	return nodepkg.Command{Args: []string{filepath.Join(dir, "driver.js")}}, err
 }
 
 const installGo = "install Go 1.26 or later"

@@ -117,7 +117,7 @@ func (d *driver) launch(ctx context.Context, environment ...string) (*nodepkg.Pr
 	}
 	command.Env = append(command.Env, environment...)
 	command.OnLine = func(line string) { d.answers <- line }
-	return nodepkg.Start(command)
+	return nodepkg.Start(ctx, command)
 }
 
 // sasURL returns the account's URL with a SAS, for clients that accept no shared key.

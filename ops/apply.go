@@ -26,8 +26,10 @@ var (
 type ApplyOptions struct {
 	// Release takes partitions from live owners, whose late checkpoints then fail with
 	// [checkpointstore.ErrRewound]. Owners under processor.Run go on from the new
-	// position within two rounds. A consumer of another package knows no generations,
-	// and its next checkpoint may undo the change: stop it first.
+	// position within two rounds. A Processor of azeventhubs, also one with
+	// processor.Adapt, claims the partitions again and goes on reading where it was, and
+	// its next checkpoint may undo the change: stop it first, and consumers of other
+	// packages as well.
 	Release bool
 
 	// Backup is given what is stored, before anything is changed. If it fails, nothing
@@ -58,8 +60,8 @@ const cleanupTimeout = 15 * time.Second
 //
 // It refuses, before anything is changed, a plan that does not fit what is stored any
 // more ([ErrOutdated]), and one for a partition with a live owner ([ErrLive]) unless
-// Release is set. It then claims the partitions under an ID of its own, so that no
-// consumer starts on one of them; a lost claim refuses the whole plan, after what was
+// Release is set. It then claims the partitions, each under an ID of its own, so that
+// no consumer starts on one of them; a lost claim refuses the whole plan, after what was
 // claimed is free again. Then it stores the positions, reads them back, and
 // relinquishes the partitions. Deletions are never made under a live owner.
 //
@@ -128,9 +130,13 @@ type applying struct {
 	store   Store
 	plan    *Plan
 	options *ApplyOptions
-	owner   string // that it claims partitions under
+	owner   string // how the IDs begin that it claims partitions under
 	result  Result
 }
+
+// ownerOf is the ID that a partition is claimed under. Each has one of its own: what
+// a single owner has above its share, the others take from it.
+func (a *applying) ownerOf(partitionID string) string { return a.owner + "-" + partitionID }
 
 func (a *applying) read(ctx context.Context) (*Snapshot, error) {
 	return Read(ctx, a.store, a.plan.Scope, &ReadOptions{Expiration: a.plan.Expiration})
@@ -150,8 +156,9 @@ func (a *applying) checkChange(c Change, now Partition) error {
 	if other := now.Other; other != nil && other.State == Live {
 		return fmt.Errorf("%w: %q, under the spelling %s: stop it, or use a store with that naming", ErrLive, other.Ownership.OwnerID, pathOf(other.Scope))
 	}
-	live := now.State == Live
 	deletes := c.DeleteOwnership != nil || c.DeleteCheckpoint != nil
+	// The owners under the store's own spelling do not see the other one's records.
+	live := now.State == Live && !(deletes && now.Other != nil && c.deletesUnder(now.Other.Scope))
 	switch {
 	case live && deletes:
 		return fmt.Errorf("%w: %q wrote its ownership %s ago", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
@@ -352,7 +359,7 @@ func (a *applying) move(ctx context.Context, now *Snapshot) error {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
 	if err == nil {
-		a.readBack(ctx)
+		held = a.takenMeanwhile(held, a.readBack(ctx))
 	}
 	notFree := a.giveFree(ctx, held, err != nil)
 	if err != nil {
@@ -385,7 +392,7 @@ func (a *applying) checkHeld(ctx context.Context, now *Snapshot) error {
 		was, is := now.Partition(c.PartitionID), again.Partition(c.PartitionID)
 		err := a.checkMove(c, is.as(was.State))
 		switch {
-		case is.Ownership == nil || is.Ownership.OwnerID != a.owner:
+		case is.Ownership == nil || is.Ownership.OwnerID != a.ownerOf(c.PartitionID):
 			return fmt.Errorf("partition %s: %w: somebody else claimed it", c.PartitionID, ErrOutdated)
 		case is.Other != nil && is.Other.State == Live:
 			return fmt.Errorf("partition %s: %w: %q, under the spelling %s", c.PartitionID, ErrLive, is.Other.Ownership.OwnerID, pathOf(is.Other.Scope))
@@ -403,8 +410,8 @@ func (p Partition) as(state State) Partition {
 }
 
 // readBack notes which positions are stored. An update that failed may have been
-// carried out all the same.
-func (a *applying) readBack(ctx context.Context) {
+// carried out all the same. It returns what it read, or nil.
+func (a *applying) readBack(ctx context.Context) *Snapshot {
 	stored, err := a.read(ctx)
 	for i, c := range a.plan.Changes {
 		r := &a.result.Changes[i]
@@ -423,6 +430,22 @@ func (a *applying) readBack(ctx context.Context) {
 			r.Err = fmt.Errorf("somebody else wrote since: %s is stored, and not %s", describe(p), c.After)
 		}
 	}
+	return stored
+}
+
+// takenMeanwhile is what is to be relinquished after the positions were stored: what
+// is held, and what others claimed although it was held, because they may have started
+// before that. It happens if the claims expire in the middle.
+func (a *applying) takenMeanwhile(held []checkpointstore.Ownership, stored *Snapshot) []checkpointstore.Ownership {
+	if stored == nil {
+		return held
+	}
+	for i := range held {
+		if p := stored.Partition(held[i].PartitionID); p.State == Live || p.State == Expired {
+			held[i] = a.claimOf(p, "")
+		}
+	}
+	return held
 }
 
 // hold claims the partitions of the plan, all or none. It returns those that it
@@ -430,7 +453,7 @@ func (a *applying) readBack(ctx context.Context) {
 func (a *applying) hold(ctx context.Context, now *Snapshot) ([]checkpointstore.Ownership, error) {
 	var claims []checkpointstore.Ownership
 	for _, c := range a.plan.Changes {
-		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), a.owner))
+		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), a.ownerOf(c.PartitionID)))
 	}
 	won, err := a.store.ClaimOwnership(ctx, claims, nil)
 	if err != nil {
@@ -455,8 +478,8 @@ func (n notFree) err() error {
 	return errors.Join(errs...)
 }
 
-// giveFree relinquishes what was held. What somebody else has taken meanwhile is
-// theirs. After a failure it looks for partitions whose claim was carried out all the
+// giveFree relinquishes what was held. What somebody else takes meanwhile is theirs.
+// After a failure it looks for partitions whose claim was carried out all the
 // same.
 func (a *applying) giveFree(ctx context.Context, held []checkpointstore.Ownership, failed bool) notFree {
 	left, err := a.relinquish(ctx, held)
@@ -473,8 +496,8 @@ func (a *applying) giveFree(ctx context.Context, held []checkpointstore.Ownershi
 	}
 	held = nil
 	for _, p := range now.Partitions {
-		if p.Ownership != nil && p.Ownership.OwnerID == a.owner {
-			held = append(held, a.claimOf(p, a.owner))
+		if p.Ownership != nil && p.Ownership.OwnerID == a.ownerOf(p.ID) {
+			held = append(held, a.claimOf(p, ""))
 		}
 	}
 	left, _ = a.relinquish(ctx, held)

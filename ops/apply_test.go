@@ -11,6 +11,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/ops"
 )
@@ -253,10 +254,10 @@ func faulty(t *testing.T) (ops.Store, *fakeblob.Service, *ops.Plan) {
 
 func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 	const ownership, checkpoints = "/ownership/1", "/checkpoint/1"
-	broken := fakeblob.Status(500, "InternalError")
+	broken := faults.Status(500, "InternalError")
 	t.Run("a claim fails", func(t *testing.T) {
 		store, service, plan := faulty(t)
-		remove := service.Inject(broken.On(fakeblob.NameHas(ownership)))
+		remove := service.Inject(broken.On(faults.NameHas(ownership)))
 		_, err := ops.Apply(ctx, store, plan, nil)
 		remove()
 		require.ErrorContains(t, err, "nothing was changed: claiming the partitions")
@@ -266,7 +267,7 @@ func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 	t.Run("a claim fails and is carried out", func(t *testing.T) {
 		store, service, plan := faulty(t)
 		// The write and the read that resolves it fail, until the cleaning up.
-		service.Inject(fakeblob.ApplyThenStatus(500, "InternalError").On(fakeblob.NameHas(ownership)).Limit(8))
+		service.Inject(faults.ApplyThenStatus(500, "InternalError").On(faults.NameHas(ownership)).Limit(8))
 		_, err := ops.Apply(ctx, store, plan, nil)
 		require.Error(t, err)
 		require.Equal(t, map[string]int64{"0": 50, "1": 50, "2": 50}, positions(t, store))
@@ -275,7 +276,7 @@ func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 	})
 	t.Run("a checkpoint fails", func(t *testing.T) {
 		store, service, plan := faulty(t)
-		remove := service.Inject(broken.On(fakeblob.NameHas(checkpoints)))
+		remove := service.Inject(broken.On(faults.NameHas(checkpoints)))
 		result, err := ops.Apply(ctx, store, plan, nil)
 		remove()
 		require.ErrorContains(t, err, "1 of 3 changes failed: partition 1")
@@ -286,8 +287,8 @@ func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 	t.Run("a checkpoint fails and is carried out", func(t *testing.T) {
 		store, service, plan := faulty(t)
 		// So does the read by which the store would find out, after the two of its start.
-		service.Inject(fakeblob.ApplyThenStatus(500, "InternalError").On(fakeblob.All(fakeblob.NameHas(checkpoints), fakeblob.OpIs(fakeblob.SetMetadata))))
-		service.Inject(broken.On(after(2, fakeblob.All(fakeblob.NameHas(checkpoints), fakeblob.OpIs(fakeblob.GetProperties)))))
+		service.Inject(faults.ApplyThenStatus(500, "InternalError").On(faults.All(faults.NameHas(checkpoints), faults.OpIs(faults.SetMetadata))))
+		service.Inject(broken.On(after(2, faults.All(faults.NameHas(checkpoints), faults.OpIs(faults.GetProperties)))))
 		result, err := ops.Apply(ctx, store, plan, nil)
 		require.NoError(t, err, "it was read back")
 		require.True(t, result.Changes[1].Done)
@@ -297,7 +298,7 @@ func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 	t.Run("a partition cannot be given free", func(t *testing.T) {
 		store, service, plan := faulty(t)
 		// One claim to take it, then nothing.
-		remove := service.Inject(fakeblob.Forbidden().On(fakeblob.All(fakeblob.NameHas(ownership), fakeblob.OpIs(fakeblob.SetMetadata))))
+		remove := service.Inject(faults.Forbidden().On(faults.All(faults.NameHas(ownership), faults.OpIs(faults.SetMetadata))))
 		result, err := ops.Apply(ctx, store, plan, nil)
 		remove()
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
@@ -309,7 +310,7 @@ func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 	})
 	t.Run("reading back fails", func(t *testing.T) {
 		store, service, plan := faulty(t)
-		remove := service.Inject(fakeblob.Forbidden().On(after(2*2, fakeblob.OpIs(fakeblob.ListBlobs))))
+		remove := service.Inject(faults.Forbidden().On(after(2*2, faults.OpIs(faults.ListBlobs))))
 		result, err := ops.Apply(ctx, store, plan, nil)
 		remove()
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
@@ -321,10 +322,10 @@ func TestApplyWithFaultsOfTheStorage(t *testing.T) {
 }
 
 // after picks those of a matcher's requests that come after the first n.
-func after(n int, m fakeblob.Matcher) fakeblob.Matcher {
-	var first []fakeblob.Matcher
+func after(n int, m faults.Matcher) faults.Matcher {
+	var first []faults.Matcher
 	for i := range n {
-		first = append(first, fakeblob.Nth(i+1, m))
+		first = append(first, faults.Nth(i+1, m))
 	}
 	return func(req *http.Request) bool {
 		picked := false
@@ -337,20 +338,20 @@ func after(n int, m fakeblob.Matcher) fakeblob.Matcher {
 
 func TestApplyWithAContextThatEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		when  func() fakeblob.Matcher
+		when  func() faults.Matcher
 		moves bool // positions may have been stored by then
 	}{
-		"in the first read":  {func() fakeblob.Matcher { return fakeblob.OpIs(fakeblob.ListBlobs) }, false},
-		"in the claims":      {func() fakeblob.Matcher { return fakeblob.NameHas("/ownership/2") }, false},
-		"in the second read": {func() fakeblob.Matcher { return after(2, fakeblob.OpIs(fakeblob.ListBlobs)) }, false},
-		"in the updates": {func() fakeblob.Matcher {
-			return fakeblob.All(fakeblob.NameHas("/checkpoint/2"), fakeblob.OpIs(fakeblob.SetMetadata))
+		"in the first read":  {func() faults.Matcher { return faults.OpIs(faults.ListBlobs) }, false},
+		"in the claims":      {func() faults.Matcher { return faults.NameHas("/ownership/2") }, false},
+		"in the second read": {func() faults.Matcher { return after(2, faults.OpIs(faults.ListBlobs)) }, false},
+		"in the updates": {func() faults.Matcher {
+			return faults.All(faults.NameHas("/checkpoint/2"), faults.OpIs(faults.SetMetadata))
 		}, true},
-		"in the reading back": {func() fakeblob.Matcher { return after(4, fakeblob.OpIs(fakeblob.ListBlobs)) }, true},
+		"in the reading back": {func() faults.Matcher { return after(4, faults.OpIs(faults.ListBlobs)) }, true},
 	} {
-		for kind, run := range map[string]func(func()) fakeblob.Fault{
-			"before it is carried out": fakeblob.RunBefore,
-			"after it is carried out":  fakeblob.RunAfter,
+		for kind, run := range map[string]func(func()) faults.Fault{
+			"before it is carried out": faults.RunBefore,
+			"after it is carried out":  faults.RunAfter,
 		} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				store, service, plan := faulty(t)
@@ -462,7 +463,7 @@ func TestReleaseIsRefused(t *testing.T) {
 		claim(t, store, "alice", "0", "1")
 		plan, err := ops.PlanRelease(ctx, store, scope, &ops.ReleaseOptions{Live: true})
 		require.NoError(t, err)
-		remove := service.Inject(fakeblob.Forbidden().On(fakeblob.BlobIs(lowerPrefix + "ownership/1")))
+		remove := service.Inject(faults.Forbidden().On(faults.BlobIs(lowerPrefix + "ownership/1")))
 		result, err := ops.Apply(ctx, store, plan, &ops.ApplyOptions{Release: true})
 		remove()
 		require.ErrorIs(t, err, checkpointstore.ErrNotAuthorized)
@@ -471,7 +472,7 @@ func TestReleaseIsRefused(t *testing.T) {
 		ended, cancel := context.WithCancel(ctx)
 		plan, err = ops.PlanRelease(ctx, store, scope, &ops.ReleaseOptions{Live: true})
 		require.NoError(t, err)
-		service.Inject(fakeblob.RunAfter(cancel).On(fakeblob.NameHas("/ownership/1")).Once())
+		service.Inject(faults.RunAfter(cancel).On(faults.NameHas("/ownership/1")).Once())
 		result, err = ops.Apply(ended, store, plan, &ops.ApplyOptions{Release: true})
 		require.NoError(t, err, "it was carried out, and read back")
 		require.True(t, result.Changes[0].Done)
@@ -485,8 +486,8 @@ func TestACheckpointInFlightDoesNotUndoAReset(t *testing.T) {
 	checkpoint(t, owner, "0", 50)
 	plan := planTo(t, store, 10, "0")
 	// The owner's last checkpoint lands between the look and the write of the reset.
-	service.Inject(fakeblob.RunBefore(func() { checkpoint(t, owner, "0", 51) }).
-		On(fakeblob.All(fakeblob.NameHas("/checkpoint/0"), fakeblob.OpIs(fakeblob.SetMetadata))).Once())
+	service.Inject(faults.RunBefore(func() { checkpoint(t, owner, "0", 51) }).
+		On(faults.All(faults.NameHas("/checkpoint/0"), faults.OpIs(faults.SetMetadata))).Once())
 	result, err := ops.Apply(ctx, store, plan, &ops.ApplyOptions{Release: true})
 	require.NoError(t, err)
 	require.True(t, result.Changes[0].Done)

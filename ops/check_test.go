@@ -17,6 +17,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -97,10 +98,10 @@ func (f policyFunc) Do(req *policy.Request) (*http.Response, error) { return f(r
 func TestCheckFinds(t *testing.T) {
 	service := fakeblob.New()
 	nothing := func(*http.Request, *http.Response) {}
-	forbidden := func(m fakeblob.Matcher) func(t *testing.T) {
-		return func(t *testing.T) { t.Cleanup(service.Inject(fakeblob.Forbidden().On(m))) }
+	forbidden := func(m faults.Matcher) func(t *testing.T) {
+		return func(t *testing.T) { t.Cleanup(service.Inject(faults.Forbidden().On(m))) }
 	}
-	blob := fakeblob.NameHas("checkpointstore-check-")
+	blob := faults.NameHas("checkpointstore-check-")
 	for name, c := range map[string]struct {
 		before func(t *testing.T)
 		alter  func(*http.Request, *http.Response)
@@ -109,16 +110,16 @@ func TestCheckFinds(t *testing.T) {
 		left   bool
 	}{
 		"nothing": {nil, nothing, []string{"ok permissions", "ok conditional requests", "ok versioning", "ok soft delete", "unknown hierarchical namespace"}, []string{"problem", "warning"}, false},
-		"no right to write": {forbidden(fakeblob.OpIs(fakeblob.PutBlob)), nothing,
+		"no right to write": {forbidden(faults.OpIs(faults.PutBlob)), nothing,
 			[]string{`problem permissions: to create a blob`, `needs "write"`}, []string{"ok permissions", `needs "read"`, `needs "list"`, "conditional"}, false},
-		"no right at all": {forbidden(fakeblob.OpIs(fakeblob.PutBlob, fakeblob.GetProperties, fakeblob.ListBlobs, fakeblob.DeleteBlob)), nothing,
+		"no right at all": {forbidden(faults.OpIs(faults.PutBlob, faults.GetProperties, faults.ListBlobs, faults.DeleteBlob)), nothing,
 			[]string{"ok clock", `needs "write"`, `needs "read"`, `needs "list"`}, []string{"ok permissions"}, false},
-		"no right to change": {forbidden(fakeblob.OpIs(fakeblob.SetMetadata)), nothing, []string{`problem permissions: to write it on its ETag`}, []string{"ok permissions"}, false},
-		"no right to read":   {forbidden(fakeblob.All(blob, fakeblob.OpIs(fakeblob.GetProperties))), nothing, []string{`problem permissions: to read it`, `needs "read"`}, []string{"ok permissions"}, false},
-		"no right to list":   {forbidden(fakeblob.OpIs(fakeblob.ListBlobs)), nothing, []string{`problem permissions: to list it`, `needs "list"`, "unknown soft delete"}, []string{"ok permissions"}, false},
-		"no right to delete": {forbidden(fakeblob.OpIs(fakeblob.DeleteBlob)), nothing, []string{"ok permissions", "warning cleaning up", "delete"}, []string{"soft delete"}, true},
+		"no right to change": {forbidden(faults.OpIs(faults.SetMetadata)), nothing, []string{`problem permissions: to write it on its ETag`}, []string{"ok permissions"}, false},
+		"no right to read":   {forbidden(faults.All(blob, faults.OpIs(faults.GetProperties))), nothing, []string{`problem permissions: to read it`, `needs "read"`}, []string{"ok permissions"}, false},
+		"no right to list":   {forbidden(faults.OpIs(faults.ListBlobs)), nothing, []string{`problem permissions: to list it`, `needs "list"`, "unknown soft delete"}, []string{"ok permissions"}, false},
+		"no right to delete": {forbidden(faults.OpIs(faults.DeleteBlob)), nothing, []string{"ok permissions", "warning cleaning up", "delete"}, []string{"soft delete"}, true},
 		"a service in trouble": {func(t *testing.T) {
-			t.Cleanup(service.Inject(fakeblob.Status(500, "InternalError").On(fakeblob.OpIs(fakeblob.SetMetadata))))
+			t.Cleanup(service.Inject(faults.Status(500, "InternalError").On(faults.OpIs(faults.SetMetadata))))
 		}, nothing, []string{"problem requests: to write it on its ETag (If-Match): the service answers 500 InternalError"}, []string{"ok conditional"}, false},
 		"a clock that is off": {func(t *testing.T) {
 			service.SetClock(func() time.Time { return time.Now().Add(time.Hour) })
@@ -191,15 +192,15 @@ func TestCheckWithoutAContainer(t *testing.T) {
 	service.DeleteContainer()
 	require.Equal(t, "problem container: the service answers 404 ContainerNotFound; create the container, and check its name and the account's\n", check(t, service.Client(), nil))
 	service = fakeblob.New()
-	service.Inject(fakeblob.RefuseConnection())
+	service.Inject(faults.RefuseConnection())
 	require.Contains(t, check(t, service.Client(), nil), "connection refused; check the account's name, the network")
 }
 
 func TestCheckRemovesItsBlobWhenItIsCancelled(t *testing.T) {
-	for _, op := range []fakeblob.Op{fakeblob.PutBlob, fakeblob.SetMetadata, fakeblob.ListBlobs} {
+	for _, op := range []faults.Op{faults.PutBlob, faults.SetMetadata, faults.ListBlobs} {
 		service := fakeblob.New()
 		ended, cancel := context.WithCancel(ctx)
-		service.Inject(fakeblob.RunAfter(cancel).On(fakeblob.OpIs(op)).Once())
+		service.Inject(faults.RunAfter(cancel).On(faults.OpIs(op)).Once())
 		_, err := ops.Check(ended, service.Client(), nil)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Empty(t, service.Names())

@@ -29,7 +29,7 @@ type CleanOptions struct {
 }
 
 // PlanClean plans to delete what is left over in a consumer group. It never plans to
-// delete records of a partition with a live owner. [Apply] deletes a record only if
+// delete records that a live owner uses. [Apply] deletes a record only if
 // it was not written since the plan was made.
 //
 // Errors are those of [Read] and of the event hub. Requests: those of [Read], and one
@@ -62,14 +62,14 @@ func PlanClean(ctx context.Context, store Store, scope Scope, options CleanOptio
 	unused := options.Unused > 0 && idle >= options.Unused
 	for _, p := range s.Partitions {
 		switch {
+		case options.OtherSpelling && p.Other != nil && p.Other.State != Live && exists(p.ID) && !unused:
+			plan.deleteOther(p)
 		case p.isLive() && (unused || !exists(p.ID) || options.OtherSpelling && p.Other != nil):
 			plan.skip(p.ID, "it has a live owner")
 		case unused:
 			plan.deleteAll(p, fmt.Sprintf("nothing was written in the consumer group for %s", idle.Round(time.Second)))
 		case !exists(p.ID):
 			plan.deleteAll(p, "the event hub has no such partition")
-		case options.OtherSpelling && p.Other != nil:
-			plan.deleteOther(p)
 		}
 	}
 	return plan, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/ops"
 )
@@ -100,6 +101,22 @@ func TestCleanTheOtherSpelling(t *testing.T) {
 	require.Equal(t, []string{typedPrefix + "checkpoint/6", typedPrefix + "ownership/6", lowerPrefix + "checkpoint/6"}, service.Names())
 }
 
+// After a move, the consumers run under the store's own spelling while the other one
+// is cleaned.
+func TestCleanTheOtherSpellingBesideLiveOwners(t *testing.T) {
+	service := fakeblob.New()
+	store := blobStore(t, service.Client(), nil)
+	service.SetClock(sequence())
+	putCheckpoint(service, typedPrefix, "0", 5)
+	service.Put(typedPrefix+"ownership/0", map[string]string{"ownerid": ""})
+	putCheckpoint(service, lowerPrefix, "0", 7)
+	service.Put(lowerPrefix+"ownership/0", map[string]string{"ownerid": "alice"})
+	plan := planClean(t, store, ops.CleanOptions{OtherSpelling: true})
+	_, err := ops.Apply(ctx, store, plan, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{lowerPrefix + "checkpoint/0", lowerPrefix + "ownership/0"}, service.Names())
+}
+
 func TestCleaningIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		between func(t *testing.T, s ops.Store)
@@ -132,9 +149,9 @@ func TestCleaningIsRefused(t *testing.T) {
 		claim(t, store, "", "8")
 		checkpoint(t, store, "8", 5)
 		plan := planClean(t, store, ops.CleanOptions{Hub: newHub(map[string]fakePartition{"0": {}})})
-		service.Inject(fakeblob.RunBefore(func() {
+		service.Inject(faults.RunBefore(func() {
 			service.Put(lowerPrefix+"ownership/8", map[string]string{"ownerid": "bob"})
-		}).On(fakeblob.OpIs(fakeblob.DeleteBlob)).Once())
+		}).On(faults.OpIs(faults.DeleteBlob)).Once())
 		result, err := ops.Apply(ctx, store, plan, nil)
 		require.ErrorIs(t, err, checkpointstore.ErrRecordChanged)
 		require.False(t, result.Changes[0].Done)

@@ -172,7 +172,7 @@ func otherWarnings(p Partition) []string {
 func liveWarnings(p Partition) []string {
 	var warnings []string
 	if p.State == Live {
-		warnings = append(warnings, fmt.Sprintf("owner %q is live: stop it, or take the partition from it with release, which a consumer of another package may undo with its next checkpoint", p.Ownership.OwnerID))
+		warnings = append(warnings, fmt.Sprintf("owner %q is live: stop it, or take the partition from it with release, which a consumer that is not run by processor.Run may undo with its next checkpoint", p.Ownership.OwnerID))
 	}
 	if p.Other != nil && p.Other.State == Live {
 		warnings = append(warnings, fmt.Sprintf("owner %q is live under the spelling %s: stop it, it does not see this change",

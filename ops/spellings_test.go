@@ -8,6 +8,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -74,5 +75,5 @@ func TestASnapshotTakesTwoLists(t *testing.T) {
 		putCheckpoint(service, lowerPrefix, id, 5)
 	}
 	require.Len(t, read(t, store).Partitions, 1024)
-	require.Equal(t, []int{2, 2}, []int{service.Requests(), service.Count(fakeblob.ListBlobs)})
+	require.Equal(t, []int{2, 2}, []int{service.Requests(), service.Count(faults.ListBlobs)})
 }

@@ -20,42 +20,41 @@ import (
 
 // AdaptOptions are the options of [Adapt]. Nil is the same as the zero value.
 type AdaptOptions struct {
-	// MaxOutage is how long the last list of ownerships is served while the store
-	// cannot be listed. Then the store's error is returned, which ends the
-	// Processor. Zero is 5 minutes, negative is never.
+	// MaxOutage is how long ListOwnership returns the last list while the store cannot
+	// be listed. After that it returns the store's error, which ends the Processor.
+	// Zero means 5 minutes, negative means that it returns the error at once.
 	MaxOutage time.Duration
 
 	// UpdateInterval and PartitionExpirationDuration must be those of the
-	// azeventhubs.ProcessorOptions. Zero is 10 seconds and 60 seconds.
+	// azeventhubs.ProcessorOptions. Zero means 10 seconds and 60 seconds.
 	UpdateInterval, PartitionExpirationDuration time.Duration
 
 	// PartitionIDs are the partitions of the hub, if they are known: records of
 	// others are hidden. Nil hides records whose partition is not a number.
 	PartitionIDs []string
 
-	// Logger receives what was kept from the Processor as warnings. Nil is
+	// Logger receives the errors that the Processor does not see, as warnings. Nil is
 	// slog.Default(), for warnings and errors only.
 	Logger *slog.Logger
 }
 
-// Adapt makes a store into what azeventhubs.NewProcessor takes, for one Processor
-// or several in succession with the same owner id (the ConsumerClient's InstanceID).
-// Each Processor at a time needs an adapter of its own: a claim under a second owner
-// id is an error, which ends that Processor and leaves the first one alone.
+// Adapt returns a checkpoint store for azeventhubs.NewProcessor that keeps its
+// records in store. Processors that run at the same time need one each: a claim
+// under a second owner id (the ConsumerClient's InstanceID) is an error.
 //
-// Claims that were won are returned whatever became of the others; passing errors
-// are logged and not returned. While the store cannot be listed, the last list is
-// served. LastModifiedTime is set so that records look as old as was seen here,
-// whatever this machine's clock says. What a Processor owns is released with the
-// last ETags when it ends, also what an interrupted round won. A record that was
-// deleted is claimed again.
+// ClaimOwnership returns the claims that were won even if others failed. Transient
+// errors are logged and not returned. While the store cannot be listed,
+// ListOwnership returns the last list. LastModifiedTime tells the age that was
+// observed here, so that the clock of this machine does not matter. A record that
+// was deleted is claimed again. When the Processor ends, the adapter releases what
+// it owns with the last ETags, including what an interrupted round has won.
 //
 // If ListCheckpoints fails, the Processor would own partitions that it does not
 // read. The next ListOwnership therefore returns the error, which ends the
-// Processor: start another one. A checkpoint without a position is served as the
-// partition's beginning. On [checkpointstore.ErrRewound] the partition is released
-// and the error returned: close the partition client, and the Processor claims the
-// partition again and reads it from the stored position.
+// Processor: start another one. A checkpoint without a position is returned as the
+// partition's beginning. On [checkpointstore.ErrRewound] the adapter releases the
+// partition and returns the error: close the partition client, and the Processor
+// claims the partition again and reads it from the stored position.
 func Adapt(store checkpointstore.CheckpointStore, options *AdaptOptions) azeventhubs.CheckpointStore {
 	a := &adapter{store: store, held: make(map[string]checkpointstore.Ownership)}
 	if options != nil {
@@ -72,7 +71,7 @@ func Adapt(store checkpointstore.CheckpointStore, options *AdaptOptions) azevent
 	return a
 }
 
-// adapter is what it knows of its Processor. A Processor calls ListOwnership and
+// adapter is the store of one azeventhubs Processor. A Processor calls ListOwnership and
 // ClaimOwnership from one goroutine: a claim after each good list and, in the end,
 // one that is the release. That names what the last finished round won, without an
 // owner, or nothing.
@@ -80,18 +79,18 @@ type adapter struct {
 	store   checkpointstore.CheckpointStore
 	options AdaptOptions
 
-	mu        sync.Mutex // not held during calls of the store
-	sightings balance.Sightings
-	ownerID   string    // empty before the first claim
-	scope     [3]string // as it was listed last
-	list      []checkpointstore.Ownership
-	listedAt  time.Time                            // of list; zero if there is none
-	failing   bool                                 // since list
-	claimDue  bool                                 // a list was served: a claim of nothing is a round's
-	named     bool                                 // the Processor's release will name partitions
-	held      map[string]checkpointstore.Ownership // by partition, as they were won or listed last
-	unsure    bool                                 // the outcome of a claim since the last list is not known
-	unread    error                                // of ListCheckpoints, until the Processor has ended
+	mu           sync.Mutex // not held during calls of the store
+	sightings    balance.Sightings
+	ownerID      string    // empty before the first claim
+	scope        [3]string // as it was listed last
+	list         []checkpointstore.Ownership
+	listedAt     time.Time                            // of list; zero if there is none
+	failing      bool                                 // since list
+	claimDue     bool                                 // a list was served: a claim of nothing is a round's
+	releaseNames bool                                 // the Processor's release will name partitions
+	held         map[string]checkpointstore.Ownership // by partition, as they were won or listed last
+	unsure       bool                                 // the outcome of a claim since the last list is not known
+	unread       error                                // of ListCheckpoints, until the Processor has ended
 }
 
 // ListOwnership returns the ownerships of a scope, during an outage those of the
@@ -116,7 +115,7 @@ func (a *adapter) ListOwnership(ctx context.Context, namespace, eventHub, consum
 		return nil, err
 	}
 	a.claimDue = true
-	return a.serve(), nil
+	return a.ownershipView(), nil
 }
 
 // listFailed returns an error if the last list cannot be served instead.
@@ -126,7 +125,7 @@ func (a *adapter) listFailed(ctx context.Context, begun time.Time, err error) er
 		return err
 	}
 	if !a.failing {
-		a.options.Logger.Warn("the ownerships cannot be listed; the last list is served", "error", err)
+		a.options.Logger.Warn("the ownerships cannot be listed; the last list is used", "error", err)
 	}
 	a.failing = true
 	return nil
@@ -143,9 +142,9 @@ func (a *adapter) compare() {
 	}
 }
 
-// serve makes the list that the Processor sees, in random order, because its greedy
-// strategy takes from the front.
-func (a *adapter) serve() []azeventhubs.Ownership {
+// ownershipView returns the list that the Processor sees, in random order, because
+// its greedy strategy takes from the front.
+func (a *adapter) ownershipView() []azeventhubs.Ownership {
 	now := time.Now()
 	byID := make(map[string]checkpointstore.Ownership, len(a.list))
 	for _, r := range a.list {
@@ -204,7 +203,7 @@ func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.O
 	}
 	if err == nil { // else the Processor ends, and names what the round before won
 		a.mu.Lock()
-		a.named = len(won) > 0
+		a.releaseNames = len(won) > 0
 		a.mu.Unlock()
 	}
 	return toEventHubs(won), err
@@ -215,10 +214,10 @@ func (a *adapter) ClaimOwnership(ctx context.Context, ownerships []azeventhubs.O
 // one that was refused.
 func (a *adapter) claimNothing(ctx context.Context) ([]azeventhubs.Ownership, error) {
 	a.mu.Lock()
-	round, named := a.claimDue, a.named && len(a.held) > 0
-	a.claimDue, a.named = false, named
+	round, other := a.claimDue, a.releaseNames && len(a.held) > 0
+	a.claimDue, a.releaseNames = false, other
 	a.mu.Unlock()
-	if round || named {
+	if round || other {
 		return nil, nil
 	}
 	return a.release(ctx)
@@ -261,7 +260,7 @@ func (a *adapter) write(ctx context.Context, claims []checkpointstore.Ownership)
 // what its last finished round won.
 func (a *adapter) release(ctx context.Context) ([]azeventhubs.Ownership, error) {
 	a.mu.Lock()
-	a.unread, a.claimDue, a.named = nil, false, false
+	a.unread, a.claimDue, a.releaseNames = nil, false, false
 	var claims []checkpointstore.Ownership
 	for _, r := range a.held {
 		if r.ETag != nil {

@@ -7,14 +7,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-// Batch is what a handler of [Batches] gets: events of one partition, in their
-// order, of which none was done before.
+// Batch is what [Batches] gives to its handler: events of one partition, in order,
+// none of which was done before.
 type Batch struct {
 	PartitionID string
 	Events      []*azeventhubs.ReceivedEventData // at least one
 
-	// Attempt counts how often the first event was given to the handler, this time
-	// included, since the partition was last started: 1, then 2 after a failure.
+	// Attempt is how often the handler got the first event since the partition was
+	// started, including this time: 1, then 2 after a failure.
 	Attempt int
 }
 
@@ -24,8 +24,8 @@ type PartialError struct {
 	// Done is how many events are done, from the first one on.
 	Done int
 
-	// Err is why the next event failed. Nil means that it did not: the handler came
-	// no further, and gets the rest at once.
+	// Err is why the next event failed. Nil means that it did not fail: the handler
+	// stopped before it, and gets the rest at once.
 	Err error
 }
 
@@ -38,21 +38,21 @@ func (e *PartialError) Error() string {
 
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// Batches returns a [Handler] that collects events to batches, gives them to
-// handle, and checkpoints what is done: every few seconds, and when the handler's
-// context ends. It returns nil if handle is nil.
+// Batches returns a [Handler] that collects events into batches, passes them to
+// handle, and stores checkpoints of what is done: every few seconds, and when the
+// handler's context ends. It returns nil if handle is nil.
 //
 // What handle returns decides about the events of the batch:
 //
 //   - nil: all are done.
-//   - a [PartialError]: the first ones are done, the others go on as below.
+//   - a [PartialError]: the first ones are done, the next one failed.
 //   - [Fatal] or [Relinquish]: none is done, and Run or the tenure ends.
-//   - any other error, or a panic: none is done. After a back-off they are given to
-//     handle again, up to BatchOptions.MaxAttempts times, and then to
-//     BatchOptions.OnExhausted. A PartialError gives it the one event that failed.
+//   - any other error, or a panic: none is done.
 //
-// After ctx was done, which [context.Cause] explains, nothing is tried again, and
-// what was done until handle returned still counts.
+// Events that failed are passed to handle again after a back-off, up to
+// BatchOptions.MaxAttempts times, and then to BatchOptions.OnExhausted, which gets
+// only the one event that failed after a PartialError. When ctx is done, nothing is
+// tried again, but what handle has done until it returns still counts.
 //
 // No checkpoint passes an event that is not done, unless OnExhausted returned nil
 // for it. Batches of one partition are handled one after the other, in order,
@@ -67,6 +67,6 @@ func Batches(handle func(ctx context.Context, b *Batch) error, options *BatchOpt
 	}
 }
 
-// Skip is a BatchOptions.OnExhausted that gives events up: they count as done, and
-// the checkpoint passes them. They are logged as a warning.
+// Skip is a BatchOptions.OnExhausted that gives up on events: they count as done,
+// the checkpoint passes them, and a warning is logged.
 func Skip(context.Context, *Batch, error) error { return nil }

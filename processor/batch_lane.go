@@ -64,7 +64,7 @@ func (l *lane) work() {
 		if items == nil {
 			return
 		}
-		if err := l.serve(items); err != nil {
+		if err := l.handle(items); err != nil {
 			l.batcher.fail(err)
 			return
 		}
@@ -125,9 +125,9 @@ func (l *lane) take() ([]item, time.Duration) {
 	return items, 0
 }
 
-// serve gives a batch to the handler until all its events are done. It returns an
+// handle gives a batch to the handler until all its events are done. It returns an
 // error that ends the tenure or Run, and nil when the context has ended.
-func (l *lane) serve(items []item) error {
+func (l *lane) handle(items []item) error {
 	b := l.batcher
 	for attempt := 1; len(items) > 0 && b.ctx.Err() == nil; attempt++ {
 		err := l.try(items, attempt)
@@ -152,7 +152,7 @@ func (l *lane) serve(items []item) error {
 			if err := l.exhausted(items[:failed], attempt, err); err != nil {
 				return ends(err)
 			}
-			log.Warn("events were put aside after the last attempt", "putAside", failed)
+			log.Warn("events were put aside after the last attempt", "count", failed)
 			for _, i := range items[:failed] {
 				i.pending.Skip()
 			}
@@ -178,8 +178,8 @@ func (l *lane) try(items []item, attempt int) error {
 	return err
 }
 
-// exhausted asks what becomes of events until there is an answer, or the context has
-// ended. It returns nil if they count as done.
+// exhausted calls OnExhausted until it succeeds or the context has ended. It returns
+// nil if the events count as done.
 func (l *lane) exhausted(items []item, attempt int, reason error) error {
 	b := l.batcher
 	for failures := 1; ; failures++ {
@@ -189,7 +189,7 @@ func (l *lane) exhausted(items []item, attempt int, reason error) error {
 			return err
 		}
 		delay := b.backoff(failures)
-		b.partition.tenure.log.Warn("events whose attempts are used up could not be put aside; it is tried again",
+		b.partition.tenure.log.Warn("OnExhausted failed for events without attempts left; it is called again",
 			"sequenceNumber", items[0].event.SequenceNumber, "events", len(items), "error", err, "in", delay)
 		if !sleep(b.ctx, delay) {
 			return err

@@ -22,9 +22,9 @@ const (
 type BatchOptions struct {
 	// MaxEvents, MaxBytes and MaxWait bound a batch, whichever comes first: its
 	// events, the sum of their bodies, and the time since its first event was
-	// received. An event that is larger than MaxBytes is a batch by itself. A batch
-	// that is due while the handler is busy goes on growing until it is full. A
-	// negative MaxWait waits for nothing: a batch is what is there.
+	// received. An event that is larger than MaxBytes is a batch by itself. While the
+	// handler is busy, a batch that is due grows until it is full. With a negative
+	// MaxWait, a batch does not wait for more events.
 	MaxEvents int
 	MaxBytes  int
 	MaxWait   time.Duration
@@ -35,20 +35,20 @@ type BatchOptions struct {
 	Concurrency int
 
 	// MaxAttempts is how often events are given to the handler before OnExhausted
-	// gets them. Negative is without end.
+	// gets them. Negative means no limit.
 	MaxAttempts int
 
 	// MinBackoff and MaxBackoff bound the time between two attempts. It doubles with
-	// each, minus up to 50 % jitter. Zero is 1 second and 1 minute. The following
+	// each, minus up to 50 % jitter. Zero means 1 second and 1 minute. The following
 	// batches wait for it, unless they are handled at the same time.
 	MinBackoff, MaxBackoff time.Duration
 
-	// OnExhausted decides about events whose attempts are used up, with the error
-	// of the last one. If it returns nil, they count as done, and the checkpoint
-	// passes them: that is a function which stores them elsewhere (a dead-letter
-	// queue), or [Skip]. If it returns [Relinquish] or [Fatal], they are not done,
-	// and the partition is given up or Run ends. After any other error it is called
-	// again, with back-off. Nil relinquishes the partition.
+	// OnExhausted is called for events that failed MaxAttempts times, with the last
+	// error. If it returns nil, they count as done and the checkpoint passes them: it
+	// has stored them elsewhere, such as in a dead-letter queue, or it is [Skip]. If
+	// it returns [Relinquish] or [Fatal], they are not done, and the partition is
+	// released or Run ends. After any other error it is called again, with back-off.
+	// Nil relinquishes the partition.
 	OnExhausted func(ctx context.Context, failed *Batch, err error) error
 
 	// Checkpoints says when positions are stored. Events is 20,000 and Interval 15
@@ -56,10 +56,10 @@ type BatchOptions struct {
 	// Options.ShutdownTimeout.
 	Checkpoints progress.CheckpointerOptions
 
-	// MaxInFlight and MaxInFlightBytes bound what was received and is not done:
-	// beyond it nothing more is received. Zero is 4096 events and 64 MiB; they are
-	// never below two batches for each that is handled at once. Negative is no
-	// bound.
+	// MaxInFlight and MaxInFlightBytes bound the events that were received and are
+	// not done: at the bound, receiving stops. Zero means 4096 events and 64 MiB.
+	// Both are raised to at least two batches for each that is handled at once.
+	// Negative means no bound.
 	MaxInFlight      int
 	MaxInFlightBytes int64
 }

@@ -90,11 +90,11 @@ func (b *batcher) close() {
 	}
 	err := b.checkpointer.Close(b.partition.ctx)
 	if err != nil && !errors.Is(err, checkpointstore.ErrStaleCheckpoint) { // or rewound
-		b.partition.tenure.log.Warn("the last position of a partition is not stored: its last events will be handled again", "error", err)
+		b.partition.tenure.log.Warn("the last checkpoint of a partition could not be stored: its last events will be handled again", "error", err)
 	}
 }
 
-// describe fills in what it knows of the partition.
+// describe sets the fields of a status that only the batcher knows.
 func (b *batcher) describe(s *PartitionStatus) {
 	pending := b.tracker.Stats()
 	if s.Pending = pending.InFlight; pending.InFlight > 0 {
@@ -173,8 +173,8 @@ func (b *batcher) laneOf(e *azeventhubs.ReceivedEventData) *lane {
 	return b.filling
 }
 
-// call calls a function of the user in the lane's goroutine. What ends that ends
-// as an error.
+// call calls a function of the user. A panic, or the end of its goroutine, becomes
+// an error.
 func (b *batcher) call(f func(ctx context.Context) error) error {
 	return protect(b.partition.tenure.log, "the handler", func() error { return f(b.ctx) })
 }

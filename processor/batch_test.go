@@ -101,7 +101,11 @@ func TestBatchIsHandedOverWhenItHasMaxBytes(t *testing.T) {
 	inBatches(t, &processor.BatchOptions{MaxBytes: 10}, nil, func(t *testing.T, p *batched) {
 		p.Send("four", "four", "four", strings.Repeat("x", 100), "1", "four", "fiveE")
 		pass(100 * time.Millisecond)
-		require.Equal(t, [][2]int64{{0, 1}, {2, 2}, {3, 3}, {4, 6}}, p.ranges(), "the last one has 10 bytes; the event that is too large is alone")
+		all := [][2]int64{{0, 1}, {2, 2}, {3, 3}, {4, 6}}
+		require.Equal(t, all, p.ranges(), "the last one has 10 bytes; the event that is too large is alone")
+		p.Send("1")
+		pass(100 * time.Millisecond)
+		require.Equal(t, all, p.ranges(), "what was handed over does not count for the next one")
 	})
 }
 
@@ -346,34 +350,28 @@ func TestPartialResultWithoutAnErrorIsNoFailure(t *testing.T) {
 	})
 }
 
-func TestImpossiblePartialResultIsAnErrorAndNothingIsDone(t *testing.T) {
-	for name, done := range map[string]int{"negative": -1, "more than there are": 11} {
+// A result that does nothing, or more than there is, is a failure of the whole batch.
+func TestPartialResultWithoutProgressIsAFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		result processor.PartialError
+		reason string
+	}{
+		"none":                {processor.PartialError{}, "0 events"},
+		"negative":            {processor.PartialError{Done: -1}, "of 10 events"},
+		"more than there are": {processor.PartialError{Done: 11}, "of 10 events"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			var reason error
-			options := &processor.BatchOptions{MaxEvents: 10, MaxAttempts: 1, OnExhausted: func(_ context.Context, b *processor.Batch, err error) error {
-				reason = err
+			options := &processor.BatchOptions{MaxEvents: 10, MaxAttempts: 3, OnExhausted: func(_ context.Context, _ *processor.Batch, err error) error {
 				return processor.Fatal(err)
 			}}
-			wrong := func(context.Context, *processor.Batch) error { return &processor.PartialError{Done: done} }
-			inBatches(t, options, wrong, func(t *testing.T, p *batched) {
+			inBatches(t, options, func(context.Context, *processor.Batch) error { return &c.result }, func(t *testing.T, p *batched) {
 				p.sendMany(10)
-				require.Error(t, p.Await())
-				require.ErrorContains(t, reason, "of 10 events")
+				require.ErrorContains(t, p.Await(), c.reason)
+				require.Len(t, p.got(), 3)
 				require.EqualValues(t, -1, p.Checkpoint())
 			})
 		})
 	}
-}
-
-func TestPartialResultThatHandlesNothingIsAFailure(t *testing.T) {
-	none := func(context.Context, *processor.Batch) error { return &processor.PartialError{} }
-	inBatches(t, &processor.BatchOptions{MaxEvents: 10, MaxAttempts: 3, OnExhausted: func(context.Context, *processor.Batch, error) error {
-		return processor.Fatal(errHandling)
-	}}, none, func(t *testing.T, p *batched) {
-		p.sendMany(10)
-		require.ErrorIs(t, p.Await(), errHandling)
-		require.Len(t, p.got(), 3)
-	})
 }
 
 func TestEventsAreDeadLetteredWhenTheirAttemptsAreUsedUp(t *testing.T) {
@@ -426,15 +424,6 @@ func TestPartialResultPutsOneEventAside(t *testing.T) {
 	})
 }
 
-func TestSkipPassesTheEvents(t *testing.T) {
-	options := &processor.BatchOptions{MaxEvents: 10, MaxAttempts: 2, OnExhausted: processor.Skip}
-	inBatches(t, options, atSequence(15, errHandling), func(t *testing.T, p *batched) {
-		p.sendMany(30)
-		p.AwaitCheckpoint(29)
-		require.Equal(t, [][2]int64{{0, 9}, {10, 19}, {10, 19}, {20, 29}}, p.ranges())
-	})
-}
-
 func TestPartitionIsRelinquishedWhenAttemptsAreUsedUp(t *testing.T) {
 	inBatches(t, &processor.BatchOptions{MaxEvents: 10}, atSequence(15, errHandling), func(t *testing.T, p *batched) {
 		p.sendMany(30)
@@ -473,25 +462,6 @@ func TestPanicOfABatchIsAFailure(t *testing.T) {
 	})
 }
 
-func TestCheckpointNeverPassesAnEventThatIsNotDone(t *testing.T) {
-	var release chan struct{}
-	stalled := func(ctx context.Context, b *processor.Batch) error {
-		if b.Events[0].SequenceNumber == 20 {
-			<-release
-		}
-		return nil
-	}
-	inBatches(t, &processor.BatchOptions{MaxEvents: 10, Concurrency: 4}, stalled, func(t *testing.T, p *batched) {
-		release = make(chan struct{})
-		p.sendMany(2000)
-		pass(10 * time.Minute)
-		require.EqualValues(t, 19, p.Checkpoint())
-		require.Greater(t, len(p.got()), 100, "the others go on")
-		close(release)
-		p.AwaitCheckpoint(1999)
-	})
-}
-
 func TestReceivingStopsWhenTooMuchIsInFlight(t *testing.T) {
 	for name, options := range map[string]*processor.BatchOptions{
 		"events": {MaxEvents: 10, MaxInFlight: 40},
@@ -512,44 +482,27 @@ func TestReceivingStopsWhenTooMuchIsInFlight(t *testing.T) {
 	}
 }
 
-func TestRewindGivesThePartitionUpAndStartsFromThere(t *testing.T) {
-	inBatches(t, nil, nil, func(t *testing.T, p *batched) {
-		p.sendMany(100)
-		p.AwaitCheckpoint(99)
-		p.Rewind(49)
-		p.Send("more")
-		p.AwaitCheckpoint(100)
-		ranges := p.ranges()
-		require.Equal(t, [2]int64{0, 99}, ranges[0])
-		require.Equal(t, [2]int64{50, 100}, ranges[len(ranges)-1])
-	})
-}
-
-func TestRestartAfterALinkFailureRepeatsNothingThatWasDone(t *testing.T) {
-	inBatches(t, nil, nil, func(t *testing.T, p *batched) {
-		p.sendMany(100)
-		pass(time.Second)
-		p.Hub.Deny("0", errors.New("detached"))
-		synctest.Wait()
-		require.EqualValues(t, 99, p.Checkpoint(), "stored when the link failed")
-		p.Hub.Deny("0", nil)
-		p.sendMany(100)
-		p.AwaitCheckpoint(199)
-		require.Equal(t, [][2]int64{{0, 99}, {100, 199}}, p.ranges())
-	})
-}
-
-func TestLostPartitionStoresOnceAndIsReadOnFromThere(t *testing.T) {
-	inBatches(t, nil, nil, func(t *testing.T, p *batched) {
-		p.sendMany(100)
-		pass(time.Second)
-		p.Lose()
-		require.EqualValues(t, 99, p.Checkpoint())
-		p.GiveBack()
-		p.sendMany(100)
-		p.AwaitCheckpoint(199)
-		require.Equal(t, [][2]int64{{0, 99}, {100, 199}}, p.ranges())
-	})
+func TestEndOfAHandlerStoresWhatIsDoneAndTheNextOneGoesOnAfterIt(t *testing.T) {
+	for name, end := range map[string]struct{ begin, over func(p *batched) }{
+		"failed link": {
+			func(p *batched) { p.Hub.Deny("0", errors.New("detached")); synctest.Wait() },
+			func(p *batched) { p.Hub.Deny("0", nil) },
+		},
+		"lost partition": {(*batched).Lose, (*batched).GiveBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBatches(t, nil, nil, func(t *testing.T, p *batched) {
+				p.sendMany(100)
+				pass(time.Second)
+				end.begin(p)
+				require.EqualValues(t, 99, p.Checkpoint())
+				end.over(p)
+				p.sendMany(100)
+				p.AwaitCheckpoint(199)
+				require.Equal(t, [][2]int64{{0, 99}, {100, 199}}, p.ranges())
+			})
+		})
+	}
 }
 
 func TestLostPartitionIsNotHeldUpByItsLastCheckpoint(t *testing.T) {

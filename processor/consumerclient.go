@@ -10,9 +10,9 @@ import (
 	"github.com/Azure/go-amqp"
 )
 
-// NewEventHub returns the [EventHub] of a ConsumerClient, whose InstanceID is the
-// owner id. The first Properties asks the hub twice: the names are taken from a
-// Processor, which reads the properties before it uses them.
+// NewEventHub returns the [EventHub] of a ConsumerClient, with its InstanceID as the
+// owner id. The first call of Properties sends two requests, one of them to learn
+// the names of the hub and of the consumer group.
 func NewEventHub(client *azeventhubs.ConsumerClient) EventHub {
 	return &consumerClient{ownerID: client.InstanceID(), client: client}
 }
@@ -108,7 +108,7 @@ func (c *consumerClient) replaceClient(ctx context.Context) error {
 	c.client, c.made = client, true
 	c.mu.Unlock()
 	if made {
-		return old.Close(ctx)
+		_ = old.Close(ctx) // it is broken
 	}
 	return nil
 }

@@ -9,16 +9,16 @@
 //		return nil // or an error: the batch is tried again
 //	}, nil), nil)
 //
-// [Batches] checkpoints what is done every few seconds. A [Handler] of one's own
-// receives and checkpoints as it likes.
+// [Batches] stores a checkpoint every few seconds. Write a [Handler] yourself to
+// decide when to receive and when to store a checkpoint.
 //
 // The time from winning a partition to losing or releasing it is a tenure: what
 // Raft calls a term and Kafka a generation. A tenure begins by reading the stored
 // checkpoint. Handlers of two tenures of one partition never overlap in a process.
 //
-// Delivery is at least once: events after the last checkpoint are handled again by
-// whoever reads the partition next.
+// Delivery is at least once: the next owner of a partition handles the events after
+// the last checkpoint again.
 //
-// [Adapt] is for programs that keep the Processor of azeventhubs/v2: it plugs the
-// store into it. docs/design-processor.md has the reasons.
+// [Adapt] is for programs that keep the Processor of azeventhubs/v2: it gives that
+// Processor this module's store. docs/design-processor.md has the reasons.
 package processor

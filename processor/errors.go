@@ -10,8 +10,8 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Why a handler's context ends: [context.Cause] returns one of these, or an error
-// that wraps one. ReceiveEvents returns the same. [errors.Is] finds
+// The reasons why a handler's context ends. [context.Cause] and ReceiveEvents return
+// one of these errors, or an error that wraps one. [errors.Is] finds
 // [context.Canceled] in each.
 var (
 	// ErrStopping: Run is stopping.
@@ -22,13 +22,13 @@ var (
 	// The store may still accept a checkpoint.
 	ErrPartitionLost error = &cause{text: "processor: partition lost to another owner"}
 
-	// ErrRebalanced: this owner has more than its share of the partitions. It
+	// ErrRebalanced: this owner has more than its share of the partitions, and
 	// releases this one for another owner when the handler has returned.
 	ErrRebalanced error = &cause{text: "processor: partition handed over to another owner"}
 
-	// ErrRewound: somebody rewound the checkpoint, and the store refused this
-	// tenure's with [checkpointstore.ErrRewound], which this error wraps. The
-	// partition is released, claimed again, and read from the stored position.
+	// ErrRewound: somebody rewound the checkpoint. The partition is released, claimed
+	// again, and read from the stored position. The error wraps
+	// [checkpointstore.ErrRewound], with which the store refuses older checkpoints.
 	ErrRewound error = &cause{text: "processor: checkpoint rewound", wraps: checkpointstore.ErrRewound}
 
 	// ErrLinkFailed: the partition's link to Event Hubs failed; the error also wraps
@@ -53,8 +53,8 @@ func (c *cause) Error() string        { return c.text }
 func (c *cause) Unwrap() error        { return c.wraps }
 func (c *cause) Is(target error) bool { return target == context.Canceled }
 
-// Fatal wraps an error so that Run stops and returns err when a handler returns
-// it. Fatal(nil) is nil.
+// Fatal returns an error that a handler returns to end Run, which then returns err.
+// Fatal(nil) is nil.
 func Fatal(err error) error {
 	if err == nil {
 		return nil
@@ -67,9 +67,9 @@ type fatalError struct{ err error }
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// Relinquish wraps an error so that the partition is released for another owner to
-// try when a handler returns it. This owner claims it again after Options.MaxBackoff
-// at the earliest. Relinquish(nil) is nil.
+// Relinquish returns an error that a handler returns to release the partition, so
+// that another owner can try. This owner claims it again after Options.MaxBackoff at
+// the earliest. Relinquish(nil) is nil.
 func Relinquish(err error) error {
 	if err == nil {
 		return nil
@@ -82,11 +82,11 @@ type relinquishError struct{ err error }
 func (e *relinquishError) Error() string { return e.err.Error() }
 func (e *relinquishError) Unwrap() error { return e.err }
 
-// IsPermanent reports whether an error of a store or of Event Hubs will be the
-// same at the next try. Of a store: not authorized, no container, an invalid
-// argument. Of Event Hubs: not authorized, not found, not allowed, disabled. All
-// other errors pass: timeouts, throttling, failures of the service and of the
-// network. It fits Options.StopOn.
+// IsPermanent reports whether the next attempt would fail with the same error. From
+// a store, these are: not authorized, no container, an invalid argument. From Event
+// Hubs: not authorized, not found, not allowed, disabled. All other errors are
+// transient: timeouts, throttling, failures of the service and of the network. Use
+// it as Options.StopOn.
 func IsPermanent(err error) bool {
 	var hub *azeventhubs.Error
 	var condition *amqp.Error

@@ -6,13 +6,13 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-// EventHub is what a [Processor] needs of Event Hubs. [NewEventHub] makes one of
-// an azeventhubs.ConsumerClient, package processortest has one in memory. Its
-// methods may be called from several goroutines. A call may ignore its context: a
-// Processor waits for none longer than the context lasts.
+// EventHub is what a [Processor] needs from Event Hubs. [NewEventHub] makes one from
+// an azeventhubs.ConsumerClient; package processortest has one in memory. Its
+// methods may be called from several goroutines at once. A Processor does not wait
+// for a call that ignores the end of its context.
 type EventHub interface {
-	// OwnerID is the id that partitions are claimed under. It must be unique per
-	// running Processor, and does not change.
+	// OwnerID returns the id under which partitions are claimed. It must be unique to
+	// each running Processor, and must not change.
 	OwnerID() string
 
 	// Properties returns the names of the hub and the ids of its partitions.
@@ -21,9 +21,9 @@ type EventHub interface {
 	// PartitionProperties returns the position of a partition's last event.
 	PartitionProperties(ctx context.Context, partitionID string) (azeventhubs.PartitionProperties, error)
 
-	// OpenPartition returns a receiver that takes the partition from all receivers
-	// of the same owner level. The link may be opened by the first ReceiveEvents,
-	// which then returns the error if that fails.
+	// OpenPartition returns a receiver, which takes the partition from all other
+	// receivers of the same owner level. The link may be opened by the first
+	// ReceiveEvents, which then returns the error if that fails.
 	OpenPartition(ctx context.Context, partitionID string, options *azeventhubs.PartitionClientOptions) (Receiver, error)
 }
 

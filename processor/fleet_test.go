@@ -130,6 +130,15 @@ func (o *owner) handle(ctx context.Context, p *processor.Partition) error {
 	}
 }
 
+// reporting is a handler that waits for the end of its context, and reports the cause.
+func reporting(causes chan<- error) processor.Handler {
+	return func(ctx context.Context, _ *processor.Partition) error {
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return nil
+	}
+}
+
 func (f *fleet) note(owner, partition string, events ...*azeventhubs.ReceivedEventData) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,12 +243,6 @@ func (f *fleet) claimAs(owner string, ids ...string) {
 		require.NoError(f.t, err)
 		require.Len(f.t, won, 1)
 	}
-}
-
-// forgetRecords deletes all records that an owner sees.
-func (f *fleet) forgetRecords(o *owner) {
-	f.eye = memstore.New()
-	o.store.set(func(s *faultyStore) { s.CheckpointStore = f.eye.Share() })
 }
 
 // requireBalanced asserts that these owners own and read all partitions, as evenly

@@ -5,18 +5,19 @@ import (
 	"time"
 )
 
-// Health answers the two probes of a container.
+// Health is the result of the two probes of a container.
 type Health struct {
-	// Live is why a restart of the process would help, nil if it would not: Run has
-	// returned, no round began for three times the expiration, Event Hubs' clients
-	// hang, or an event is pending for longer than Options.MaxPendingAge. An outage
-	// is no reason: a restart ends none.
+	// Live is nil unless a restart of the process would help. It says why: Run has
+	// returned, no round has begun for three times the expiration, Event Hubs'
+	// clients hang, or an event has been pending for longer than
+	// Options.MaxPendingAge. An outage is no reason: a restart does not end it.
 	Live error
 
-	// Ready is why the Processor does not do all of its part, nil if it does: it has
-	// not begun, it is stopping, the ownerships or the event hub could not be read,
-	// or a partition that it owns is not being read. A Processor that owns nothing,
-	// because others own all, is ready. What is not live is not ready.
+	// Ready is nil if the Processor does all of its work. Otherwise it says why not:
+	// the first round is not over, Run is stopping, the ownerships or the event hub
+	// could not be read, or a partition that it owns is not being read. A Processor
+	// that owns no partition, because others own all, is ready. One that is not live
+	// is not ready.
 	Ready error
 }
 
@@ -58,21 +59,19 @@ func (p *Processor) live() error {
 }
 
 func (p *Processor) ready() error {
+	p.mu.Lock()
+	claimed := p.firstRoundOver // read before the partitions that it claimed
+	p.mu.Unlock()
 	s := p.Status()
 	switch {
 	case p.stoppedAt.Load() != nil:
 		return fmt.Errorf("processor: Run is stopping")
-	case s.PartitionCount == 0 || s.ListedAt.IsZero():
-		if s.EventHubError != nil || s.StoreError != nil {
-			break
-		}
-		return fmt.Errorf("processor: Run has not begun to read")
-	}
-	switch {
 	case s.EventHubError != nil:
 		return fmt.Errorf("processor: the event hub cannot be read: %w", s.EventHubError)
 	case s.StoreError != nil:
-		return fmt.Errorf("processor: the store does not answer: %w", s.StoreError)
+		return fmt.Errorf("processor: the store cannot be read or written: %w", s.StoreError)
+	case !claimed:
+		return fmt.Errorf("processor: the first round is not over")
 	}
 	for _, partition := range s.Partitions {
 		switch {

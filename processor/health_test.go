@@ -14,12 +14,17 @@ import (
 func TestReadyWhenEveryOwnedPartitionIsRead(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.hub.Hang(true)
-		a := f.start("a")
+		a := f.start("a", func(s *settings) { // whose first claim is of one partition, and its second one of the other
+			s.owner.store.claim = func(context.Context) error { time.Sleep(time.Second); return nil }
+		})
 		require.NoError(t, a.Healthy().Live)
-		require.ErrorContains(t, a.Healthy().Ready, "has not begun")
+		require.ErrorContains(t, a.Healthy().Ready, "the first round is not over")
 		f.hub.Hang(false)
-		pass(2 * roundTime)
-		require.NoError(t, a.Healthy().Ready)
+		for a.Healthy().Ready != nil {
+			require.NoError(t, a.Healthy().Live)
+			pass(10 * time.Millisecond)
+		}
+		require.Len(t, f.hub.Readers(), 2, "not as long as only the first partition is read")
 
 		denied := errors.New("denied")
 		f.hub.Deny("1", denied)

@@ -10,11 +10,11 @@ import (
 )
 
 // Hooks are functions that a [Processor] calls when something has happened, for
-// metrics and tests. Each may be nil. They are called from the goroutines that do
-// the work, several at once, and hold them up: they must return soon, and must not
-// wait for the Processor. The structs they get may grow.
+// metrics and tests. Each may be nil. Several may be called at once, from the
+// goroutines that do the work: they must return soon, and must not wait for the
+// Processor. Later versions may add fields to their arguments.
 type Hooks struct {
-	// Claim is called for each ownership record that was written or could not be.
+	// Claim is called for each attempt to write an ownership record.
 	Claim func(ClaimInfo)
 
 	// TenureEnd is called when a partition is no longer handled: it was lost, or is
@@ -40,10 +40,10 @@ type Hooks struct {
 	Outage func(OutageInfo)
 }
 
-// ClaimOutcome is what became of the write of an ownership record.
+// ClaimOutcome is the result of writing an ownership record.
 type ClaimOutcome string
 
-// The outcomes of writes of ownership records.
+// The results of writing an ownership record.
 const (
 	ClaimWon      ClaimOutcome = "won"      // a tenure begins
 	ClaimRenewed  ClaimOutcome = "renewed"  // the tenure goes on
@@ -52,21 +52,21 @@ const (
 	ClaimFailed   ClaimOutcome = "failed"   // the outcome is unknown until the next list
 )
 
-// ClaimInfo is the write of an ownership record.
+// ClaimInfo describes an attempt to write an ownership record.
 type ClaimInfo struct {
 	PartitionID string
 	Outcome     ClaimOutcome
 	Err         error // if it failed
 }
 
-// TenureEndInfo is the end of a tenure.
+// TenureEndInfo describes the end of a tenure.
 type TenureEndInfo struct {
 	PartitionID string
 	Cause       error         // what [context.Cause] told the handler; [ErrPartitionLost] wins for a loss
 	Owned       time.Duration // since the partition was won
 }
 
-// CheckpointInfo is an attempt to store a checkpoint.
+// CheckpointInfo describes an attempt to store a checkpoint.
 type CheckpointInfo struct {
 	PartitionID    string
 	SequenceNumber int64
@@ -79,12 +79,12 @@ type CheckpointInfo struct {
 	Err error
 }
 
-// HandlerStartInfo is a call of the handler.
+// HandlerStartInfo describes a call of the handler.
 type HandlerStartInfo struct {
 	PartitionID string
 }
 
-// HandlerEndInfo is the end of a call of the handler.
+// HandlerEndInfo describes the end of a call of the handler.
 type HandlerEndInfo struct {
 	PartitionID string
 	Cause       error // with which its context had ended; nil if it had not
@@ -92,7 +92,7 @@ type HandlerEndInfo struct {
 	Duration    time.Duration
 }
 
-// BatchEndInfo is the end of a call of the handler of [Batches].
+// BatchEndInfo describes the end of a call of the handler of [Batches].
 type BatchEndInfo struct {
 	PartitionID string
 	Events      int
@@ -101,7 +101,7 @@ type BatchEndInfo struct {
 	Err         error // what it returned
 }
 
-// RestartInfo is a handler that will be called again.
+// RestartInfo describes a handler that will be called again.
 type RestartInfo struct {
 	PartitionID string
 	Err         error // why the last one or its link ended; nil if the handler returned nil
@@ -109,8 +109,8 @@ type RestartInfo struct {
 	Delay       time.Duration
 }
 
-// OutageInfo is the beginning or the end of a time in which one kind of request
-// fails.
+// OutageInfo describes the beginning or the end of a time in which one kind of
+// request fails.
 type OutageInfo struct {
 	Operation string    // "listing ownerships", "claiming", …
 	Began     time.Time // when the first of the failures was noticed
@@ -207,7 +207,7 @@ func (p *Processor) noteWrite(t *tenure, w progress.Write) {
 	t.status.CheckpointError = failed
 	p.mu.Unlock()
 	if failed != nil && before == nil {
-		t.log.Warn("a checkpoint is not stored; it is tried again", "sequenceNumber", w.Position.SequenceNumber, "error", failed)
+		t.log.Warn("a checkpoint could not be stored; it is tried again", "sequenceNumber", w.Position.SequenceNumber, "error", failed)
 	}
 	p.hookCheckpoint(t, w.Position.SequenceNumber, w.Coalesced, w.Duration, w.Err)
 }

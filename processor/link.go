@@ -26,8 +26,8 @@ type link struct {
 	ctx      context.Context
 	end      context.CancelCauseFunc
 	receiver Receiver
-	turn     chan struct{} // holds a token while a receive waits
-	pending  *receive      // the call that is under way; owned by who has the turn
+	busy     chan struct{} // holds a token while a receive waits
+	pending  *receive      // the call that is under way; owned by the holder of the token
 	last     atomic.Int64  // when events came last, or the link was opened
 	received atomic.Bool   // whether events ever came
 	calls    sync.WaitGroup
@@ -47,7 +47,7 @@ type received struct {
 
 // newLink starts to receive at once, because that is what opens the link.
 func newLink(ctx context.Context, end context.CancelCauseFunc, receiver Receiver) *link {
-	l := &link{ctx: ctx, end: end, receiver: receiver, turn: make(chan struct{}, 1)}
+	l := &link{ctx: ctx, end: end, receiver: receiver, busy: make(chan struct{}, 1)}
 	l.last.Store(time.Now().UnixNano())
 	l.start(ctx, 1)
 	l.pending.opens = true
@@ -95,8 +95,8 @@ func (l *link) receive(ctx context.Context, count int) ([]*azeventhubs.ReceivedE
 		return nil, errors.New("processor: ReceiveEvents needs a count above 0")
 	}
 	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
+	case l.busy <- struct{}{}:
+		defer func() { <-l.busy }()
 	case <-ctx.Done():
 	case <-l.ctx.Done():
 	}

@@ -41,19 +41,60 @@ func TestLinkThatCannotBeOpenedIsNoticedRestartedAndReleased(t *testing.T) {
 	})
 }
 
-func TestLinkThatIsDeniedLaterIsNoticed(t *testing.T) {
+// Five failures in a row release a partition. Those of a long tenure do not add up.
+func TestLinkFailuresWithEventsInBetweenAreNotInARow(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.send(1, "0")
 		a := f.start("a")
 		pass(opening)
-		f.hub.Deny("0", &azeventhubs.Error{Code: azeventhubs.ErrorCodeUnauthorizedAccess})
-		pass(roundTime)
-		require.Contains(t, strings.Join(a.log.at(slog.LevelWarn), ""), "unauthorized")
-		f.hub.Deny("0", nil)
-		f.send(2, "0")
-		pass(2 * time.Minute)
-		require.Equal(t, []int64{0, 1, 2}, f.seen("a", "0"))
+		since := a.Status().Partitions[0].OwnedSince
+		want := []int64{}
+		for n := range int64(10) {
+			f.hub.Deny("0", errAway)
+			f.hub.Deny("0", nil)
+			f.send(1, "0")
+			pass(opening)
+			want = append(want, n)
+			require.Equal(t, want, f.seen("a", "0"), "opened again after the shortest back-off")
+		}
+		require.Equal(t, since, a.Status().Partitions[0].OwnedSince)
 	})
+}
+
+// A link that Event Hubs opens after nobody waits for it any more is closed: open, it
+// would keep the partition from its next reader.
+func TestLinkThatOpensTooLateIsClosed(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		hub := &lateHub{}
+		a := f.start("a", func(s *settings) { hub.EventHub, s.hub = s.hub, hub })
+		pass(20 * time.Second)
+		require.NoError(t, a.finish())
+		pass(20 * time.Second)
+		require.NotZero(t, hub.opened.Load())
+		require.Equal(t, hub.opened.Load(), hub.closed.Load())
+	})
+}
+
+// lateHub opens links after the time that Run waits.
+type lateHub struct {
+	processor.EventHub
+	opened, closed atomic.Int64
+}
+
+func (h *lateHub) OpenPartition(ctx context.Context, id string, options *azeventhubs.PartitionClientOptions) (processor.Receiver, error) {
+	time.Sleep(15 * time.Second)
+	r, err := h.EventHub.OpenPartition(context.WithoutCancel(ctx), id, options)
+	h.opened.Add(1)
+	return &lateReceiver{r, h}, err
+}
+
+type lateReceiver struct {
+	processor.Receiver
+	hub *lateHub
+}
+
+func (r *lateReceiver) Close(ctx context.Context) error {
+	r.hub.closed.Add(1)
+	return r.Receiver.Close(ctx)
 }
 
 func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
@@ -68,29 +109,6 @@ func TestPartitionsOfAnOwnerWhoseClientIsClosedGoToTheOthers(t *testing.T) {
 		require.Error(t, a.Status().EventHubError)
 		pass(10 * time.Minute)
 		f.requireBalanced(4, "b")
-	})
-}
-
-func TestHandlerThatGoesOnAfterErrorsDoesNotKeepADeadLink(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, f *fleet) {
-		f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				for ctx.Err() == nil {
-					events, err := p.ReceiveEvents(ctx, 1, nil)
-					if err != nil {
-						time.Sleep(50 * time.Millisecond) // "log and go on"
-					}
-					f.note("a", "0", events...)
-				}
-				return nil
-			}
-		})
-		pass(opening)
-		f.hub.Steal("0")
-		pass(3 * roundTime)
-		f.send(1, "0")
-		pass(opening)
-		require.Equal(t, []int64{0}, f.seen("a", "0"))
 	})
 }
 
@@ -141,16 +159,29 @@ func TestRecordsOfPartitionsThatTheHubDoesNotHaveAreLeftAlone(t *testing.T) {
 		f.claimAs("old", "2", "3", "4", "5", "6", "7", "x")
 		f.claimAs("", "2", "3")
 		before := f.records()
-		a := f.start("a")
+		hub := &countedHub{}
+		a := f.start("a", func(s *settings) { hub.EventHub, s.hub = s.hub, hub })
 		pass(opening)
 		require.Equal(t, map[string]string{"0": "a", "1": "a"}, f.hub.Readers())
 		pass(5 * time.Minute)
+		require.LessOrEqual(t, hub.reads.Load(), int64(10), "once because of the records, and in each sixth round")
 		after := f.records()
 		for _, id := range []string{"2", "3", "4", "5", "6", "7", "x"} {
 			require.Equal(t, before[id], after[id], "partition %s", id)
 		}
 		require.NoError(t, a.finish())
 	})
+}
+
+// countedHub counts how often the hub's properties are read.
+type countedHub struct {
+	processor.EventHub
+	reads atomic.Int64
+}
+
+func (h *countedHub) Properties(ctx context.Context) (processor.EventHubProperties, error) {
+	h.reads.Add(1)
+	return h.EventHub.Properties(ctx)
 }
 
 func TestEventsThatAnExpiredReceiveLeftBehindAreNotLost(t *testing.T) {

@@ -12,19 +12,19 @@ import (
 
 // Options are the options of [Run] and [New]. Nil is the same as the zero value.
 type Options struct {
-	// NewClient makes a ConsumerClient that replaces one that is broken: it is
-	// called when the hub could not be reached three times in a row. Run closes the
-	// clients that NewClient made. Nil keeps the first one. Not allowed with
+	// NewClient returns a ConsumerClient to replace a broken one. It is called when
+	// the hub could not be reached three times in a row. Run closes the clients that
+	// NewClient made. Nil keeps the first one. It is an error with
 	// [NewWithEventHub].
 	NewClient func(ctx context.Context) (*azeventhubs.ConsumerClient, error)
 
 	// UpdateInterval is the mean time between two rounds, which vary by up to a
-	// fifth. A round lists the ownerships, renews and claims. Zero is 10 seconds.
+	// fifth. A round lists the ownerships, renews and claims. Zero means 10 seconds.
 	UpdateInterval time.Duration
 
-	// PartitionExpirationDuration is after what time without renewal a partition may
-	// be claimed by others. It must be at least twice UpdateInterval, and the same in
-	// the whole consumer group. Zero is 60 seconds.
+	// PartitionExpirationDuration is the time without renewal after which others may
+	// claim a partition. It must be at least twice UpdateInterval, and the same in the
+	// whole consumer group. Zero means 60 seconds.
 	PartitionExpirationDuration time.Duration
 
 	// StartPositions are where partitions without a checkpoint begin. The zero value
@@ -34,44 +34,45 @@ type Options struct {
 	// unless PerPartition names them.
 	StartPositions azeventhubs.StartPositions
 
-	// Prefetch is how many events a link holds in advance. Zero is 300, negative
+	// Prefetch is how many events a link holds in advance. Zero means 300, negative
 	// is none.
 	Prefetch int32
 
-	// MaxOutage is how long partitions are read on while the store cannot be listed.
-	// Zero is 5 minutes.
+	// MaxOutage is how long handlers go on while the store cannot be listed. After
+	// that their contexts end with [ErrOutage]. Zero means 5 minutes.
 	MaxOutage time.Duration
 
 	// ShutdownTimeout is how long handlers have to return when Run stops. The release
-	// of their partitions may take up to 5 seconds longer. Zero is 20 seconds, so
+	// of their partitions may take up to 5 seconds longer. Zero means 20 seconds, so
 	// that both end before Kubernetes' 30.
 	ShutdownTimeout time.Duration
 
 	// MinBackoff and MaxBackoff bound the time before a partition whose handler or
 	// link failed is read again. It doubles with each failure in a row, minus up to
-	// 50 % jitter. Zero is 1 second and 1 minute.
+	// 50 % jitter. Zero means 1 second and 1 minute.
 	MinBackoff, MaxBackoff time.Duration
 
-	// StopOn is asked about errors of the store and of Event Hubs: if it returns
-	// true, Run stops and returns the error. [IsPermanent] fits. Before the first
-	// success of an operation, permanent errors end Run in any case. Nil never stops.
-	// It may be called from several goroutines.
+	// StopOn is called with errors of the store and of Event Hubs. If it returns true,
+	// Run stops and returns the error. Use [IsPermanent] to stop on errors that do not
+	// pass. Until an operation has succeeded once, its permanent errors end Run in any
+	// case. Nil never stops. It may be called from several goroutines at once.
 	StopOn func(err error) bool
 
 	// Logger receives starts and ends of partitions as information, failures as
-	// warnings, panics as errors. Nil is slog.Default(), for warnings and errors
+	// warnings, panics as errors. Nil means slog.Default(), for warnings and errors
 	// only. For silence, pass one with slog.DiscardHandler.
 	Logger *slog.Logger
 
-	// Hooks are told what happens. Nil is nobody.
+	// Hooks are called when something happens, for metrics and tests. Nil calls
+	// nothing.
 	Hooks *Hooks
 
-	// MaxPendingAge is for how long an event may be handled by [Batches] before
-	// Healthy no longer takes the process for live. Zero is for ever.
+	// MaxPendingAge is how long an event may be pending in [Batches] before Healthy
+	// reports that the process is not live. Zero means no limit.
 	MaxPendingAge time.Duration
 
-	// Rand is the source of jitter and of choices among equals, for tests that
-	// repeat a run. Nil seeds one.
+	// Rand is the source of jitter and of random choices, for tests that repeat a run.
+	// Nil means a source with a random seed.
 	Rand rand.Source
 }
 

@@ -12,17 +12,17 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Handler handles one partition until ctx is done, which [context.Cause] explains,
-// or it fails. It runs in a goroutine of its own, at most one for each partition.
+// Handler handles the events of one partition until ctx is done; [context.Cause]
+// tells why. Each call runs in its own goroutine, at most one for each partition.
 //
-// When it returns, the partition is read again after a delay, by a new call that
-// begins after the last checkpoint: after nil as after an error or a panic, but
-// only those count as failures in a row. [Fatal] ends Run instead. What it returns
-// after ctx was done has no effect.
+// When a handler returns before that, Run calls it again after a delay, from the
+// last checkpoint on. Errors and panics count as failures, which make the delay
+// longer; nil does not. A handler that returns [Fatal] ends Run, one that returns
+// [Relinquish] its tenure. What it returns after ctx was done has no effect.
 type Handler func(ctx context.Context, partition *Partition) error
 
-// Partition is a partition as its [Handler] sees it. Its methods may be called
-// from several goroutines, until the handler returns.
+// Partition is what a [Handler] reads. Its methods may be called from several
+// goroutines at once, until the handler returns.
 type Partition struct {
 	processor *Processor
 	tenure    *tenure
@@ -36,16 +36,16 @@ type Partition struct {
 	updates  sync.WaitGroup
 }
 
-// PartitionID returns the partition's id: "0".
+// PartitionID returns the partition's id, such as "0".
 func (p *Partition) PartitionID() string { return p.tenure.id }
 
-// StartPosition returns where this handler's link began: after the checkpoint or,
-// without one, at the initial position.
+// StartPosition returns where this call of the handler began to read: after the
+// checkpoint or, without one, at the position that Options.StartPositions says.
 func (p *Partition) StartPosition() azeventhubs.StartPosition { return p.start }
 
-// ReceiveEvents waits until count events have come or ctx is done, and returns
-// what has come. It returns an error only if nothing has: that of ctx, or the cause
-// with which the handler's context ended. Once that has ended, it returns at once.
+// ReceiveEvents waits until count events have arrived or ctx is done, and returns
+// what has arrived. It returns an error only if nothing has: that of ctx, or the
+// cause with which the handler's context ended. After that it returns at once.
 //
 // A failed link ends the handler's context. Concurrent calls wait for each other.
 func (p *Partition) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
@@ -57,14 +57,14 @@ func (p *Partition) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs
 	return events, err
 }
 
-// UpdateCheckpoint stores the event's position as the one to go on after, together
-// with its offset and enqueued time. If the handler's context ends, a call whose
-// ctx is made from it has 10 seconds more, and so has one that is made afterwards.
-// The options have no fields yet.
+// UpdateCheckpoint stores the event's sequence number, offset and enqueued time: the
+// next reader begins after this event. When the handler's context ends, calls with a
+// context made from it have 10 seconds more, also those made afterwards. The options
+// have no fields yet.
 //
-// Errors: the store's, among them [checkpointstore.ErrStaleCheckpoint] for an event
-// before the last checkpoint; [ErrRewound], which ends the handler's context and
-// makes every further call fail; an error if the handler has returned.
+// Errors: those of the store, among them [checkpointstore.ErrStaleCheckpoint] for an
+// event before the last checkpoint; [ErrRewound], which ends the handler's context,
+// and which all later calls return; an error if the handler has returned.
 func (p *Partition) UpdateCheckpoint(ctx context.Context, event *azeventhubs.ReceivedEventData, _ *azeventhubs.UpdateCheckpointOptions) error {
 	if event == nil {
 		return errors.New("processor: UpdateCheckpoint needs an event")

@@ -14,18 +14,18 @@ import (
 // checkpointLists lists checkpoints for all partitions that want theirs at the same
 // time with one request.
 type checkpointLists struct {
-	clock  atomic.Uint64
-	turn   chan struct{} // holds a token while a list is under way
-	begun  uint64        // when last was asked for; owned by who has the turn
-	latest map[string]checkpointstore.Checkpoint
+	clock   atomic.Uint64
+	listing chan struct{} // holds a token while a list is under way
+	begun   uint64        // when latest was asked for; owned by the holder of the token
+	latest  map[string]checkpointstore.Checkpoint
 }
 
 // since returns a list that was asked for after the call.
 func (l *checkpointLists) since(ctx context.Context, list func(context.Context) ([]checkpointstore.Checkpoint, error)) (map[string]checkpointstore.Checkpoint, error) {
 	asked := l.clock.Add(1)
 	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
+	case l.listing <- struct{}{}:
+		defer func() { <-l.listing }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -208,7 +208,7 @@ func (p *Processor) storeInitial(ctx context.Context, t *tenure) error {
 	defer cancel()
 	err := p.storePosition(storing, t, *at)
 	if err != nil && ctx.Err() == nil {
-		t.log.Warn("the initial position is not stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
+		t.log.Warn("the initial position could not be stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
 	}
 	return err
 }

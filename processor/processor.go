@@ -17,7 +17,7 @@ import (
 )
 
 // Run claims partitions of client's event hub and hands each one to handler, until
-// ctx is done or an error ends it. It is short for [New] and [Processor.Run].
+// ctx is done or an error ends it. It calls [New] and [Processor.Run].
 func Run(ctx context.Context, client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore, handler Handler, options *Options) error {
 	p, err := New(client, store, handler, options)
 	if err != nil {
@@ -58,12 +58,13 @@ type Processor struct {
 	linkProblems   int                     // links that failed since the hub was read
 	outages        map[operation]time.Time // when they began
 	roundAt        time.Time               // when the last round began, or a pass of it
+	firstRoundOver bool                    // a round that could list the ownerships has ended
 }
 
 // New returns a Processor that reads client's event hub as the consumer group of
-// client, under its InstanceID. It sends no request. The Processor closes neither
-// client nor store. Processors of one consumer group can share a store, but not a
-// client, because its InstanceID is the owner id.
+// client, with its InstanceID as the owner id. It sends no request. The Processor
+// closes neither client nor store. Processors of one consumer group can share a
+// store, but each needs a client of its own, because owner ids must be unique.
 func New(client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointStore, handler Handler, options *Options) (*Processor, error) {
 	if client == nil {
 		return nil, errors.New("processor: the ConsumerClient is nil")
@@ -75,8 +76,8 @@ func New(client *azeventhubs.ConsumerClient, store checkpointstore.CheckpointSto
 	return newProcessor(hub, store, handler, options)
 }
 
-// NewWithEventHub returns a Processor that reads an [EventHub], which can be one
-// in memory.
+// NewWithEventHub returns a Processor that reads hub, such as the one in memory of
+// package processortest. It sends no request.
 func NewWithEventHub(hub EventHub, store checkpointstore.CheckpointStore, handler Handler, options *Options) (*Processor, error) {
 	if options != nil && options.NewClient != nil {
 		return nil, errors.New("processor: Options.NewClient has no effect with NewWithEventHub")
@@ -99,7 +100,7 @@ func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler H
 		ended:       make(chan *tenure),
 		wake:        make(chan struct{}, 1),
 		returned:    make(chan struct{}),
-		checkpoints: checkpointLists{turn: make(chan struct{}, 1)},
+		checkpoints: checkpointLists{listing: make(chan struct{}, 1)},
 		round: round{
 			sightings: balance.Sightings{UpdateInterval: o.UpdateInterval, Expiration: o.PartitionExpirationDuration, MaxOutage: o.MaxOutage},
 			cooling:   make(map[string]time.Time),
@@ -115,19 +116,21 @@ func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler H
 	}, nil
 }
 
-// Run claims and reads partitions until ctx is done, and then stops: handlers are
-// told to return, each partition is renewed until its handler has returned and
-// released right after, and nothing is claimed. That takes as long as the handlers
-// do, at most Options.ShutdownTimeout, and 5 seconds.
+// Run claims and reads partitions until ctx is done. Then it stops: it tells the
+// handlers to return, renews each partition until its handler has returned,
+// releases it at once, and claims nothing more. That takes as long as the handlers
+// do, at most Options.ShutdownTimeout and 5 seconds.
 //
-// It returns nil when ctx was done and everything was stopped. Errors: that of a
-// [Fatal]; a permanent error of an operation that never succeeded, and one that
-// Options.StopOn chose; one that names the partitions whose handlers did not return
-// in time, which are not released; one for a second call of Run. Failures of the
+// It returns nil if ctx was done and everything has stopped. Failures of the
 // network, a lost partition, and errors and panics of handlers do not end Run.
 //
-// A round sends one list request, a write for each partition whose record is older
-// than a third of the expiration, and more lists only while partitions move.
+// Errors: one that a handler wrapped with [Fatal]; a permanent one (see
+// [IsPermanent]) of an operation that has never succeeded; one for which
+// Options.StopOn returned true; one that names the partitions whose handlers did
+// not return in time, which are not released; one if Run was called before.
+//
+// A round sends one list request, and a write for each partition whose record is
+// older than a third of the expiration. It lists again only while partitions move.
 func (p *Processor) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
 		return errors.New("processor: Run was called before; make another Processor")
@@ -182,6 +185,9 @@ func (p *Processor) work(ctx, handlers context.Context) {
 		}
 		p.noteRound()
 		p.runRound(ctx, handlers)
+		p.mu.Lock()
+		p.firstRoundOver = p.listed
+		p.mu.Unlock()
 		timer.Reset(p.interval())
 	}
 }
@@ -194,7 +200,8 @@ func (p *Processor) wakeUp() {
 	}
 }
 
-// operation is a kind of request, whose first success counts.
+// operation is a kind of request. Its permanent errors end Run only until it has
+// succeeded once.
 type operation string
 
 const (
@@ -204,8 +211,8 @@ const (
 	listingCheckpoints operation = "listing checkpoints"
 )
 
-// report takes in how a request went: it logs the first failure in a row, and ends
-// Run if the error is one to stop on.
+// report records the result of a request. It logs the first of several failures in
+// a row, and ends Run if the error is one to stop on.
 func (p *Processor) report(op operation, err error) {
 	p.mu.Lock()
 	before, ever := p.errors[op], p.succeeded[op]

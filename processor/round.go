@@ -15,7 +15,7 @@ import (
 // checkpoints are looked at.
 const hubRounds = 6
 
-// round is what the goroutine of Run knows.
+// round is the state that the goroutine of Run keeps from round to round.
 type round struct {
 	partitionIDs []string // of the hub
 	sightings    balance.Sightings
@@ -284,7 +284,7 @@ func (p *Processor) start(handlers context.Context, record checkpointstore.Owner
 	p.tenures[id] = t
 	p.mu.Unlock()
 	t.log.Info("partition claimed")
-	go p.serve(t)
+	go p.runTenure(t)
 }
 
 // readHub reads the names of the hub and its partitions.
@@ -338,5 +338,9 @@ func (p *Processor) replaceClient(ctx context.Context) {
 	_, err := bounded(ctx, p.hubTimeout(), &p.hung, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, hub.replaceClient(ctx)
 	})
-	p.log.Warn("the ConsumerClient was replaced, because the event hub cannot be reached", "error", err)
+	if err != nil {
+		p.log.Warn("the event hub cannot be reached, and the ConsumerClient could not be replaced", "error", err)
+	} else {
+		p.log.Warn("the ConsumerClient was replaced, because the event hub cannot be reached")
+	}
 }

@@ -3,11 +3,8 @@ package processor_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -20,98 +17,10 @@ import (
 
 var errAway = errors.New("the storage is away")
 
-func TestSteadyRoundCostsOneListAndFewWrites(t *testing.T) {
-	inBubble(t, 16, func(t *testing.T, f *fleet) {
-		a := f.start("a")
-		f.start("b")
-		pass(5 * roundTime)
-		f.requireBalanced(16, "a", "b")
-		a.store.set(func(s *faultyStore) { s.lists, s.written = 0, 0 })
-		links := make(map[string]int)
-		for _, id := range ids(16) {
-			links[id] = f.hub.Links(id)
-		}
-		const minutes = 60
-		pass(minutes * time.Minute)
-		require.InDelta(t, minutes*6, a.store.lists, minutes, "a list each 10 seconds")
-		require.LessOrEqual(t, a.store.written, 8*minutes*3, "at most three renewals of a partition a minute; the Processor of azeventhubs sends six")
-		require.Greater(t, a.store.written, 8*minutes, "more than one, so that none expires")
-		f.requireBalanced(16, "a", "b")
-		for _, id := range ids(16) {
-			require.Equal(t, links[id], f.hub.Links(id), "no partition moves")
-		}
-	})
-}
-
-func TestFleetBalancesWithinThreeRounds(t *testing.T) {
-	for _, owners := range []int{1, 2, 4} {
-		for _, partitions := range []int{8, 32} {
-			t.Run(fmt.Sprintf("%d owners, %d partitions", owners, partitions), func(t *testing.T) {
-				inBubble(t, partitions, func(t *testing.T, f *fleet) {
-					var names []string
-					for i := range owners {
-						names = append(names, string(rune('a'+i)))
-						f.start(names[i])
-					}
-					pass(3 * roundTime)
-					f.requireBalanced(partitions, names...)
-				})
-			})
-		}
-	}
-}
-
-func TestPartitionsOfAStoppedOwnerAreTakenInThreeRounds(t *testing.T) {
-	inBubble(t, 32, func(t *testing.T, f *fleet) {
-		a := f.start("a")
-		f.start("b")
-		f.start("c")
-		pass(5 * roundTime)
-		f.requireBalanced(32, "a", "b", "c")
-		require.NoError(t, a.finish())
-		pass(3 * roundTime)
-		f.requireBalanced(32, "b", "c")
-	})
-}
-
-func TestOutageOfTheStoreStopsNobodyAndNobodyStealsAfterwards(t *testing.T) {
-	inBubble(t, 8, func(t *testing.T, f *fleet) {
-		a, b := f.start("a"), f.start("b")
-		pass(5 * roundTime)
-		f.requireBalanced(8, "a", "b")
-		owned := f.owners()
-		links := make(map[string]int)
-		for _, id := range ids(8) {
-			links[id] = f.hub.Links(id)
-		}
-		away := func(s *faultyStore) { s.list, s.claim, s.update = failing(errAway), failing(errAway), failing(errAway) }
-		back := func(s *faultyStore) { s.list, s.claim, s.update = nil, nil, nil }
-		a.store.set(away)
-		b.store.set(away)
-		pass(4 * time.Minute) // four times the expiration
-		require.ErrorIs(t, a.Status().StoreError, errAway)
-		a.store.set(back)
-		pass(roundTime) // a sees the storage first
-		b.store.set(back)
-		pass(5 * roundTime)
-		require.Equal(t, owned, f.owners())
-		for _, id := range ids(8) {
-			require.Equal(t, links[id], f.hub.Links(id), "handlers went on")
-		}
-		require.NoError(t, a.Status().StoreError)
-	})
-}
-
 func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		causes := make(chan error, 10)
-		a := f.start("a", func(s *settings) {
-			s.handler = func(ctx context.Context, p *processor.Partition) error {
-				<-ctx.Done()
-				causes <- context.Cause(ctx)
-				return nil
-			}
-		})
+		a := f.start("a", func(s *settings) { s.handler = reporting(causes) })
 		pass(opening)
 		a.store.set(func(s *faultyStore) { s.list = failing(errAway) })
 		pass(5*time.Minute - roundTime)
@@ -126,102 +35,6 @@ func TestHandlersEndAfterMaxOutageAndStartAgain(t *testing.T) {
 		pass(roundTime)
 		f.requireBalanced(2, "a")
 	})
-}
-
-func TestPartitionsOfADeadOwnerAreTakenInBoundedTimeThoughListsFail(t *testing.T) {
-	inBubble(t, 2, func(t *testing.T, f *fleet) {
-		f.claimAs("dead", "0")
-		start := time.Now()
-		var lists atomic.Int64
-		f.start("a", func(s *settings) {
-			s.owner.store.list = func(ctx context.Context) error {
-				if lists.Add(1)%8 != 1 {
-					return hanging(ctx) // seven of eight
-				}
-				return nil
-			}
-		})
-		for f.owners()["0"] == "dead" {
-			pass(time.Second)
-			require.Less(t, time.Since(start), 5*time.Minute+expiration+8*(15*time.Second+roundTime), "MaxOutage, the expiration, and a good list")
-		}
-	})
-}
-
-// A claim whose outcome is unknown may have been won: the next list shows it.
-func TestUnansweredClaimIsFoundByTheNextList(t *testing.T) {
-	inBubble(t, 4, func(t *testing.T, f *fleet) {
-		var drop atomic.Bool
-		drop.Store(true)
-		a := f.start("a", func(s *settings) {
-			s.owner.store.CheckpointStore = dropped{s.owner.store.CheckpointStore, &drop}
-		})
-		pass(opening)
-		drop.Store(false)
-		pass(2 * roundTime)
-		f.requireBalanced(4, "a")
-		for _, id := range ids(4) {
-			require.Equal(t, 1, f.hub.Links(id))
-		}
-		drop.Store(true)
-		pass(expiration / 2) // renewals that are stored and not answered
-		f.send(1, ids(4)...)
-		pass(2*expiration - expiration/2)
-		drop.Store(false)
-		pass(2 * roundTime)
-		f.requireBalanced(4, "a")
-		for _, id := range ids(4) {
-			require.Equal(t, 2, f.hub.Links(id), "one more tenure, after the answers are back")
-			require.Equal(t, []int64{0}, f.seen("a", id))
-		}
-		require.NoError(t, a.finish())
-		require.Empty(t, f.owners())
-	})
-}
-
-// dropped is a store whose claims are stored and not answered.
-type dropped struct {
-	checkpointstore.CheckpointStore
-	drop *atomic.Bool
-}
-
-func (d dropped) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
-	won, err := d.CheckpointStore.ClaimOwnership(ctx, claims, options)
-	if d.drop.Load() {
-		return nil, errAway
-	}
-	return won, err
-}
-
-func TestOwnerFindsThePartitionsOfItsLastProcess(t *testing.T) {
-	inBubble(t, 4, func(t *testing.T, f *fleet) {
-		f.claimAs("a", ids(4)...) // and died
-		f.start("a")
-		pass(opening)
-		f.requireBalanced(4, "a")
-	})
-}
-
-func TestWrongClocksHaveNoEffect(t *testing.T) {
-	for name, offset := range map[string]time.Duration{"ahead": -10 * time.Minute, "behind": 10 * time.Minute} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				// The service's clock is that far from the owners'.
-				f := newFleet(t, 8)
-				f.eye = memstore.NewWithClock(func() time.Time { return time.Now().Add(offset) })
-				f.claimAs("dead", "0", "1")
-				f.start("a")
-				pass(roundTime)
-				require.Equal(t, []string{"0", "1"}, f.of("dead"), "not taken before it has expired")
-				f.start("b")
-				pass(5 * roundTime)
-				links := f.hub.Links("7")
-				pass(10 * time.Minute)
-				f.requireBalanced(8, "a", "b")
-				require.Equal(t, links, f.hub.Links("7"), "nobody takes live partitions")
-			})
-		})
-	}
 }
 
 func TestPermanentErrorBeforeTheFirstSuccessEndsRun(t *testing.T) {

@@ -13,21 +13,21 @@ import (
 type Status struct {
 	OwnerID string
 
-	// PartitionCount is how many partitions the hub has, 0 before that is known.
+	// PartitionCount is how many partitions the hub has, zero until that is known.
 	PartitionCount int
 
 	// Partitions are those that this Processor owns or still reads, by id.
 	Partitions []PartitionStatus
 
-	// ListedAt is when the ownerships were listed last. Zero is never.
+	// ListedAt is when the ownerships were last listed, zero if they never were.
 	ListedAt time.Time
 
-	// StoreError and EventHubError are those of the last calls that a round made,
-	// nil if they went well.
+	// StoreError and EventHubError are the errors of the last requests of a round, nil
+	// if they succeeded.
 	StoreError, EventHubError error
 
-	// HungCalls is how many calls to Event Hubs have not returned though their
-	// context has ended. They end with their ConsumerClient.
+	// HungCalls is how many calls to Event Hubs have not returned although their
+	// context has ended. Closing their ConsumerClient ends them.
 	HungCalls int
 }
 
@@ -36,36 +36,36 @@ type PartitionStatus struct {
 	PartitionID string
 	OwnedSince  time.Time
 
-	// Reading is whether a handler is running on a link that has not failed, and
-	// ReadingSince when it was called, zero if none is running.
+	// Reading reports whether a handler is running and its link has not failed.
+	// ReadingSince is when the handler was called, zero if none is running.
 	Reading      bool
 	ReadingSince time.Time
 
 	// Ending is why the partition's handler is told to return, nil if it is not.
 	Ending error
 
-	// LastSequenceNumber is that of the last event received, and
-	// CheckpointSequenceNumber that of the last checkpoint stored, both by this
-	// owner since it won the partition.
+	// LastSequenceNumber is the sequence number of the last event that was received,
+	// CheckpointSequenceNumber that of the last checkpoint that was stored, both since
+	// this owner won the partition.
 	LastSequenceNumber, CheckpointSequenceNumber *int64
 
-	// CheckpointedAt is when this owner last stored a checkpoint. Zero is not since
-	// it won the partition. CheckpointError is why [Batches] could not store the last
-	// one, nil if it could.
+	// CheckpointedAt is when this owner last stored a checkpoint, zero if it has not
+	// since it won the partition. CheckpointError is why [Batches] could not store the
+	// last one, nil if it could.
 	CheckpointedAt  time.Time
 	CheckpointError error
 
-	// Pending is how many events [Batches] has received that are not done, or are
-	// after one that is not. OldestSequenceNumber is the first of them, nil if there
-	// is none, and OldestPending for how long it has been pending. Unwritten is how
-	// many are done and not checkpointed. A handler of another kind has zeros.
+	// These are zero unless the handler is [Batches]. Pending counts the events from
+	// the first one that is not done to the last one received. OldestSequenceNumber is
+	// the first of them, nil if there is none, and OldestPending how long it has been
+	// pending. Unwritten counts events that are done, but not yet in a checkpoint.
 	Pending              int
 	OldestSequenceNumber *int64
 	OldestPending        time.Duration
 	Unwritten            int
 
-	// LastError is why the handler or its link ended last, and Failures how often
-	// that happened in a row.
+	// LastError is why the handler or its link last ended, and Failures how often that
+	// has happened in a row.
 	LastError error
 	Failures  int
 }
@@ -118,7 +118,7 @@ func (p *Processor) noteBatcher(t *tenure, b *batcher) {
 	t.batcher = b
 }
 
-// noteRound takes in that a round, or a pass of it, begins.
+// noteRound records that a round, or a pass of it, begins.
 func (p *Processor) noteRound() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,7 +138,7 @@ func (p *Processor) noteFailure(t *tenure, err error, failures int) {
 	t.status.LastError, t.status.Failures = err, failures
 }
 
-// noteStored takes in a checkpoint that was stored.
+// noteStored records a checkpoint that was stored.
 func (p *Processor) noteStored(t *tenure, c checkpointstore.Checkpoint) {
 	start := startAfter(c)
 	p.mu.Lock()

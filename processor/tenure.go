@@ -49,8 +49,8 @@ type outcome struct {
 	healthy bool  // events came, or nothing failed for a long time
 }
 
-// serve runs handlers for a partition, one after the other, until the tenure ends.
-func (p *Processor) serve(t *tenure) {
+// runTenure runs handlers for a partition, one after the other, until the tenure ends.
+func (p *Processor) runTenure(t *tenure) {
 	defer func() {
 		p.hookTenureEnd(t)
 		select {
@@ -60,7 +60,7 @@ func (p *Processor) serve(t *tenure) {
 	}()
 	var failures streak
 	for t.ctx.Err() == nil {
-		o := p.serveOnce(t)
+		o := p.runHandler(t)
 		var fatal *fatalError
 		if errors.As(o.err, &fatal) {
 			t.log.Error("the handler ended the processor", "error", fatal.err)
@@ -120,8 +120,8 @@ func (p *Processor) pause(t *tenure, err error, failures int) {
 	sleep(t.ctx, delay)
 }
 
-// serveOnce opens the link and calls the handler.
-func (p *Processor) serveOnce(t *tenure) outcome {
+// runHandler opens the link and calls the handler.
+func (p *Processor) runHandler(t *tenure) outcome {
 	start, err := p.startOf(t.ctx, t)
 	if err != nil {
 		return outcome{err: err, link: errors.Is(err, ErrLinkFailed)}
@@ -212,8 +212,8 @@ func (t *tenure) logEnd(err error) {
 	}
 }
 
-// linkFailed takes in that a link failed so often in a row: the hub is read again in
-// the next round, and in the end the partition is released.
+// linkFailed records how often a link has failed in a row. The next round reads the
+// hub again, and after maxLinkFailures the partition is released.
 func (p *Processor) linkFailed(t *tenure, err error, failures int) {
 	p.mu.Lock()
 	p.linkProblems++

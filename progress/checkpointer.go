@@ -11,19 +11,18 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Checkpointer writes the positions of one partition, few for many: the latest
-// wins, one write is under way at a time, and none is lower than one before. It
-// writes at most once every [CheckpointerOptions].Events events or Interval,
-// whichever comes first, so also when the stream goes quiet. A position whose
-// write failed is kept, and it or a later one is tried again after a back-off.
+// Checkpointer writes the latest position of one partition from time to time: after
+// [CheckpointerOptions].Events events or Interval, whichever comes first, so also
+// when the stream goes quiet. There is one write at a time, and positions never go
+// back. If a write fails, that position or a later one is tried again after a
+// back-off. A stale position is behind the stored one, and is not tried again.
 //
-// When the WriteFunc returns [checkpointstore.ErrRewound], somebody moved the
-// stored position: the Checkpointer ends at once. Stopped is closed, Err tells
-// why, and the owner has to give the partition up. A position that is stale
-// otherwise is behind the stored one, and is not tried again.
+// If the WriteFunc returns [checkpointstore.ErrRewound], somebody has rewound the
+// stored position: the Checkpointer ends at once. Stopped is closed, Err tells why,
+// and the owner has to release the partition.
 //
-// A Checkpointer owns one goroutine, which ends with Close, CloseLost or a
-// rewind. All methods may be called from any number of goroutines at once.
+// A Checkpointer owns one goroutine, which ends with Close, CloseLost or a rewind.
+// All methods may be called from any number of goroutines at once.
 type Checkpointer struct {
 	write   WriteFunc
 	options CheckpointerOptions
@@ -57,8 +56,8 @@ type batch struct {
 	since     time.Time // when the first did
 }
 
-// NewCheckpointer returns a Checkpointer for one partition, in one tenure: from
-// its claim to its loss or release. Close it.
+// NewCheckpointer returns a Checkpointer for one partition in one tenure, from its
+// claim to its loss or release. Call Close or CloseLost at the end.
 func NewCheckpointer(write WriteFunc, options *CheckpointerOptions) *Checkpointer {
 	c := &Checkpointer{
 		write:   write,
@@ -70,10 +69,10 @@ func NewCheckpointer(write WriteFunc, options *CheckpointerOptions) *Checkpointe
 	return c
 }
 
-// Update gives a position to write some time: every event up to it is done. Of
-// these, events is how many are so since the last call. A position that is not
-// after all others is ignored, and so is any after Close or a rewind. It never
-// waits for the storage.
+// Update sets the position to write next: every event up to it is done. The argument
+// events is how many were done since the last call. Update ignores a position that is
+// not after all earlier ones, and any after Close or a rewind. It never waits for
+// the storage.
 func (c *Checkpointer) Update(position Position, events int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,10 +101,10 @@ func (c *Checkpointer) Update(position Position, events int) {
 	}
 }
 
-// Admit tells whether an event may be begun: without a channel it may, and else
-// not before the channel is closed, and Admit asked again. It may not while
-// [CheckpointerOptions].MaxUnwritten events are done and not written. The error
-// is [ErrClosed] after Close, and that of Err after a rewind.
+// Admit returns nil if an event may be begun. While
+// [CheckpointerOptions].MaxUnwritten events are done and not written, it returns a
+// channel: call Admit again when that is closed. The error is [ErrClosed] after
+// Close, and that of Err after a rewind.
 func (c *Checkpointer) Admit() (wait <-chan struct{}, err error) {
 	if !c.refuses.Load() {
 		return nil, nil
@@ -126,19 +125,19 @@ func (c *Checkpointer) Admit() (wait <-chan struct{}, err error) {
 	return c.room, nil
 }
 
-// Stopped is closed when nothing is written any more: after Close, CloseLost or a
-// rewind. Err tells which.
+// Stopped returns a channel that is closed when nothing more will be written: after
+// Close, CloseLost or a rewind. Err tells which.
 func (c *Checkpointer) Stopped() <-chan struct{} { return c.stopped }
 
-// Err returns nil, or what ended the Checkpointer by itself, in which
-// [errors.Is] finds [checkpointstore.ErrRewound].
+// Err returns the error that ended the Checkpointer without a Close, in which
+// [errors.Is] finds [checkpointstore.ErrRewound], or nil.
 func (c *Checkpointer) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// Stats returns the present state.
+// Stats returns a snapshot.
 func (c *Checkpointer) Stats() CheckpointerStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,24 +152,24 @@ func (c *Checkpointer) Stats() CheckpointerStats {
 	return s
 }
 
-// Flush writes the latest position given before the call, and tries again with
-// back-off until it is written or [CheckpointerOptions].FlushTimeout has passed.
-// Without an unwritten position it returns nil at once. Only the values of ctx
-// count: its end does not end the call, as a flush is mostly wanted when a
-// context has ended. The error says which position was not written, and wraps the
-// last attempt's error; after FlushTimeout the position is still kept. That the
-// position is stale is an error too. Call it before the partition is released.
+// Flush writes the latest position, and tries again with back-off until it is written
+// or [CheckpointerOptions].FlushTimeout has passed. It returns nil at once if there
+// is nothing to write. Call it before the partition is released. It uses only the
+// values of ctx, not its end: a flush is mostly needed when a context has ended.
+//
+// The error says which position was not written, and wraps that of the last attempt,
+// also if the position was stale. After FlushTimeout the position is still kept.
 func (c *Checkpointer) Flush(ctx context.Context) error { return c.flush(ctx, &flush{}) }
 
-// Close takes no more positions, writes the last one as Flush does, and ends the
-// goroutine. It returns within FlushTimeout, also if the WriteFunc ignores its
-// context; the goroutine then ends when the WriteFunc returns. Closing again
-// returns what became of the last position. After a rewind that is its error.
+// Close accepts no more positions, writes the last one as Flush does, and ends the
+// goroutine. It returns within FlushTimeout even if the WriteFunc ignores its
+// context; the goroutine then ends when the WriteFunc returns. A second call returns
+// the same result. After a rewind, that is the error of the rewind.
 func (c *Checkpointer) Close(ctx context.Context) error { return c.flush(ctx, &flush{end: true}) }
 
-// CloseLost is Close for a partition that was lost: the position is tried once,
-// for the new owner to start further on, and a stale or rewound answer is no
-// error, as the new owner is ahead then. It ends the tries of a Flush as well.
+// CloseLost is Close for a partition that was lost. It tries to write the position
+// once, so that the new owner starts further on. A stale or rewound position is not
+// an error: the new owner is already ahead. It also ends the attempts of a Flush.
 func (c *Checkpointer) CloseLost(ctx context.Context) error {
 	err := c.flush(ctx, &flush{end: true, once: true})
 	if errors.Is(err, checkpointstore.ErrStaleCheckpoint) {

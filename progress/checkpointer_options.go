@@ -17,25 +17,25 @@ const (
 // CheckpointerOptions are the options of [NewCheckpointer]. Nil is the same as
 // the zero value; what is zero has the default of its name.
 type CheckpointerOptions struct {
-	// Events is after how many events a position is written: sooner than Interval
-	// if they come faster.
+	// Events is the number of events after which a position is written, if that is
+	// sooner than Interval.
 	Events int
 
-	// Interval is how long after the first event that a write would cover it is
-	// written, whether more events come or not.
+	// Interval is the time after which a position is written. It counts from the first
+	// event that is done and not written.
 	Interval time.Duration
 
-	// MaxUnwritten stops new events from being begun while this many are done and
-	// not written, which bounds the duplicates while writes fail or take long. Zero
-	// is no bound: the consumer goes on through an outage of the storage. A bound
-	// equal to Events makes it wait for each write that Events causes; 2 * Events
-	// lets it go on during the write. Events is never above it.
+	// MaxUnwritten is the number of events that are done and not written at which no
+	// more are begun. It bounds the duplicates while writes fail or take long. Zero
+	// means no bound: the consumer goes on through an outage of the storage. If it
+	// equals Events, the consumer waits for each write; with 2 * Events it goes on
+	// during the write. Events is lowered to it.
 	MaxUnwritten int
 
-	// WriteTimeout is the deadline of a write that no Flush or Close waits for.
+	// WriteTimeout bounds a write that no Flush or Close waits for.
 	WriteTimeout time.Duration
 
-	// FlushTimeout is how long Flush, Close and CloseLost take at most.
+	// FlushTimeout bounds Flush, Close and CloseLost.
 	FlushTimeout time.Duration
 
 	// MinBackoff and MaxBackoff bound the time between a write that failed and the
@@ -86,7 +86,7 @@ type Write struct {
 	Err       error         // nil if the position was written; tell its kind with errors.Is
 }
 
-// CheckpointerStats is what a [Checkpointer] looks like at one moment. Each
+// CheckpointerStats is a snapshot of a [Checkpointer]. Each
 // position that it was given is written, coalesced, stale, waiting (one at most),
 // being written (one at most), or was given up when the Checkpointer ended.
 type CheckpointerStats struct {

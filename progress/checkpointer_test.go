@@ -184,21 +184,6 @@ func TestTheLatestPositionIsWrittenAfterEvents(t *testing.T) {
 	})
 }
 
-// A stream of 50 events a second has 250 in an interval, 100 of which cause a
-// write: one every two seconds. One of 10 has one every five.
-func TestWritesComeAtMostOncePerEventsOrInterval(t *testing.T) {
-	for perSecond, writes := range map[int]int{50: 30, 10: 12} {
-		checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
-			for i := range int64(60 * perSecond) {
-				time.Sleep(time.Second / time.Duration(perSecond))
-				c.Update(at(i), 1)
-			}
-			synctest.Wait()
-			require.InDelta(t, writes, len(s.log()), 1)
-		})
-	}
-}
-
 func TestPositionsOfAWriteUnderWayAreTheNextWrite(t *testing.T) {
 	checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
 		s.answers(func(ctx context.Context, p progress.Position) error { return sleep(ctx, 3*time.Second) })
@@ -376,16 +361,6 @@ func TestFlushReturnsTheLastErrorWithinItsTimeoutAndKeepsThePosition(t *testing.
 		time.Sleep(8 * time.Second)
 		synctest.Wait()
 		require.EqualValues(t, 7, s.last())
-	})
-}
-
-func TestFlushSaysThatThePositionIsStale(t *testing.T) {
-	checkpointed(t, options(), func(t *testing.T, s *storage, c *progress.Checkpointer) {
-		s.replies(kind(checkpointstore.ErrStaleCheckpoint))
-		c.Update(at(7), 1)
-		require.ErrorIs(t, c.Flush(ended()), checkpointstore.ErrStaleCheckpoint)
-		require.NoError(t, c.Flush(ended()))
-		require.Len(t, s.log(), 1)
 	})
 }
 

@@ -15,20 +15,19 @@ type Position struct {
 	// Offset is the event's offset, opaque text. Empty is none.
 	Offset string
 
-	// EnqueuedTime is when the event was enqueued. Zero is unknown.
+	// EnqueuedTime is when the event was enqueued. Zero means unknown.
 	EnqueuedTime time.Time
 }
 
-// WriteFunc stores a position of one partition. It returns soon after its
-// context ends. Its errors are told apart by kind: after
-// [checkpointstore.ErrRewound] nothing is written any more, after
-// [checkpointstore.ErrStaleCheckpoint] the position is not tried again, after
-// any other error it is.
+// WriteFunc stores a position of one partition. It must return soon after its context
+// ends. After [checkpointstore.ErrRewound], nothing more is written. After
+// [checkpointstore.ErrStaleCheckpoint], the position is dropped. After any other
+// error, it is tried again.
 type WriteFunc func(ctx context.Context, position Position) error
 
-// ToStore returns a WriteFunc that stores positions in store, each with sequence
-// number, offset and enqueued time, as far as they are known. Of partition only
-// the names count: namespace, event hub, consumer group and partition id.
+// ToStore returns a WriteFunc that stores positions in store, with the sequence
+// number and, if they are known, the offset and the enqueued time. Of partition it
+// uses only the names: namespace, event hub, consumer group and partition id.
 func ToStore(store checkpointstore.CheckpointStore, partition checkpointstore.Checkpoint) WriteFunc {
 	return func(ctx context.Context, position Position) error {
 		c, options := partition, checkpointstore.UpdateCheckpointOptions{}

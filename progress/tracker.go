@@ -20,41 +20,39 @@ var (
 	// ErrClosed: the [Tracker] or the [Checkpointer] was closed.
 	ErrClosed = errors.New("progress: closed")
 
-	// ErrOutOfOrder: the position is not after the one begun before. The event
-	// was delivered twice, as after a receiver that was opened again: skip it, it
-	// is done or in flight already.
+	// ErrOutOfOrder: the position is not after the one begun before. The event was
+	// delivered twice, for example because a receiver was opened again. Ignore it: it
+	// is already in flight or done.
 	ErrOutOfOrder = errors.New("progress: out of order")
 )
 
-// Recorder is what a [Tracker] tells its position. [Checkpointer] is one.
+// Recorder gets the position of a [Tracker]. [Checkpointer] is one.
 type Recorder interface {
-	// Update is told the last position of the prefix each time that it grows, and
-	// by how many events. It is called under the tracker's lock, so that calls
-	// come in the order of the positions: it must neither block, nor do I/O, nor
-	// call the tracker.
+	// Update is called each time the prefix grows, with its last position and the
+	// number of events that it grew by. The tracker's lock is held, so that calls come
+	// in the order of the positions: Update must not block, do I/O or call the tracker.
 	Update(position Position, events int)
 
-	// Admit is asked before an event is begun. A nil channel lets it begin; else
-	// Begin waits until the channel is closed and asks again. An error is returned
-	// by Begin.
+	// Admit is called before an event is begun. If the channel is nil, the event
+	// begins; otherwise Begin waits until the channel is closed and calls Admit again.
+	// Begin returns the error.
 	Admit() (wait <-chan struct{}, err error)
 }
 
 // TrackerOptions are the options of [NewTracker]. Nil is the same as the zero
 // value.
 type TrackerOptions struct {
-	// MaxEvents bounds the window: the events from the oldest that is not done to
-	// the newest, those in between that are done included, as all of them are
-	// handled again after a crash. Zero is [DefaultMaxEvents], negative is no
-	// bound.
+	// MaxEvents bounds the window: all events from the oldest that is not done to the
+	// newest, done or not, because all of them are handled again after a crash. Zero
+	// means [DefaultMaxEvents], negative means no bound.
 	MaxEvents int
 
-	// MaxBytes bounds the sum of the sizes of the events that are not done. An
-	// event that is larger by itself is begun when no other is in flight. Zero is
-	// [DefaultMaxBytes], negative is no bound.
+	// MaxBytes bounds the sum of the sizes of the events that are not done. An event
+	// that is larger than that is begun when no other is in flight. Zero means
+	// [DefaultMaxBytes], negative means no bound.
 	MaxBytes int64
 
-	// Recorder is told how far the prefix reaches. Nil is nobody: ask Position.
+	// Recorder gets the position each time it changes. With nil, call Position.
 	Recorder Recorder
 }
 
@@ -90,7 +88,7 @@ type slot struct {
 	done     bool
 }
 
-// NewTracker returns a Tracker to which no event was delivered yet.
+// NewTracker returns a Tracker without events.
 func NewTracker(options *TrackerOptions) *Tracker {
 	t := &Tracker{
 		epoch:   time.Now(),
@@ -110,14 +108,13 @@ func NewTracker(options *TrackerOptions) *Tracker {
 	return t
 }
 
-// Begin takes note of an event that was delivered, of size bytes, and returns
-// the handle that tells when it is done. It waits while the window is full, no
-// longer than ctx; where there is room, ctx is not looked at. Call it in the
-// order of delivery, from the goroutine that reads the partition: sequence
-// numbers must increase, though not by one.
+// Begin records that an event of size bytes was delivered, and returns the handle to
+// call Done on. It waits while the window is full, until ctx is done; if there is
+// room, it ignores ctx. Call it in the order of delivery, from the goroutine that
+// reads the partition: sequence numbers must increase, by any amount.
 //
-// Errors: [ErrOutOfOrder], [ErrClosed], the context's, and that of
-// [Recorder].Admit. No event was begun then.
+// Errors, after which the event was not begun: [ErrOutOfOrder], [ErrClosed], that of
+// ctx, and that of [Recorder].Admit.
 func (t *Tracker) Begin(ctx context.Context, position Position, size int) (Pending, error) {
 	if t.options.Recorder != nil {
 		if err := t.admit(ctx); err != nil {

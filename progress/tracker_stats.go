@@ -5,25 +5,24 @@ import (
 	"time"
 )
 
-// Pending is an event that was begun: a small value, to be copied. All its
+// Pending is an event that was begun. It is a small value that can be copied. Its
 // methods may be called several times, from several goroutines, and after the
-// Tracker was closed. The first call of Done or Skip counts, all others do
-// nothing, also when the event's place in memory belongs to another one by then.
-// The zero value belongs to no event.
+// Tracker was closed. Only the first call of Done or Skip has an effect. The zero
+// value belongs to no event.
 type Pending struct {
 	tracker *Tracker
 	index   uint64
 }
 
-// Done tells that the event was handled.
+// Done records that the event was handled.
 func (p Pending) Done() {
 	if p.tracker != nil {
 		p.tracker.finish(p.index, false)
 	}
 }
 
-// Skip abandons the event: it counts as done, though it was not handled, and in
-// [TrackerStats].Skipped. Its handler may still call Done, which does nothing.
+// Skip gives up on the event: it counts as done although it was not handled, and in
+// [TrackerStats].Skipped. A later Done of its handler has no effect.
 func (p Pending) Skip() {
 	if p.tracker != nil {
 		p.tracker.finish(p.index, true)
@@ -31,7 +30,7 @@ func (p Pending) Skip() {
 }
 
 // Position returns the last position of the prefix: every event up to it is
-// done. It is false as long as the first event is not.
+// done. It returns false as long as the first event is not done.
 func (t *Tracker) Position() (Position, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -39,7 +38,7 @@ func (t *Tracker) Position() (Position, bool) {
 }
 
 // Oldest returns the oldest event that is not done, its position and for how
-// long it has been in flight. It is false if no event is in flight.
+// long it has been in flight. It returns false if no event is in flight.
 func (t *Tracker) Oldest() (event Pending, position Position, age time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,9 +70,9 @@ func (t *Tracker) Drain(ctx context.Context) error {
 	}
 }
 
-// Close makes every Begin that waits, and every later one, return [ErrClosed].
-// Events in flight can still be done, which moves the prefix on: what ends after
-// the consumer was told to stop is not lost. Closing twice does nothing.
+// Close makes waiting and later calls of Begin return [ErrClosed]. Events in flight
+// can still be done, which moves the prefix on: what is completed after the consumer
+// was told to stop is not lost. A second call has no effect.
 func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,7 +82,7 @@ func (t *Tracker) Close() {
 	}
 }
 
-// TrackerStats is what a [Tracker] looks like at one moment.
+// TrackerStats is a snapshot of a [Tracker].
 type TrackerStats struct {
 	Begun   uint64 // events begun so far
 	Prefix  uint64 // of these, the ones in the prefix
@@ -99,7 +98,7 @@ type TrackerStats struct {
 	Waiting int // calls of Begin that wait for room
 }
 
-// Stats returns the present state.
+// Stats returns a snapshot.
 func (t *Tracker) Stats() TrackerStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()

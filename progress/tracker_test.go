@@ -25,43 +25,6 @@ func begin(t testing.TB, tracker *progress.Tracker, sequenceNumber int64) progre
 	return p
 }
 
-// requirePosition checks the prefix; -1 is none.
-func requirePosition(t testing.TB, tracker *progress.Tracker, want int64) {
-	t.Helper()
-	got, ok := tracker.Position()
-	require.Equal(t, want >= 0, ok)
-	if ok {
-		require.Equal(t, want, got.SequenceNumber)
-	}
-}
-
-func TestThePositionIsThatOfTheContiguousPrefix(t *testing.T) {
-	for name, c := range map[string]struct {
-		done []int   // which of the events 10, 20, 30, 40, by index, in this order
-		want []int64 // the position after each of them
-	}{
-		"in order":        {[]int{0, 1, 2, 3}, []int64{10, 20, 30, 40}},
-		"reversed":        {[]int{3, 2, 1, 0}, []int64{-1, -1, -1, 40}},
-		"a gap":           {[]int{0, 2, 3}, []int64{10, 10, 10}},
-		"the gap closes":  {[]int{0, 2, 1, 3}, []int64{10, 10, 30, 40}},
-		"done repeatedly": {[]int{1, 1, 0, 1, 0, 2}, []int64{-1, -1, 20, 20, 20, 30}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tracker := progress.NewTracker(nil)
-			requirePosition(t, tracker, -1)
-			var events []progress.Pending
-			for i := range int64(4) {
-				events = append(events, begin(t, tracker, 10*(i+1)))
-			}
-			requirePosition(t, tracker, -1)
-			for i, which := range c.done {
-				events[which].Done()
-				requirePosition(t, tracker, c.want[i])
-			}
-		})
-	}
-}
-
 func TestThePositionHasAllItsParts(t *testing.T) {
 	tracker := progress.NewTracker(nil)
 	position := progress.Position{SequenceNumber: 7, Offset: "700", EnqueuedTime: time.Unix(1, 0)}
@@ -73,67 +36,18 @@ func TestThePositionHasAllItsParts(t *testing.T) {
 	require.Equal(t, position, got)
 }
 
-// An event that is finished twice, out of order, leaves a tracker able to go on:
-// the same sequence wedges Jeffail/checkpoint for ever.
-func TestAnEventThatIsFinishedTwiceDoesNotWedge(t *testing.T) {
+func TestAPositionThatWasNotDeliveredInOrderNamesTheLastOne(t *testing.T) {
 	tracker := progress.NewTracker(nil)
-	a, b := begin(t, tracker, 1), begin(t, tracker, 2)
-	b.Done()
-	a.Done()
-	b.Done()
-	c, d := begin(t, tracker, 3), begin(t, tracker, 4)
-	c.Done()
-	d.Done()
-	requirePosition(t, tracker, 4)
-	require.Zero(t, tracker.Stats().InFlight)
-}
-
-func TestALateDoneDoesNotFinishTheNextEventInThatSlot(t *testing.T) {
-	tracker := progress.NewTracker(nil)
-	first := begin(t, tracker, 0)
-	first.Done()
-	for i := range int64(100) { // more than the ring has at first
-		p := begin(t, tracker, i+1)
-		first.Done()
-		first.Skip()
-		require.Equal(t, 1, tracker.Stats().Undone)
-		requirePosition(t, tracker, i)
-		p.Done()
-	}
-	require.Zero(t, tracker.Stats().Skipped)
+	begin(t, tracker, 10)
+	_, err := tracker.Begin(context.Background(), at(9), 0)
+	require.ErrorIs(t, err, progress.ErrOutOfOrder)
+	require.ErrorContains(t, err, "10 was begun before")
 }
 
 func TestTheZeroPendingIsNoEvent(t *testing.T) {
 	var p progress.Pending
 	p.Done()
 	p.Skip()
-}
-
-func TestPositionsThatWereNotDeliveredInOrderAreRefused(t *testing.T) {
-	tracker := progress.NewTracker(nil)
-	begin(t, tracker, -5) // any position may be the first
-	begin(t, tracker, 10)
-	for _, n := range []int64{10, 9, -5, -6} {
-		_, err := tracker.Begin(context.Background(), at(n), 0)
-		require.ErrorIs(t, err, progress.ErrOutOfOrder)
-		require.ErrorContains(t, err, "10 was begun before")
-	}
-	require.EqualValues(t, 2, tracker.Stats().Begun)
-	begin(t, tracker, 11)
-}
-
-func TestDoneAfterCloseCounts(t *testing.T) {
-	tracker := progress.NewTracker(nil)
-	a, b := begin(t, tracker, 1), begin(t, tracker, 2)
-	tracker.Close()
-	tracker.Close()
-	_, err := tracker.Begin(context.Background(), at(3), 0)
-	require.ErrorIs(t, err, progress.ErrClosed)
-	b.Done()
-	a.Done()
-	a.Done()
-	requirePosition(t, tracker, 2)
-	require.NoError(t, tracker.Drain(context.Background()))
 }
 
 // waits checks that Begin waits until let is called, and returns its result.
@@ -178,16 +92,6 @@ func TestBeginWaitsWhileTheWindowIsFull(t *testing.T) {
 		_, err = waits(t, tracker, context.Background(), 8, 0, tracker.Close)
 		require.ErrorIs(t, err, progress.ErrClosed)
 	})
-}
-
-func TestBeginLooksAtItsContextOnlyWhenItWaits(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	tracker := progress.NewTracker(&progress.TrackerOptions{MaxEvents: 1})
-	_, err := tracker.Begin(ctx, at(1), 0)
-	require.NoError(t, err)
-	_, err = tracker.Begin(ctx, at(2), 0)
-	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestBeginWaitsWhileTooManyBytesAreInFlight(t *testing.T) {

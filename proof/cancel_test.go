@@ -20,6 +20,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // moment is when a context is cancelled in the course of a request.
@@ -107,7 +108,7 @@ func updateCalls() []publicCall {
 			service.Delete(checkpointPrefix + "0")
 		}},
 		{name: "UpdateCheckpoint, ambiguous", options: noRetries, prepare: func(_ *testing.T, service *fakeblob.Service, _ *checkpointstore.BlobCheckpointStore) {
-			service.Inject(fakeblob.ApplyThenStatus(500, "InternalError").On(fakeblob.OpIs(fakeblob.PutBlob)).Once())
+			service.Inject(faults.ApplyThenStatus(500, "InternalError").On(faults.OpIs(faults.PutBlob)).Once())
 		}},
 		{name: "UpdateCheckpoint, unfenced", options: checkpointstore.BlobCheckpointStoreOptions{DisableFencing: true}},
 	}
@@ -236,7 +237,7 @@ func cancelAt(t *testing.T, c publicCall, m moment, n int, busy bool) (cancelled
 	service.Reset()
 	cancelInService(service, m, n, cancel)
 	if busy {
-		service.Inject(fakeblob.Busy(0).On(everyOther()))
+		service.Inject(faults.Busy(0).On(everyOther()))
 	}
 	err = c.call(ctx, t, service, store)
 	cancelled = ctx.Err() != nil
@@ -258,15 +259,15 @@ func cancelAt(t *testing.T, c publicCall, m moment, n int, busy bool) (cancelled
 func cancelInService(service *fakeblob.Service, m moment, n int, cancel context.CancelFunc) (remove func()) {
 	switch m {
 	case inFlight:
-		return service.Inject(fakeblob.RunBefore(cancel).On(fakeblob.Nth(n, nil)))
+		return service.Inject(faults.RunBefore(cancel).On(faults.Nth(n, nil)))
 	case inEffect:
-		return service.Inject(fakeblob.RunAfter(cancel).On(fakeblob.Nth(n, nil)))
+		return service.Inject(faults.RunAfter(cancel).On(faults.Nth(n, nil)))
 	}
 	return func() {}
 }
 
 // everyOther matches every other request to a URL, beginning with the first.
-func everyOther() fakeblob.Matcher {
+func everyOther() faults.Matcher {
 	var mu sync.Mutex
 	matched := make(map[string]bool) // the last one
 	return func(req *http.Request) bool {

@@ -13,43 +13,43 @@ import (
 // faultKind is one kind of fault. The pace is the unit of time of the [backend] that it strikes: a try may take 7 times as long.
 type faultKind struct {
 	name  string
-	rules func(pace time.Duration) []faults.Rule
+	rules func(pace time.Duration) []faults.Fault
 }
 
-func rule(chance float64, f faults.Fault) faults.Rule { return faults.Rule{Fault: f, Chance: chance} }
+func rule(chance float64, f faults.Fault) faults.Fault { return f.WithChance(chance) }
 
 func faultKinds() []faultKind {
-	lists := func(f faults.Fault) faults.Rule {
-		return faults.Rule{Fault: f, Chance: 0.25, Match: faults.IsList}
+	lists := func(f faults.Fault) faults.Fault {
+		return f.WithChance(0.25).On(faults.OpIs(faults.ListBlobs))
 	}
 	return []faultKind{
-		{"slow", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.3, faults.Latency(0, 6*pace))}
+		{"slow", func(pace time.Duration) []faults.Fault {
+			return []faults.Fault{rule(0.3, faults.Latency(0, 6*pace))}
 		}},
-		{"reset", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.2, faults.ResetBeforeSend())} }},
-		{"lostrequest", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.15, faults.LoseRequest())} }},
-		{"lostresponse", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.2, faults.LoseResponse())} }},
-		{"late", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.1, faults.ApplyLate(0, 30*pace)), rule(0.1, faults.ResetThenApplyLate(0, 30*pace))}
+		{"reset", func(time.Duration) []faults.Fault { return []faults.Fault{rule(0.2, faults.ResetBeforeSend())} }},
+		{"lostrequest", func(time.Duration) []faults.Fault { return []faults.Fault{rule(0.15, faults.LoseRequest())} }},
+		{"lostresponse", func(time.Duration) []faults.Fault { return []faults.Fault{rule(0.2, faults.LoseResponse())} }},
+		{"late", func(pace time.Duration) []faults.Fault {
+			return []faults.Fault{rule(0.1, faults.ApplyLate(0, 30*pace)), rule(0.1, faults.ResetThenApplyLate(0, 30*pace))}
 		}},
-		{"busy", func(time.Duration) []faults.Rule { return []faults.Rule{rule(0.2, faults.Busy(0).Fault())} }},
-		{"retryafter", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{
-				rule(0.1, faults.Busy(pace).Fault()),                                             // short enough to wait for
-				rule(0.1, faults.Busy(2*time.Hour).Fault().Named("503 with a long retry-after")), // too long
+		{"busy", func(time.Duration) []faults.Fault { return []faults.Fault{rule(0.2, faults.Busy(0))} }},
+		{"retryafter", func(pace time.Duration) []faults.Fault {
+			return []faults.Fault{
+				rule(0.1, faults.Busy(pace)), // short enough to wait for
+				rule(0.1, faults.Busy(2*time.Hour).Named("503 with a long retry-after")), // too long
 			}
 		}},
-		{"busyapplied", func(pace time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.1, faults.Busy(0).After().Fault()), rule(0.1, faults.Busy(pace).After().Fault())}
+		{"busyapplied", func(pace time.Duration) []faults.Fault {
+			return []faults.Fault{rule(0.1, faults.ApplyThenStatus(503, "ServerBusy")), rule(0.1, faults.Answer{Status: 503, Code: "ServerBusy", RetryAfter: pace, Applied: true}.Fault())}
 		}},
-		{"internal", func(time.Duration) []faults.Rule {
-			return []faults.Rule{rule(0.1, faults.InternalError().Fault()), rule(0.1, faults.InternalError().After().Fault())}
+		{"internal", func(time.Duration) []faults.Fault {
+			return []faults.Fault{rule(0.1, faults.Status(500, "InternalError")), rule(0.1, faults.ApplyThenStatus(500, "InternalError"))}
 		}},
-		{"truncated", func(time.Duration) []faults.Rule {
-			return []faults.Rule{lists(faults.TruncateBody()), lists(faults.ShortenBody())}
+		{"truncated", func(time.Duration) []faults.Fault {
+			return []faults.Fault{lists(faults.TruncateBody()), lists(faults.ShortenBody())}
 		}},
-		{"outage", func(pace time.Duration) []faults.Rule { return []faults.Rule{rule(0.04, faults.Outage(0, 12*pace))} }},
-		{"date", func(time.Duration) []faults.Rule { return []faults.Rule{rule(1, faults.SkewDate(-25*time.Hour))} }},
+		{"outage", func(pace time.Duration) []faults.Fault { return []faults.Fault{rule(0.04, faults.Outage(0, 12*pace))} }},
+		{"date", func(time.Duration) []faults.Fault { return []faults.Fault{rule(1, faults.SkewDate(-25*time.Hour))} }},
 	}
 }
 
@@ -75,8 +75,8 @@ func (f faultSet) kinds() []faultKind {
 }
 
 // rules returns the rules of the set. All requests take some time, no two of them the same.
-func (f faultSet) rules(pace time.Duration) []faults.Rule {
-	rules := []faults.Rule{rule(1, faults.Latency(0, pace/2).Named("network"))}
+func (f faultSet) rules(pace time.Duration) []faults.Fault {
+	rules := []faults.Fault{rule(1, faults.Latency(0, pace/2).Named("network"))}
 	for _, k := range f.kinds() {
 		rules = append(rules, k.rules(pace)...)
 	}

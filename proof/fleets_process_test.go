@@ -519,7 +519,7 @@ func (f *fleetRun) newProcess(name, ownerID string) *process {
 	}
 	seed := random.Uint64()
 	network := faults.New(f.monitor.observe(f.service, name), seed, rule(1, faults.Latency(0, fleetPace/4).Named("network")))
-	var rules []faults.Rule
+	var rules []faults.Fault
 	for _, k := range f.plan.Faults.kinds() {
 		rules = append(rules, k.rules(fleetPace)...)
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
@@ -290,7 +291,7 @@ func (f *fleetRun) begin(in incident, slot int, p *process, partition string) (u
 		return onProcess("gets no answer from the storage", g.storage.hanging.change)
 	case storageIsAway:
 		log("storage", "is away for %v", in.lasts.Round(time.Second))
-		there := f.service.Inject(fakeblob.Fault{Action: fakeblob.Answer, Status: 503, Code: "ServerBusy"})
+		there := f.service.Inject(faults.Status(503, "ServerBusy"))
 		return func() {
 			there()
 			log("storage", "is back")

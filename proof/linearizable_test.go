@@ -177,7 +177,7 @@ func TestClaimsAreLinearizableUnderEverySetOfFaults(t *testing.T) {
 	})
 	for _, k := range faultKinds() {
 		for _, r := range k.rules(time.Second) {
-			require.NotZero(t, seen.struck[r.Fault.String()], r.Fault)
+			require.NotZero(t, seen.struck[r.String()], r)
 		}
 	}
 	for _, r := range []result{won, lost, unknown} {

@@ -9,10 +9,8 @@ import (
 )
 
 // shared is the one server of a test binary.
-var shared sharedServer
-
-type sharedServer struct {
-	mu     sync.Mutex
+var shared struct {
+	sync.Mutex
 	tried  bool
 	server *Server
 	err    error
@@ -27,39 +25,29 @@ func Shared(tb testing.TB) *Server {
 	if testing.Short() {
 		tb.Skip("needs Azurite: left out by -short")
 	}
-	server, err := shared.get()
-	if err != nil {
-		tb.Fatal(err)
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.tried {
+		shared.tried = true
+		shared.server, shared.err = Start(context.Background()) // installing and starting have bounds of their own
 	}
-	return server
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.server
 }
 
-// CloseShared ends the server of [Shared], if there is one; for a TestMain. The next call of Shared starts another.
+// CloseShared ends the server of [Shared], if there is one; for a TestMain.
 func CloseShared() {
-	shared.close()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server != nil {
+		shared.server.Close()
+	}
 }
 
 // NewContainerName returns a valid name for a blob container that nobody else uses.
 func NewContainerName(tb testing.TB) string {
 	tb.Helper()
 	return "test-" + strings.ToLower(rand.Text())
-}
-
-func (s *sharedServer) get() (*Server, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.tried {
-		s.tried = true
-		s.server, s.err = Start(context.Background()) // installing and starting have bounds of their own
-	}
-	return s.server, s.err
-}
-
-func (s *sharedServer) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server != nil {
-		s.server.Close()
-	}
-	s.tried, s.server, s.err = false, nil, nil
 }

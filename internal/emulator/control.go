@@ -45,7 +45,7 @@ func (e *Emulator) onLine(line string) {
 		return // not ours; the process keeps it for error messages
 	}
 	if r.Port != 0 {
-		e.ready <- r.Port
+		e.port = r.Port
 		return
 	}
 	e.mu.Lock()

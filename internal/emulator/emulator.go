@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -56,7 +55,6 @@ type Emulator struct {
 	mu      sync.Mutex
 	nextID  int64
 	waiting map[int64]chan response
-	ready   chan int
 }
 
 // Start starts a hub on a free loopback port. It ends with the test, with Close, or with this process, even if that is
@@ -76,8 +74,7 @@ func Start(tb testing.TB, options Options) *Emulator {
 	if options.FirstSequenceNumber < 0 || options.Partitions < 0 || options.Events < 0 || options.Rate < 0 {
 		tb.Fatalf("emulator options must not be negative: %+v", options)
 	}
-	ctx := context.Background() // tb.Context is canceled too early for what runs until cleanup
-	e, err := start(ctx, tb.TempDir(), options)
+	e, err := start(options)
 	if err != nil {
 		tb.Fatalf("start event hubs emulator: %v", err)
 	}
@@ -85,18 +82,14 @@ func Start(tb testing.TB, options Options) *Emulator {
 	return e
 }
 
-// start writes the server's source to dir and runs it from there.
-func start(ctx context.Context, dir string, options Options) (*Emulator, error) {
+func start(options Options) (*Emulator, error) {
 	files, err := fs.Sub(server, "server")
 	if err != nil {
 		return nil, err
 	}
-	installed, err := nodepkg.Package{Name: "eventhubs-emulator", Files: files, Hint: "use -short"}.Install(ctx)
+	dir, err := nodepkg.Install(context.Background(), "eventhubs-emulator", files)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.CopyFS(dir, files); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w, or use -short", err)
 	}
 	argument, err := json.Marshal(map[string]any{
 		"hub": options.Hub, "partitions": options.Partitions, "events": options.Events, "rate": options.Rate,
@@ -105,24 +98,15 @@ func start(ctx context.Context, dir string, options Options) (*Emulator, error) 
 	if err != nil {
 		return nil, err
 	}
-	e := &Emulator{hub: options.Hub, waiting: map[int64]chan response{}, ready: make(chan int, 1)}
-	e.process, err = nodepkg.Start(nodepkg.Command{
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	e := &Emulator{hub: options.Hub, waiting: map[int64]chan response{}}
+	e.process, err = nodepkg.Start(ctx, nodepkg.Command{
 		Args:   []string{filepath.Join(dir, "main.js"), string(argument)},
-		Env:    []string{"NODE_PATH=" + filepath.Join(installed, "node_modules")},
+		Ready:  `{"port":`,
 		OnLine: e.onLine,
 	})
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case e.port = <-e.ready:
-		return e, nil
-	case <-e.process.Done():
-		return nil, e.process.Err()
-	case <-time.After(startTimeout):
-		e.process.Stop()
-		return nil, fmt.Errorf("it does not listen: %s", e.process.Tail())
-	}
+	return e, err
 }
 
 // Close ends the hub and every connection to it. A second call does nothing.

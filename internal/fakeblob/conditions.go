@@ -1,6 +1,10 @@
 package fakeblob
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
+)
 
 // conditions are the two conditional headers that the service knows, as sent; "" means not sent.
 type conditions struct {
@@ -19,14 +23,14 @@ func matches(condition string, b *blob) bool {
 //
 // A lease is looked at before the ETag: a stale ETag on a leased blob is LeaseIdMissing. No source says which of the
 // two Azure prefers there.
-func (c conditions) check(op Op, b *blob) *reply {
+func (c conditions) check(op faults.Op, b *blob) *reply {
 	if c.ifMatch != "" && c.ifNoneMatch != "" {
 		return refusal(400, codeMultipleConditions)
 	}
 	if b == nil {
 		return c.checkAbsent(op)
 	}
-	if b.leased && op != GetProperties {
+	if b.leased && op != faults.GetProperties {
 		return refusal(412, codeLeaseIDMissing)
 	}
 	if c.ifMatch != "" && !matches(c.ifMatch, b) {
@@ -36,19 +40,19 @@ func (c conditions) check(op Op, b *blob) *reply {
 		return nil
 	}
 	switch {
-	case op == GetProperties:
+	case op == faults.GetProperties:
 		return refusal(304, codeConditionNotMet)
-	case op == PutBlob && c.ifNoneMatch == "*":
+	case op == faults.PutBlob && c.ifNoneMatch == "*":
 		return refusal(409, codeBlobAlreadyExists)
-	case op == SetMetadata && c.ifNoneMatch == "*":
+	case op == faults.SetMetadata && c.ifNoneMatch == "*":
 		return nil // the service does not look at it here
 	}
 	return refusal(412, codeConditionNotMet)
 }
 
-func (c conditions) checkAbsent(op Op) *reply {
+func (c conditions) checkAbsent(op faults.Op) *reply {
 	switch {
-	case op != PutBlob:
+	case op != faults.PutBlob:
 		return refusal(404, codeBlobNotFound) // whatever If-Match says
 	case c.ifMatch != "":
 		return refusal(412, codeConditionNotMet)

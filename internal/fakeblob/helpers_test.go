@@ -2,10 +2,7 @@ package fakeblob_test
 
 import (
 	"context"
-
 	"net/http"
-	"net/http/httptrace"
-	"sync/atomic"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -120,24 +117,6 @@ func requireStatus(t *testing.T, err error, status int, code string) {
 	require.ErrorAs(t, err, &re)
 	require.Equal(t, status, re.StatusCode)
 	require.Equal(t, code, re.ErrorCode)
-}
-
-// hooks counts the calls of a trace's hooks.
-type hooks struct{ get, got, headers, request atomic.Int64 }
-
-func (h *hooks) in(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { h.get.Add(1) },
-		GotConn:      func(httptrace.GotConnInfo) { h.got.Add(1) },
-		WroteHeaders: func() { h.headers.Add(1) },
-		WroteRequest: func(httptrace.WroteRequestInfo) { h.request.Add(1) },
-	})
-}
-
-func (h *hooks) require(t *testing.T, n int64) {
-	t.Helper()
-	require.GreaterOrEqual(t, h.get.Load(), n, "a connection is asked for before it is had")
-	require.Equal(t, [3]int64{n, n, n}, [3]int64{h.got.Load(), h.headers.Load(), h.request.Load()})
 }
 
 // roundTrip sends a request made by hand, past azblob.

@@ -3,6 +3,8 @@ package fakeblob
 import (
 	"net/http"
 	"time"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // apply carries out a call and returns the answer.
@@ -10,19 +12,19 @@ func (s *Service) apply(c *call) *reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case c.op == Unsupported:
+	case c.op == faults.Unsupported:
 		return unsupported(c)
 	case c.container != containerName:
 		return refusal(404, codeContainerNotFound)
-	case c.op == CreateContainer:
+	case c.op == faults.CreateContainer:
 		return s.createContainer()
 	case s.containerGone:
 		return refusal(404, codeContainerNotFound)
 	}
 	switch c.op {
-	case GetContainerProperties:
+	case faults.GetContainerProperties:
 		return s.containerProperties()
-	case ListBlobs:
+	case faults.ListBlobs:
 		return s.list(c)
 	}
 	return s.applyToBlob(c)
@@ -58,10 +60,10 @@ func (s *Service) applyToBlob(c *call) *reply {
 			return refusal(400, codeInvalidMetadata)
 		}
 	}
-	if c.op == PutBlob && c.blobType == "" {
+	if c.op == faults.PutBlob && c.blobType == "" {
 		return refusal(400, codeMissingRequiredHeader)
 	}
-	if c.op == PutBlob && c.blobType != "BlockBlob" {
+	if c.op == faults.PutBlob && c.blobType != "BlockBlob" {
 		c.refuse("blob type " + c.blobType)
 		return unsupported(c)
 	}
@@ -70,13 +72,13 @@ func (s *Service) applyToBlob(c *call) *reply {
 		return r
 	}
 	switch c.op {
-	case PutBlob:
+	case faults.PutBlob:
 		b = s.write(c.blob, c.metadata)
 		return &reply{status: 201, etag: b.etag, lastModified: b.lastModified}
-	case SetMetadata:
+	case faults.SetMetadata:
 		b = s.write(c.blob, c.metadata)
 		return &reply{status: 200, etag: b.etag, lastModified: b.lastModified}
-	case DeleteBlob:
+	case faults.DeleteBlob:
 		delete(s.blobs, c.blob)
 		return &reply{status: 202}
 	}

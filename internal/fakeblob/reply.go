@@ -15,8 +15,6 @@ import (
 const CodeUnsupported = "FakeblobUnsupported"
 
 const (
-	codeAuthenticationFailed   = "AuthenticationFailed"
-	codePermissionMismatch     = "AuthorizationPermissionMismatch"
 	codeBlobAlreadyExists      = "BlobAlreadyExists"
 	codeBlobNotFound           = "BlobNotFound"
 	codeConditionNotMet        = "ConditionNotMet"
@@ -27,7 +25,6 @@ const (
 	codeLeaseIDMissing         = "LeaseIdMissing"
 	codeMissingRequiredHeader  = "MissingRequiredHeader"
 	codeMultipleConditions     = "MultipleConditionHeadersNotSupported"
-	codeServerBusy             = "ServerBusy"
 )
 
 const (
@@ -39,11 +36,6 @@ const (
 // messageFor returns the service's sentence for an error code.
 func messageFor(code string) string {
 	switch code {
-	case codeAuthenticationFailed:
-		return "Server failed to authenticate the request. Make sure the value of Authorization header is formed " +
-			"correctly including the signature."
-	case codePermissionMismatch:
-		return "This request is not authorized to perform this operation using this permission."
 	case codeBlobAlreadyExists:
 		return "The specified blob already exists."
 	case codeBlobNotFound:
@@ -64,8 +56,6 @@ func messageFor(code string) string {
 		return "An HTTP header that's mandatory for this request is not specified."
 	case codeMultipleConditions:
 		return "Multiple condition headers are not supported."
-	case codeServerBusy:
-		return "The server is busy."
 	case CodeUnsupported:
 		return "fakeblob has no support for this request."
 	}
@@ -75,9 +65,8 @@ func messageFor(code string) string {
 // reply is an answer before it becomes an http.Response.
 type reply struct {
 	status       int
-	code         string // of an error; "" for success, and for an error without a code
+	code         string // of an error; "" for success
 	message      string // of an error; "" means the one for the code
-	detail       string // of an authentication failure
 	etag         string // quoted
 	lastModified time.Time
 	header       http.Header // more headers, with canonical names
@@ -156,9 +145,6 @@ func errorBody(r *reply, id string, now time.Time) []byte {
 	b.WriteString(xmlStart + "<Error>")
 	element(&b, "Code", r.code)
 	element(&b, "Message", message)
-	if r.detail != "" {
-		element(&b, "AuthenticationErrorDetail", r.detail)
-	}
 	b.WriteString("</Error>")
 	return b.Bytes()
 }

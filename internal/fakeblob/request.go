@@ -5,45 +5,18 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
-
-// Op is an operation of the blob service.
-type Op int
-
-// The operations that the service knows. A request that is none of them is Unsupported.
-const (
-	Unsupported Op = iota
-	PutBlob
-	SetMetadata
-	GetProperties
-	DeleteBlob
-	ListBlobs
-	CreateContainer
-	GetContainerProperties
-	opCount
-)
-
-var opNames = [opCount]string{
-	"Unsupported", "PutBlob", "SetMetadata", "GetProperties", "DeleteBlob", "ListBlobs", "CreateContainer",
-	"GetContainerProperties",
-}
-
-// String returns the operation's name, as in the constant.
-func (o Op) String() string {
-	if o < 0 || o >= opCount {
-		return "invalid"
-	}
-	return opNames[o]
-}
 
 const metadataPrefix = "x-ms-meta-"
 
 // call is a request as the service reads it.
 type call struct {
-	op              Op
+	op              faults.Op
 	container       string
 	blob            string
-	query           url.Values // nil if the operation has no use for it
+	query           url.Values // nil if it says no more than the operation
 	metadata        map[string]string
 	conditions      conditions
 	blobType        string
@@ -52,55 +25,17 @@ type call struct {
 	unsupported     string // the header or parameter that makes op Unsupported, if one does
 }
 
-// target splits a request's path into container and blob name.
-func target(req *http.Request) (container, blob string) {
-	container, blob, _ = strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
-	return container, blob
-}
-
-// opOf tells what a request asks for.
-func opOf(req *http.Request) (Op, url.Values) {
-	_, blob := target(req)
-	switch req.URL.RawQuery { // the two busiest forms, without parsing
-	case "":
-		return opFor(req.Method, blob != "", "", ""), nil
-	case "comp=metadata":
-		return opFor(req.Method, blob != "", "metadata", ""), nil
-	}
-	query := req.URL.Query()
-	return opFor(req.Method, blob != "", query.Get("comp"), query.Get("restype")), query
-}
-
-func opFor(method string, hasBlob bool, comp, restype string) Op {
-	type form struct {
-		method        string
-		hasBlob       bool
-		comp, restype string
-	}
-	switch (form{method, hasBlob, comp, restype}) {
-	case form{http.MethodPut, true, "", ""}:
-		return PutBlob
-	case form{http.MethodPut, true, "metadata", ""}:
-		return SetMetadata
-	case form{http.MethodHead, true, "", ""}:
-		return GetProperties
-	case form{http.MethodDelete, true, "", ""}:
-		return DeleteBlob
-	case form{http.MethodGet, false, "list", "container"}:
-		return ListBlobs
-	case form{http.MethodPut, false, "", "container"}:
-		return CreateContainer
-	case form{http.MethodGet, false, "", "container"}, form{http.MethodHead, false, "", "container"}:
-		return GetContainerProperties
-	}
-	return Unsupported
-}
-
 // read turns a request into a call.
 func read(req *http.Request) *call {
 	c := &call{}
-	c.op, c.query = opOf(req)
-	c.container, c.blob = target(req)
+	c.op = faults.OpOf(req)
+	c.container, c.blob = faults.Target(req)
+	if raw := req.URL.RawQuery; raw != "" && raw != "comp=metadata" { // the two busiest forms need no parsing
+		c.query = req.URL.Query()
+	}
+	if c.blob != "" && c.query.Get("restype") == "container" {
+		c.refuse("a blob's name")
+	}
 	for name, values := range req.Header {
 		if len(values) > 0 {
 			// net/http trims values on the way to the socket.
@@ -149,7 +84,7 @@ func (c *call) readHeader(name, value string) {
 }
 
 func (c *call) refuse(what string) {
-	c.op = Unsupported
+	c.op = faults.Unsupported
 	c.unsupported = what
 }
 

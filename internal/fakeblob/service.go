@@ -9,7 +9,7 @@
 // If-None-Match: *. It knows empty block blobs with metadata and nothing else; what it does not know it answers
 // with 501 and the code [CodeUnsupported], never with a guess.
 //
-// Tests can bend it: [Service.Inject] adds faults, [Service.Put] and its neighbours change blobs without a request,
+// Tests can bend it: [Service.Inject] puts faults of package faults in front of it, [Service.Put] and its neighbours change blobs without a request,
 // [Service.Transcript] tells what came over the wire.
 package fakeblob
 
@@ -21,6 +21,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 const (
@@ -40,11 +42,10 @@ type Service struct {
 
 	writes    atomic.Int64 // the last ETag given out
 	requestID atomic.Int64
-	latency   atomic.Int64
 	clock     atomic.Pointer[func() time.Time]
 	secondary atomic.Pointer[string]
 
-	faults  faults
+	faults  *faults.Transport // in front of serve
 	traffic traffic
 	record  transcript
 }
@@ -53,7 +54,9 @@ var _ policy.Transporter = (*Service)(nil)
 
 // New returns a service whose container exists and is empty. It records requests; see [Service.SetRecording].
 func New() *Service {
-	s := &Service{blobs: map[string]*blob{}}
+	s := &Service{blobs: map[string]*blob{}, traffic: traffic{byOp: map[faults.Op]int{}}}
+	s.faults = faults.New(faults.TransportFunc(s.serve), 0)
+	s.faults.Now = s.now
 	s.SetClock(time.Now)
 	s.containerChanged = s.now()
 	return s
@@ -84,10 +87,6 @@ func (s *Service) Client(options ...func(*container.ClientOptions)) *container.C
 func (s *Service) SetClock(now func() time.Time) { s.clock.Store(&now) }
 
 func (s *Service) now() time.Time { return (*s.clock.Load())().UTC().Truncate(time.Second) }
-
-// SetLatency makes each request wait d before it is applied. Requests wait side by side. Zero, the default, waits
-// not at all.
-func (s *Service) SetLatency(d time.Duration) { s.latency.Store(int64(d)) }
 
 // SetPageSize limits the number of blobs in one page of a listing. Zero, the default, means Azure's limit of 5000.
 // A request's maxresults can lower it further.

@@ -1,12 +1,10 @@
 package fakeblob_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -252,6 +250,8 @@ func TestUnsupported(t *testing.T) {
 		"lease id":       {"PUT", "/a?comp=metadata", map[string]string{"x-ms-lease-id": "x"}},
 		"time condition": {"HEAD", "/a", map[string]string{"If-Modified-Since": "x"}},
 		"page blob":      {"PUT", "/b", map[string]string{"x-ms-blob-type": "PageBlob"}},
+		"list blob":      {"GET", "/a?restype=container&comp=list", nil},
+		"snapshot":       {"PUT", "/a?comp=metadata&snapshot=x", nil},
 		"list if":        {"GET", "?restype=container&comp=list", map[string]string{"If-Match": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,30 +313,4 @@ func TestDirectAccess(t *testing.T) {
 	require.Panics(t, func() { s.Break("b") })
 	require.Panics(t, func() { s.SetLastModified("b", time.Now()) })
 	require.Equal(t, 2, s.Requests(), "those sent through the client")
-}
-
-// Of many that create one blob at once, exactly one wins; the same holds for renewals with one ETag.
-func TestOneWinner(t *testing.T) {
-	s := fakeblob.New()
-	c := once(s)
-	race := func(attempt func(ctx context.Context) (string, error)) (won int) {
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		for range 32 {
-			wg.Go(func() {
-				if _, err := attempt(t.Context()); err == nil {
-					mu.Lock()
-					defer mu.Unlock()
-					won++
-				}
-			})
-		}
-		wg.Wait()
-		return won
-	}
-	require.Equal(t, 1, race(func(ctx context.Context) (string, error) { return c.put(ctx, "a", ifNoneMatch("*")) }))
-	require.Equal(t, 1, race(func(ctx context.Context) (string, error) { return c.set(ctx, "a", ifMatch("0x1")) }))
-	require.Equal(t, 64, s.Requests())
-	require.Equal(t, 32, s.Count(fakeblob.PutBlob))
-	require.Equal(t, 32, s.Count(fakeblob.SetMetadata))
 }

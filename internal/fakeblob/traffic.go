@@ -1,44 +1,59 @@
 package fakeblob
 
-import "sync/atomic"
+import (
+	"sync"
 
-// traffic counts requests that reached a connection.
+	"github.com/ea947076/checkpointstore/internal/faults"
+)
+
+// traffic counts requests.
 type traffic struct {
-	total    atomic.Int64
-	byOp     [opCount]atomic.Int64
-	inFlight atomic.Int64
-	peak     atomic.Int64
+	mu             sync.Mutex // guards what follows
+	byOp           map[faults.Op]int
+	inFlight, peak int
 }
 
-func (t *traffic) arrive(op Op) {
-	t.total.Add(1)
-	t.byOp[op].Add(1)
-	now := t.inFlight.Add(1)
-	for peak := t.peak.Load(); now > peak && !t.peak.CompareAndSwap(peak, now); peak = t.peak.Load() {
-	}
+func (t *traffic) arrive(op faults.Op) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byOp[op]++
+	t.inFlight++
+	t.peak = max(t.peak, t.inFlight)
 }
 
-func (t *traffic) leave() { t.inFlight.Add(-1) }
+func (t *traffic) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.inFlight--
+}
 
 func (t *traffic) reset() {
-	t.total.Store(0)
-	for i := range t.byOp {
-		t.byOp[i].Store(0)
-	}
-	t.peak.Store(t.inFlight.Load())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.byOp)
+	t.peak = t.inFlight
 }
 
-// Requests returns how many requests reached a connection, each try counted, also those that a fault dropped or
-// answered.
-func (s *Service) Requests() int { return int(s.traffic.total.Load()) }
+// Requests returns how many requests were made, each try counted, whatever became of them.
+func (s *Service) Requests() (n int) {
+	s.traffic.mu.Lock()
+	defer s.traffic.mu.Unlock()
+	for _, of := range s.traffic.byOp {
+		n += of
+	}
+	return n
+}
 
 // Count returns how many of the requests asked for an operation.
-func (s *Service) Count(op Op) int {
-	if op < 0 || op >= opCount {
-		return 0
-	}
-	return int(s.traffic.byOp[op].Load())
+func (s *Service) Count(op faults.Op) int {
+	s.traffic.mu.Lock()
+	defer s.traffic.mu.Unlock()
+	return s.traffic.byOp[op]
 }
 
 // Peak returns the highest number of requests that were in flight at once, those that hang included.
-func (s *Service) Peak() int { return int(s.traffic.peak.Load()) }
+func (s *Service) Peak() int {
+	s.traffic.mu.Lock()
+	defer s.traffic.mu.Unlock()
+	return s.traffic.peak
+}

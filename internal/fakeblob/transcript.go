@@ -1,6 +1,7 @@
 package fakeblob
 
 import (
+	"cmp"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -18,12 +19,8 @@ type transcript struct {
 	lines []*line
 }
 
-// line is one request in a transcript. A nil line records nothing.
-type line struct {
-	owner   *transcript
-	request string
-	result  string
-}
+// line is one request in a transcript, with what became of it.
+type line struct{ request, result string }
 
 // Transcript returns one line for each request in order of arrival:
 //
@@ -33,13 +30,15 @@ type line struct {
 //
 // The path is decoded and, for the host of ServeSecondary, follows the host. Of the query it shows comp, restype,
 // prefix, marker and include; then come the conditions as sent, then the metadata. After the arrow: status, error
-// code, ETag. Faults show as
+// code, ETag. Faults add what they did, in order:
 //
 //	-> dropped | hung | cancelled              not applied
-//	-> refused | no such host                  no connection
+//	-> refused | reset | no such host          no connection
+//	-> 503 ServerBusy                          not applied, answered by a fault
 //	-> 201 etag="0x1" dropped | hung | cancelled    applied, no answer
 //	-> 201 etag="0x1" answered 500 InternalError    applied, another answer
 //	-> 201 etag="0x1" stripped Etag                 applied, headers removed
+//	-> hung late 201 etag="0x1"                     applied after the client gave up
 //
 // and "pending" is a request that has no result yet. Requests that run at once arrive in any order: a transcript is
 // the same in each run only if the requests are sent one after the other.
@@ -48,7 +47,7 @@ func (s *Service) Transcript() string {
 	defer s.record.mu.Unlock()
 	var b strings.Builder
 	for _, l := range s.record.lines {
-		b.WriteString(l.request + " -> " + l.result + "\n")
+		b.WriteString(l.request + " ->" + cmp.Or(l.result, " pending") + "\n")
 	}
 	return b.String()
 }
@@ -66,32 +65,20 @@ func (s *Service) SetRecording(on bool) {
 	s.record.off.Store(!on)
 }
 
-// begin adds a request to the transcript; nil if recording is off.
-func (t *transcript) begin(req *http.Request, withHost bool) *line {
+// begin adds a request to the transcript, and returns what tells the transcript what becomes of it, in order; nil if
+// recording is off.
+func (t *transcript) begin(req *http.Request, withHost bool) (notes func(string)) {
 	if t.off.Load() {
 		return nil
 	}
-	l := &line{owner: t, request: describe(req, withHost), result: "pending"}
+	l := &line{request: describe(req, withHost)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines = append(t.lines, l)
-	return l
-}
-
-// end sets what became of the request; a later call replaces an earlier one.
-func (l *line) end(result string) {
-	if l == nil {
-		return
-	}
-	l.owner.mu.Lock()
-	defer l.owner.mu.Unlock()
-	l.result = result
-}
-
-// answered sets what became of a request that was answered, or applied.
-func (l *line) answered(r *reply, more string) {
-	if l != nil {
-		l.end(r.summary() + more)
+	return func(text string) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		l.result += " " + text
 	}
 }
 

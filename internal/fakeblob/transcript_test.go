@@ -2,9 +2,14 @@ package fakeblob_test
 
 import (
 	"context"
+	"net"
+	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -12,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore/internal/fakeblob"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 func TestTranscript(t *testing.T) {
@@ -36,7 +42,7 @@ func TestTranscript(t *testing.T) {
 	_, _ = c.delete(ctx, blob, nil)
 	_, _ = client.Create(ctx, nil)
 	_, _ = client.GetProperties(ctx, nil)
-	s.Inject(fakeblob.LoseResponse().Once())
+	s.Inject(faults.LoseResponse().Once())
 	_, err = client.NewBlobClient("x").Delete(ctx, nil)
 	requireStatus(t, err, 404, "BlobNotFound")
 
@@ -58,19 +64,19 @@ DELETE /c/x -> 404 BlobNotFound dropped
 DELETE /c/x -> 404 BlobNotFound
 `, "\n"), s.Transcript())
 	require.Equal(t, 15, s.Requests())
-	require.Equal(t, 3, s.Count(fakeblob.PutBlob))
-	require.Equal(t, 2, s.Count(fakeblob.SetMetadata))
-	require.Equal(t, 2, s.Count(fakeblob.GetProperties))
-	require.Equal(t, 3, s.Count(fakeblob.DeleteBlob))
-	require.Equal(t, 3, s.Count(fakeblob.ListBlobs))
-	require.Equal(t, 1, s.Count(fakeblob.CreateContainer))
-	require.Equal(t, 1, s.Count(fakeblob.GetContainerProperties))
-	require.Equal(t, 0, s.Count(fakeblob.Unsupported))
+	require.Equal(t, 3, s.Count(faults.PutBlob))
+	require.Equal(t, 2, s.Count(faults.SetMetadata))
+	require.Equal(t, 2, s.Count(faults.GetProperties))
+	require.Equal(t, 3, s.Count(faults.DeleteBlob))
+	require.Equal(t, 3, s.Count(faults.ListBlobs))
+	require.Equal(t, 1, s.Count(faults.CreateContainer))
+	require.Equal(t, 1, s.Count(faults.GetContainerProperties))
+	require.Equal(t, 0, s.Count(faults.Unsupported))
 
 	s.Reset()
 	require.Empty(t, s.Transcript())
 	require.Zero(t, s.Requests())
-	require.Zero(t, s.Count(fakeblob.PutBlob))
+	require.Zero(t, s.Count(faults.PutBlob))
 	require.Zero(t, s.Peak())
 	require.Equal(t, []string{"with space"}, s.Names(), "the blobs stay")
 }
@@ -89,44 +95,73 @@ func TestRecordingOff(t *testing.T) {
 }
 
 func TestPeakAndPending(t *testing.T) {
-	s := fakeblob.New()
-	c := once(s)
-	const n = 5
-	var arrived, done sync.WaitGroup
-	arrived.Add(n)
-	fault := fakeblob.HangWithoutApplying()
-	fault.Before = func() { arrived.Done() }
-	remove := s.Inject(fault)
-	ctx, cancel := context.WithCancel(t.Context())
-	for range n {
-		done.Go(func() { _, _ = c.head(ctx, "a", nil) })
-	}
-	arrived.Wait()
-	remove()
-	s.Inject(fakeblob.RunBefore(func() { require.Contains(t, s.Transcript(), "HEAD /c/b -> pending\n") }))
-	_, _ = c.head(ctx, "b", nil)
-	require.Equal(t, n+1, s.Peak())
-	s.Reset()
-	require.Equal(t, n, s.Peak(), "those still in flight")
-	cancel()
-	done.Wait()
-	s.Reset()
-	_, _ = c.head(t.Context(), "b", nil)
-	require.Equal(t, 1, s.Peak())
+	synctest.Test(t, func(t *testing.T) {
+		s := fakeblob.New()
+		c := once(s)
+		const n = 5
+		remove := s.Inject(faults.HangWithoutApplying().Before(func() { time.Sleep(time.Second) }))
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		for range n {
+			done.Go(func() { _, _ = c.head(ctx, "a", nil) })
+		}
+		synctest.Wait()
+		require.Equal(t, strings.Repeat("HEAD /c/a -> pending\n", n), s.Transcript())
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, strings.Repeat("HEAD /c/a -> hung\n", n), s.Transcript())
+		remove()
+		_, _ = c.head(ctx, "b", nil)
+		require.Equal(t, n+1, s.Peak())
+		s.Reset()
+		require.Equal(t, n, s.Peak(), "those still in flight")
+		cancel()
+		done.Wait()
+		s.Reset()
+		_, _ = c.head(t.Context(), "b", nil)
+		require.Equal(t, 1, s.Peak())
+	})
 }
 
-func BenchmarkParallelSetMetadata(b *testing.B) {
+// A request that fails before it starts leaves no trace. Its error is that of net/http.
+func TestContextDoneBefore(t *testing.T) {
 	s := fakeblob.New()
-	s.SetRecording(false)
+	ctx, cancel := context.WithCancel(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { t.Error("asked for a connection") },
+	}))
+	cancel()
+	const query = "?sv=1&sig=secret"
+	_, err := roundTrip(t, ctx, s, "DELETE", s.URL()+"/a"+query, nil)
+	require.Equal(t, &url.Error{Op: "Delete", URL: s.URL() + "/a" + query, Err: context.Canceled}, err)
+	require.Zero(t, s.Requests())
+	require.Empty(t, s.Transcript())
+}
+
+func TestHosts(t *testing.T) {
+	const secondary = "account-secondary.blob.core.windows.net"
+	s := fakeblob.New()
 	s.Put("a", nil)
-	client := s.Client().NewBlobClient("a")
-	metadata := metadataOf("ownerid", "a")
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := client.SetMetadata(context.Background(), metadata, nil); err != nil {
-				b.Fatal(err)
-			}
-		}
+	var asked, had int
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { asked++ },
+		GotConn: func(httptrace.GotConnInfo) { had++ },
 	})
+	head := func() (err error) {
+		_, err = roundTrip(t, ctx, s, "HEAD", "https://"+secondary+"/c/a", nil)
+		return err
+	}
+	var lookup *net.DNSError
+	require.ErrorAs(t, head(), &lookup)
+	require.Equal(t, [2]int{1, 0}, [2]int{asked, had})
+	s.ServeSecondary(secondary)
+	require.NoError(t, head())
+	require.Equal(t, [2]int{2, 1}, [2]int{asked, had})
+	s.Inject(faults.RefuseConnection().On(faults.Host(secondary)))
+	require.ErrorIs(t, head(), syscall.ECONNREFUSED)
+	_, err := once(s).head(ctx, "a", nil)
+	require.NoError(t, err)
+	require.Equal(t, "HEAD /c/a -> no such host\n"+
+		"HEAD "+secondary+"/c/a -> 200 etag=\"0x1\"\n"+
+		"HEAD "+secondary+"/c/a -> refused\n"+
+		"HEAD /c/a -> 200 etag=\"0x1\"\n", s.Transcript())
 }

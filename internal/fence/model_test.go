@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -166,21 +167,24 @@ type world struct {
 // explorer walks all schedules of a config.
 type explorer struct {
 	config
-	seed    [2]maphash.Seed
-	visited map[[2]uint64]bool
-	path    []string
+	seed    maphash.Seed
+	visited map[uint64]bool
+	moves   int
 	ends    int
+	path    []string // to the failure, backwards
+	spare   []*world // so that not every move makes one
 }
 
 // explore fails the test at the first schedule that breaks an invariant.
 func explore(t *testing.T, c config) {
 	t.Helper()
-	x := &explorer{config: c, visited: make(map[[2]uint64]bool), seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	x := &explorer{config: c, visited: make(map[uint64]bool), seed: maphash.MakeSeed()}
 	w := world{record: c.record, faults: c.faults, high: nowhere}
 	for i := range w.stores {
 		w.stores[i] = store{lastOwn: nowhere, maxOwn: nowhere}
 	}
-	if err := x.walk(w); err != nil {
+	if err := x.walk(&w); err != nil {
+		slices.Reverse(x.path)
 		t.Fatalf("%v\nschedule:\n  %s", err, strings.Join(x.path, "\n  "))
 	}
 	if x.ends == 0 {
@@ -189,32 +193,20 @@ func explore(t *testing.T, c config) {
 	t.Logf("%d states, %d ends", len(x.visited), x.ends)
 }
 
-func (x *explorer) walk(w world) error {
-	id := [2]uint64{maphash.Comparable(x.seed[0], w), maphash.Comparable(x.seed[1], w)}
+// walk explores what can follow on a state.
+func (x *explorer) walk(w *world) error {
+	id := maphash.Comparable(x.seed, *w) // of 100,000 states no two have the same, but for one run in a billion
 	if x.visited[id] {
 		return nil
 	}
 	x.visited[id] = true
-	moved := false
-	try := func(label string, move func(*world) error) error {
-		moved = true
-		next := w
-		x.path = append(x.path, label)
-		if err := move(&next); err != nil {
-			return err
-		}
-		if err := x.walk(next); err != nil {
-			return err
-		}
-		x.path = x.path[:len(x.path)-1]
-		return nil
-	}
+	before := x.moves
 	for i := range x.programs {
-		if err := x.moves(&w, i, try); err != nil {
+		if err := x.next(w, i); err != nil {
 			return err
 		}
 	}
-	if !moved {
+	if x.moves == before {
 		x.ends++
 		if err := w.checkEnd(); err != nil {
 			return err
@@ -222,13 +214,14 @@ func (x *explorer) walk(w world) error {
 	}
 	for i := range w.late {
 		if w.late[i].write {
-			err := try(fmt.Sprintf("the late %v arrives", w.late[i].op), func(w *world) error {
+			err := x.try(w, func(w *world) error {
 				req := w.late[i]
 				w.late[i] = request{}
 				_, err := w.applyWrite(req)
 				return err
 			})
 			if err != nil {
+				x.path = append(x.path, fmt.Sprintf("the late %v arrives", w.late[i].op))
 				return err
 			}
 		}
@@ -236,43 +229,66 @@ func (x *explorer) walk(w world) error {
 	return nil
 }
 
-// moves tries everything that can happen to an actor next.
-func (x *explorer) moves(w *world, i int, try func(string, func(*world) error) error) error {
+// try makes a move and explores what can follow on it.
+func (x *explorer) try(w *world, move func(*world) error) error {
+	x.moves++
+	if len(x.spare) == 0 {
+		x.spare = append(x.spare, new(world))
+	}
+	next := x.spare[len(x.spare)-1]
+	x.spare = x.spare[:len(x.spare)-1]
+	*next = *w
+	err := move(next)
+	if err == nil {
+		err = x.walk(next)
+	}
+	x.spare = append(x.spare, next)
+	return err
+}
+
+// next tries everything that can happen to an actor next.
+func (x *explorer) next(w *world, i int) error {
 	prog, a := x.programs[i], &w.actors[i]
 	if int(a.next) >= len(prog.ops) {
 		return nil
 	}
 	o := prog.ops[a.next]
-	who := fmt.Sprintf("actor %d (store %d) %v: ", i, prog.store, o)
+	try := func(what string, move func(*world) error) error {
+		err := x.try(w, move)
+		if err != nil {
+			x.path = append(x.path, fmt.Sprintf("actor %d (store %d) %v: %s", i, prog.store, o, what))
+		}
+		return err
+	}
 	switch a.phase {
 	case idle:
-		return try(who+"issued", func(w *world) error { return w.issue(prog.store, i, o) })
+		return try("issued", func(w *world) error { return w.issue(prog.store, i, o) })
 	case asked:
 		if w.busy(x.programs, i) {
 			return nil
 		}
-		return try(who+"begins", func(w *world) error { return w.begin(prog.store, i) })
+		return try("begins", func(w *world) error { return w.begin(prog.store, i) })
 	case sent:
-		if err := try(who+"applied", func(w *world) error { return w.apply(i, gone) }); err != nil {
+		if err := try("applied", func(w *world) error { return w.apply(i, gone) }); err != nil {
 			return err
 		}
 		if a.req.write && a.req.on != "" && w.record.ETag == "" { // Azurite's answer
-			if err := try(who+"applied, 412", func(w *world) error { return w.apply(i, refused) }); err != nil {
+			if err := try("applied, 412", func(w *world) error { return w.apply(i, refused) }); err != nil {
 				return err
 			}
 		}
 		if slot := w.freeSlot(); a.req.write && w.faults > 0 && slot >= 0 {
-			return try(who+"given up on its way", func(w *world) error {
+			return try("given up on its way", func(w *world) error {
 				w.late[slot] = w.actors[i].req
 				return w.loseAnswer(prog.store, i)
 			})
 		}
 	case answered:
-		if err := try(who+"answered", func(w *world) error { return w.deliver(prog.store, i) }); err != nil {
+		if err := try("answered", func(w *world) error { return w.deliver(prog.store, i) }); err != nil {
 			return err
 		}
 		if a.req.write && w.faults > 0 {
-			return try(who+"answer lost", func(w *world) error { return w.loseAnswer(prog.store, i) })
+			return try("answer lost", func(w *world) error { return w.loseAnswer(prog.store, i) })
 		}
 	}
 	return nil

@@ -2,8 +2,7 @@ package nodepkg
 
 import (
 	"bufio"
-	"crypto/sha256"
-	_ "embed"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,85 +19,124 @@ const (
 	stopGrace = 5 * time.Second
 )
 
-//go:embed watchdog.js
-var watchdog []byte
+// endWithStdin is what node runs: the script, after it has seen to its end. The process that started it holds the other
+// end of standard input and never closes it while it lives, so its end means that this process was stopped or that its
+// parent is gone.
+const endWithStdin = `const exit = () => process.exit(0);
+process.stdin.on('end', exit).on('close', exit).on('error', exit).resume();
+require(process.argv[1]);`
 
 // Command says what [Start] runs.
 type Command struct {
-	// Program is a Node program that can be executed; empty means node itself.
+	// Program is the executable; empty means node. Another program must end by itself when its standard input ends.
 	Program string
-	// Args follow the program. For node the first is the script.
+	// Args are the program's arguments. For node the first is the absolute path of a script, a CommonJS module.
 	Args []string
-	// Dir is the working directory; empty means that of the caller.
-	Dir string
 	// Env is added to the environment of this process.
 	Env []string
-	// OnLine, if set, is called for each line of standard output, in order, on one goroutine that ends with the process.
+	// Ready is a part of the line of standard output that says that the program is ready. Start waits for it unless it
+	// is empty.
+	Ready string
+	// OnLine, if set, is called for each line of standard output, in order, on one goroutine that ends with the program.
 	OnLine func(line string)
 }
 
-// Process is a running Node process. It is ended with the Go process that started it, even if that is killed.
+// Process is a running program. It ends with the process that started it, even if that is killed.
 // Its methods may be called at once by any number of goroutines.
 type Process struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	done   chan struct{}
-	stdout lines
-	stderr lines
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	ready chan struct{} // closed when the program is ready
+	done  chan struct{} // closed when it has ended
 
 	mu   sync.Mutex
-	tail []string
-	err  error
+	tail []string // last lines of its output
 }
 
-// Start starts a Node process with the watchdog in it and returns at once: that the process runs does not mean that it
-// serves. The error says that the program is not there or cannot be executed.
-// The caller must call Stop.
-func Start(command Command) (*Process, error) {
-	program := command.Program
+// Start starts a program and waits until it is ready, if the command says how to tell. The caller must call Stop.
+//
+// The error says that there is no such program, or that it ended or ctx ended before it was ready; the program is then
+// gone. ctx does not bound the life of the program.
+func Start(ctx context.Context, command Command) (*Process, error) {
+	p, err := start(command)
+	if err != nil || command.Ready == "" {
+		return p, err
+	}
+	select {
+	case <-p.ready:
+		return p, nil
+	case <-p.done:
+		return nil, p.Err()
+	case <-ctx.Done():
+		p.Stop()
+		return nil, fmt.Errorf("%s is not ready: %w: %s", p.name(), ctx.Err(), p.Tail())
+	}
+}
+
+func start(command Command) (*Process, error) {
+	program, args := command.Program, command.Args
 	if program == "" {
-		program = "node"
+		program, args = "node", append([]string{"-e", endWithStdin}, args...)
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, errors.New("node is not on PATH: " + installNode)
+		}
 	}
-	preload, err := writeWatchdog()
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
+	p := &Process{cmd: exec.Command(program, args...), ready: make(chan struct{}), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), command.Env...)
+	p.cmd.WaitDelay = stopGrace // a grandchild that keeps the output open cannot hold up Stop
+	stdout, stdoutWriter := io.Pipe()
+	stderr, stderrWriter := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = stdoutWriter, stderrWriter
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name(), err)
 	}
-	cmd := exec.Command(program, command.Args...)
-	cmd.Dir = command.Dir
-	cmd.Env = append(append(os.Environ(), command.Env...), "NODE_OPTIONS="+nodeOptions(os.Getenv("NODE_OPTIONS"), preload))
-	cmd.WaitDelay = stopGrace // a grandchild that keeps the output open cannot hold up Stop
-	p := &Process{cmd: cmd, done: make(chan struct{})}
-	p.stdout = lines{onLine: func(line string) {
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name(), err)
+	}
+	var readers sync.WaitGroup
+	readers.Go(func() { p.readOutput(stdout, command) })
+	readers.Go(func() { eachLine(stderr, p.remember) })
+	go func() {
+		_ = p.cmd.Wait() // Err reads how it ended from the ProcessState
+		_, _ = stdoutWriter.Close(), stderrWriter.Close()
+		readers.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// readOutput reads the lines of standard output and tells when the program is ready.
+func (p *Process) readOutput(stdout io.Reader, command Command) {
+	ready := false
+	eachLine(stdout, func(line string) {
 		p.remember(line)
 		if command.OnLine != nil {
 			command.OnLine(line)
 		}
-	}}
-	p.stderr = lines{onLine: p.remember}
-	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
-	if p.stdin, err = cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
-	}
-	go p.wait()
-	return p, nil
+		if !ready && strings.Contains(line, command.Ready) {
+			ready = true
+			close(p.ready)
+		}
+	})
 }
 
-// wait ends with the process.
-func (p *Process) wait() {
-	err := p.cmd.Wait()
-	p.stdout.flush()
-	p.stderr.flush()
-	p.mu.Lock()
-	p.err = err
-	p.mu.Unlock()
-	close(p.done)
+// eachLine calls do for each line, of any length, without its end.
+func eachLine(r io.Reader, do func(line string)) {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			do(line)
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
-// Stop ends the process and waits until it is gone: it closes its standard input, and kills it if it does not end on
-// that. A second call, or a process that ended by itself, is not an error.
+// Stop ends the program and waits until it is gone: it closes its standard input, and kills it if it does not end on
+// that. A second call, or a program that ended by itself, is not an error.
 func (p *Process) Stop() {
 	_ = p.stdin.Close()
 	select {
@@ -110,34 +148,23 @@ func (p *Process) Stop() {
 	<-p.done
 }
 
-// Write writes to the standard input of the process.
+// Write writes to the standard input of the program.
 func (p *Process) Write(b []byte) (int, error) { return p.stdin.Write(b) }
 
-// Done is closed when the process has ended.
+// Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err describes in one line how the process ended, with the last lines of its output. It is nil while the process runs.
+// Err says in one line how the program ended, with the last lines of its output. It is nil while the program runs.
 func (p *Process) Err() error {
 	select {
 	case <-p.done:
+		return fmt.Errorf("%s ended: %s: %s", p.name(), p.cmd.ProcessState, p.Tail())
 	default:
 		return nil
 	}
-	p.mu.Lock()
-	err := p.err
-	p.mu.Unlock()
-	reason := "exit status 0"
-	if err != nil {
-		reason = err.Error()
-	}
-	text := fmt.Sprintf("%s ended: %s", filepath.Base(p.cmd.Path), reason)
-	if tail := p.Tail(); tail != "" {
-		text += ": " + tail
-	}
-	return errors.New(text)
 }
 
-// Tail returns the last lines of the output of the process in one line.
+// Tail returns the last lines of the program's output as one line.
 func (p *Process) Tail() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,74 +172,11 @@ func (p *Process) Tail() string {
 }
 
 func (p *Process) remember(line string) {
-	line = strings.TrimSpace(line)
-	if line == "" {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tail = append(p.tail, line); len(p.tail) > tailLines {
+	if p.tail = append(p.tail, strings.TrimSpace(line)); len(p.tail) > tailLines {
 		p.tail = p.tail[1:]
 	}
 }
 
-// lines is a writer that hands on whole lines.
-type lines struct {
-	onLine  func(string)
-	pending []byte
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.pending = append(l.pending, b...)
-	for {
-		advance, line, _ := bufio.ScanLines(l.pending, false)
-		if advance == 0 {
-			return len(b), nil
-		}
-		text := string(line)
-		l.pending = l.pending[advance:]
-		l.onLine(text)
-	}
-}
-
-func (l *lines) flush() {
-	if len(l.pending) > 0 {
-		l.onLine(string(l.pending))
-		l.pending = nil
-	}
-}
-
-// nodeOptions adds the preload to what the environment already says. Node splits the value at spaces, except in
-// double quotes, where a backslash escapes.
-func nodeOptions(existing, preload string) string {
-	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(preload) + `"`
-	return strings.TrimSpace(existing + " --require " + quoted)
-}
-
-// writeWatchdog puts the watchdog script in the cache, under a name made of its content.
-func writeWatchdog() (string, error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(watchdog)
-	path := filepath.Join(cache, fmt.Sprintf("watchdog-%x.js", sum[:8]))
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	temp, err := os.CreateTemp(cache, "watchdog-tmp-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.Remove(temp.Name()) }() // a no-op after the rename
-	_, err = temp.Write(watchdog)
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return "", err
-	}
-	if err := os.Rename(temp.Name(), path); err != nil {
-		if _, statErr := os.Stat(path); statErr != nil {
-			return "", err
-		}
-	}
-	return path, nil
-}
+func (p *Process) name() string { return filepath.Base(p.cmd.Path) }

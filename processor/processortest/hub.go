@@ -1,7 +1,7 @@
 // Package processortest has an event hub in memory, to test handlers and fleets of
-// processors without a service. It keeps to what azeventhubs' clients do: receivers
-// wait for events, and a new receiver of a partition takes the link from the one
-// before. It uses no clock but time.Now, so it fits testing/synctest.
+// processors without a service. It behaves as azeventhubs' clients do: receivers wait
+// for events, and a new receiver of a partition takes the link from the previous
+// one. Its only clock is time.Now, so that it works with testing/synctest.
 package processortest
 
 import (
@@ -88,8 +88,8 @@ func (h *Hub) SendEvent(partitionID string, event azeventhubs.EventData) {
 	h.send(partitionID, nil, event)
 }
 
-// SendKeyed appends events with these bodies and a partition key to a partition,
-// whichever the key belongs to.
+// SendKeyed appends events with these bodies and this partition key to a partition,
+// without regard to which partition the service would choose for the key.
 func (h *Hub) SendKeyed(partitionID, partitionKey string, bodies ...string) {
 	for _, body := range bodies {
 		h.send(partitionID, &partitionKey, azeventhubs.EventData{Body: []byte(body)})

@@ -27,8 +27,8 @@ type realService struct {
 	requests atomic.Int64
 }
 
-// NewAzurite is the back end [Azurite], started if none runs.
-func NewAzurite(ctx context.Context) (Backend, error) {
+// newAzurite is the back end [Azurite], started if none runs.
+func newAzurite(ctx context.Context) (Backend, error) {
 	server, err := azurite.Start(ctx)
 	if err != nil {
 		return nil, err

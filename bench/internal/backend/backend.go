@@ -61,15 +61,40 @@ type Traffic struct {
 // AbsentHub begins the names of the event hubs of which nothing is stored yet.
 const AbsentHub = "new-"
 
-// New starts a back end by its name.
-func New(ctx context.Context, name string) (Backend, error) {
+// Backends starts back ends when they are asked for. The zero value is ready for use.
+type Backends struct{ started map[string]Backend }
+
+// Get returns the back end with a name.
+func (b *Backends) Get(ctx context.Context, name string) (Backend, error) {
+	if on := b.started[name]; on != nil {
+		return on, nil
+	}
+	on, err := start(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if b.started == nil {
+		b.started = make(map[string]Backend)
+	}
+	b.started[name] = on
+	return on, nil
+}
+
+// Close ends them all.
+func (b *Backends) Close() {
+	for _, on := range b.started {
+		on.Close()
+	}
+}
+
+func start(ctx context.Context, name string) (Backend, error) {
 	switch name {
 	case InProcess:
-		return NewInProcess()
+		return newInProcess()
 	case TLS:
-		return NewTLS()
+		return newTLS()
 	case Azurite:
-		return NewAzurite(ctx)
+		return newAzurite(ctx)
 	}
 	return nil, fmt.Errorf("there is no back end %q", name)
 }

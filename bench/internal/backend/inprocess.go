@@ -17,8 +17,8 @@ type inProcess struct {
 	requests atomic.Int64
 }
 
-// NewInProcess is the back end [InProcess]. It takes no latency.
-func NewInProcess() (Backend, error) {
+// newInProcess is the back end [InProcess]. It takes no latency.
+func newInProcess() (Backend, error) {
 	a, err := newAnswers()
 	if err != nil {
 		return nil, err

@@ -28,8 +28,8 @@ type tlsServer struct {
 // default. It needs the setting x509usefallbackroots=1, which is in go.mod.
 var trust sync.Once
 
-// NewTLS is the back end [TLS].
-func NewTLS() (Backend, error) {
+// newTLS is the back end [TLS].
+func newTLS() (Backend, error) {
 	a, err := newAnswers()
 	if err != nil {
 		return nil, err

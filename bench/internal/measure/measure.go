@@ -1,71 +1,100 @@
-// Package measure runs the same work by several competitors, taking turns, and
-// says what it took.
+// Package measure runs the same work by several competitors as Go benchmarks that take turns.
 package measure
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
-	"runtime"
+	"slices"
+	"testing"
 	"time"
 )
 
 // Job is the work of one competitor.
-type Job interface {
-	// Prepare makes ready for that many operations. It is not measured.
-	Prepare(ctx context.Context, operations int) error
-
+type Job struct {
+	// Prepare makes ready for that many operations. It is not measured. It may be nil.
+	Prepare func(ctx context.Context, operations int) error
 	// Do is one operation.
-	Do(ctx context.Context) error
+	Do func(ctx context.Context) error
 }
 
-// Plan is how much is measured.
-type Plan struct {
-	Rounds int
+// Counts are the requests and connections so far.
+type Counts struct{ Requests, Dialled int64 }
 
-	// Batch is how long a competitor works for one sample, at least one operation
-	// and at most MostOperations.
-	Batch          time.Duration
-	MostOperations int
+// The units of what a [Job] reports beside its time and its allocations.
+const (
+	requestsUnit = "requests/op"
+	dialledUnit  = "dials/op"
+	cpuUnit      = "cpu-ns/op"
+)
+
+// Benchmark runs b.N operations of the job, and reports requests, connections and CPU time of one.
+func (j Job) Benchmark(ctx context.Context, b *testing.B, counts func() Counts) error {
+	if j.Prepare != nil {
+		if err := j.Prepare(ctx, b.N); err != nil {
+			return err
+		}
+	}
+	b.ReportAllocs()
+	before, cpuBefore := counts(), cpuTime()
+	b.ResetTimer()
+	for range b.N {
+		if err := j.Do(ctx); err != nil {
+			return err
+		}
+	}
+	b.StopTimer()
+	cpu, after := cpuTime()-cpuBefore, counts()
+	n := float64(b.N)
+	b.ReportMetric(float64(after.Requests-before.Requests)/n, requestsUnit)
+	b.ReportMetric(float64(after.Dialled-before.Dialled)/n, dialledUnit)
+	b.ReportMetric(float64(cpu)/n, cpuUnit)
+	return nil
 }
 
-// Sample is what one operation took, on average over a batch.
+// Sample is what one operation took, on average over a benchmark. Times are in seconds.
 type Sample struct {
-	Wall, CPU          time.Duration
-	Allocations, Bytes float64
-	Requests, Dialled  float64
+	Wall, CPU, Allocations, Bytes, Requests, Dialled float64
+}
+
+func sampleOf(r testing.BenchmarkResult) Sample {
+	n := float64(r.N)
+	return Sample{
+		Wall: r.T.Seconds() / n, CPU: r.Extra[cpuUnit] / 1e9,
+		Allocations: float64(r.MemAllocs) / n, Bytes: float64(r.MemBytes) / n,
+		Requests: r.Extra[requestsUnit], Dialled: r.Extra[dialledUnit],
+	}
 }
 
 // Series are the samples of one competitor, by round.
 type Series []Sample
 
-// Counts are the requests and connections so far.
-type Counts struct{ Requests, Dialled int64 }
-
-// Run measures the jobs. In each round every job has its turn, in an order that
-// starts with another job and turns around from round to round. An operation of
-// each goes before the first round, to tell how many fit into a batch, unless one
-// is the most.
-func Run(ctx context.Context, jobs []Job, counts func() Counts, plan Plan) ([]Series, error) {
-	operations := make([]int, len(jobs))
-	for i, job := range jobs {
-		if plan.MostOperations <= 1 {
-			operations[i] = 1
-			continue
-		}
-		s, err := batch(ctx, job, 1, counts)
-		if err != nil {
-			return nil, fmt.Errorf("warming up: %w", err)
-		}
-		operations[i] = max(1, min(plan.MostOperations, int(plan.Batch/max(s.Wall, 1))))
+// Run benchmarks the jobs. In each round every job has its turn, in an order that starts with another job and turns
+// around from round to round. A turn of the first round lasts at least about so long, or for one operation; those of the
+// other rounds have as many operations.
+func Run(ctx context.Context, jobs []Job, counts func() Counts, rounds int, atLeast time.Duration) ([]Series, error) {
+	testing.Init() // the flags of go test, for those who are not run by it
+	all, turns := make([]Series, len(jobs)), make([]string, len(jobs))
+	for i := range turns {
+		turns[i] = atLeast.String()
 	}
-	all := make([]Series, len(jobs))
-	for round := range plan.Rounds {
+	for round := range rounds {
 		for _, i := range order(len(jobs), round) {
-			s, err := batch(ctx, jobs[i], operations[i], counts)
+			if err := flag.Set("test.benchtime", turns[i]); err != nil {
+				return nil, err
+			}
+			var err error
+			result := testing.Benchmark(func(b *testing.B) {
+				if err = errors.Join(ctx.Err(), jobs[i].Benchmark(ctx, b, counts)); err != nil {
+					b.FailNow()
+				}
+			})
 			if err != nil {
 				return nil, err
 			}
-			all[i] = append(all[i], s)
+			all[i] = append(all[i], sampleOf(result))
+			turns[i] = fmt.Sprintf("%dx", result.N)
 		}
 	}
 	return all, nil
@@ -76,34 +105,55 @@ func order(n, round int) []int {
 	turns := make([]int, n)
 	for i := range turns {
 		turns[i] = (round + i) % n
-		if round%2 == 1 {
-			turns[i] = (round + n - i) % n
-		}
+	}
+	if round%2 == 1 {
+		slices.Reverse(turns[1:])
 	}
 	return turns
 }
 
-// batch measures operations one after another. Garbage of others is collected
-// before.
-func batch(ctx context.Context, job Job, operations int, counts func() Counts) (Sample, error) {
-	if err := job.Prepare(ctx, operations); err != nil {
-		return Sample{}, err
+// Value picks one number of a sample.
+type Value func(Sample) float64
+
+// The numbers of a sample.
+func Wall(s Sample) float64        { return s.Wall }
+func CPU(s Sample) float64         { return s.CPU }
+func Allocations(s Sample) float64 { return s.Allocations }
+func Bytes(s Sample) float64       { return s.Bytes }
+func Requests(s Sample) float64    { return s.Requests }
+func Dialled(s Sample) float64     { return s.Dialled }
+
+// Spread is what several rounds gave.
+type Spread struct{ Min, Median, Max float64 }
+
+// Of is the spread of a series.
+func (s Series) Of(v Value) Spread {
+	values := make([]float64, len(s))
+	for i, sample := range s {
+		values[i] = v(sample)
 	}
-	runtime.GC()
-	countsBefore, before := counts(), usageBefore()
-	for range operations {
-		if err := job.Do(ctx); err != nil {
-			return Sample{}, err
-		}
+	return spread(values)
+}
+
+// Ratio is the spread of s divided by other, round by round, as both were measured next to each other there.
+func (s Series) Ratio(other Series, v Value) Spread {
+	values := make([]float64, min(len(s), len(other)))
+	for i := range values {
+		values[i] = v(s[i]) / v(other[i])
 	}
-	after, countsAfter := usageAfter(), counts()
-	n := float64(operations)
-	return Sample{
-		Wall:        after.at.Sub(before.at) / time.Duration(operations),
-		CPU:         (after.cpu - before.cpu) / time.Duration(operations),
-		Allocations: float64(after.mallocs-before.mallocs) / n,
-		Bytes:       float64(after.bytes-before.bytes) / n,
-		Requests:    float64(countsAfter.Requests-countsBefore.Requests) / n,
-		Dialled:     float64(countsAfter.Dialled-countsBefore.Dialled) / n,
-	}, nil
+	return spread(values)
+}
+
+// spread is all zero for no values.
+func spread(values []float64) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	slices.Sort(values)
+	middle := len(values) / 2
+	median := values[middle]
+	if len(values)%2 == 0 {
+		median = (values[middle-1] + median) / 2
+	}
+	return Spread{Min: values[0], Median: median, Max: values[len(values)-1]}
 }

@@ -9,51 +9,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeJob counts what happens to it.
-type fakeJob struct {
-	name     string
-	turns    *[]string // of all jobs
-	prepared []int
-	done     int
-	each     int // bytes allocated by an operation
-	sleep    time.Duration
-	requests *int64
-	fail     error
-	kept     []byte
-}
-
-func (j *fakeJob) Prepare(_ context.Context, operations int) error {
-	j.prepared = append(j.prepared, operations)
-	*j.turns = append(*j.turns, j.name)
-	j.kept = make([]byte, 10<<20) // not the operation's
-	return nil
-}
-
-func (j *fakeJob) Do(context.Context) error {
-	j.done++
-	*j.requests += 2
-	j.kept = make([]byte, j.each)
-	time.Sleep(j.sleep)
-	return j.fail
-}
-
 func TestRunTakesTurns(t *testing.T) {
 	var turns []string
-	var requests int64
-	jobs := []Job{
-		&fakeJob{name: "a", turns: &turns, requests: &requests},
-		&fakeJob{name: "b", turns: &turns, requests: &requests},
-		&fakeJob{name: "c", turns: &turns, requests: &requests},
+	var jobs []Job
+	for _, name := range []string{"a", "b", "c"} {
+		jobs = append(jobs, Job{Do: func(context.Context) error {
+			turns = append(turns, name)
+			time.Sleep(time.Millisecond)
+			return nil
+		}})
 	}
-	counts := func() Counts { return Counts{Requests: requests} }
-	all, err := Run(context.Background(), jobs, counts, Plan{Rounds: 6, MostOperations: 1})
+	all, err := Run(t.Context(), jobs, func() Counts { return Counts{} }, 6, time.Millisecond)
 	require.NoError(t, err)
 	require.Len(t, all, 3)
-	for i := range jobs {
-		require.Len(t, all[i], 6)
-		require.Equal(t, []int{1, 1, 1, 1, 1, 1}, jobs[i].(*fakeJob).prepared, "no warming up")
-	}
 	places := map[string]map[int]bool{"a": {}, "b": {}, "c": {}}
+	require.Len(t, turns, 18, "an operation that takes long enough is not done again")
 	for i, name := range turns {
 		places[name][i%3] = true
 	}
@@ -64,48 +34,81 @@ func TestRunTakesTurns(t *testing.T) {
 }
 
 func TestRunMeasuresOneOperation(t *testing.T) {
-	var turns []string
-	var requests int64
-	job := &fakeJob{turns: &turns, requests: &requests, each: 1 << 20, sleep: 5 * time.Millisecond}
-	counts := func() Counts { return Counts{Requests: requests, Dialled: requests / 2} }
-	all, err := Run(context.Background(), []Job{job}, counts, Plan{Rounds: 2, Batch: 20 * time.Millisecond, MostOperations: 3})
+	var done, prepared int
+	var turns []int
+	var kept []byte
+	job := Job{
+		Prepare: func(_ context.Context, operations int) error {
+			prepared += operations
+			turns = append(turns, operations)
+			done++ // not the operation's request
+			kept = make([]byte, 10<<20)
+			return nil
+		},
+		Do: func(context.Context) error {
+			prepared--
+			done += 2
+			kept = make([]byte, 1<<20)
+			time.Sleep(time.Millisecond)
+			return nil
+		},
+	}
+	counts := func() Counts { return Counts{Requests: int64(done), Dialled: int64(done) / 2} }
+	all, err := Run(t.Context(), []Job{job}, counts, 2, 20*time.Millisecond)
 	require.NoError(t, err)
-	require.Equal(t, 1, job.prepared[0], "one operation to warm up")
-	require.Equal(t, job.prepared[1], job.prepared[2])
-	require.LessOrEqual(t, job.prepared[1], 3)
-	require.Equal(t, 1+job.prepared[1]+job.prepared[2], job.done)
+	require.Zero(t, prepared, "operations that are prepared and not done")
+	require.Len(t, all[0], 2)
+	want := []int{1, 1}
+	if most := turns[len(turns)-1]; most > 1 {
+		want = []int{most, 1, most}
+	}
+	require.Equal(t, want, turns[len(turns)-len(want):], "the second round does what the first did, after one to warm up")
 	for _, s := range all[0] {
-		require.GreaterOrEqual(t, s.Wall, job.sleep)
+		require.GreaterOrEqual(t, s.Wall, time.Millisecond.Seconds())
 		if cpuTime() > 0 { // where it is known
 			require.Positive(t, s.CPU)
 		}
 		require.Equal(t, 2.0, s.Requests)
-		require.Equal(t, 1.0, s.Dialled)
-		require.GreaterOrEqual(t, s.Bytes, float64(1<<20))
-		require.Less(t, s.Bytes, float64(2<<20), "what Prepare allocates does not count")
+		require.InDelta(t, 1.0, s.Dialled, 1e-9)
+		require.InDelta(t, 1<<20, s.Bytes, 1<<19, "what Prepare allocates does not count: %d", len(kept))
 		require.GreaterOrEqual(t, s.Allocations, 1.0)
 	}
 }
 
 func TestRunFails(t *testing.T) {
-	var turns []string
-	var requests int64
 	broken := errors.New("broken")
-	job := &fakeJob{turns: &turns, requests: &requests, fail: broken}
-	for _, most := range []int{1, 10} {
-		_, err := Run(context.Background(), []Job{job}, func() Counts { return Counts{} }, Plan{Rounds: 1, MostOperations: most})
-		require.ErrorIs(t, err, broken)
+	fail := func(context.Context) error { return broken }
+	for name, job := range map[string]Job{
+		"operation":   {Do: fail},
+		"preparation": {Prepare: func(ctx context.Context, _ int) error { return fail(ctx) }},
+	} {
+		_, err := Run(t.Context(), []Job{job}, func() Counts { return Counts{} }, 1, time.Millisecond)
+		require.ErrorIs(t, err, broken, name)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Run(canceled, []Job{{Do: func(context.Context) error { return nil }}}, func() Counts { return Counts{} }, 1, time.Millisecond)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   Spread
+	}{
+		{nil, Spread{}},
+		{[]float64{7}, Spread{7, 7, 7}},
+		{[]float64{30, 2, 4}, Spread{2, 4, 30}},
+		{[]float64{4, 100, 1, 2}, Spread{1, 3, 100}},
+	} {
+		require.Equal(t, c.want, spread(c.values), "%v", c.values)
 	}
 }
 
-func TestCPUTimeGrowsWithWork(t *testing.T) {
-	before, begin := cpuTime(), time.Now()
-	if before == 0 {
-		t.Skip("the CPU time of a process is not known on this system")
-	}
-	x := 1
-	for time.Since(begin) < 50*time.Millisecond {
-		x *= 3
-	}
-	require.Greater(t, cpuTime(), before, x)
+func TestRatioIsTakenWithinRounds(t *testing.T) {
+	// The machine was ten times slower in the second round, for both.
+	slow, fast := Series{{Wall: 20}, {Wall: 200}, {Wall: 30}}, Series{{Wall: 2}, {Wall: 20}, {Wall: 1}}
+	require.Equal(t, Spread{10, 10, 30}, slow.Ratio(fast, Wall))
+	require.Equal(t, Spread{20, 30, 200}, slow.Of(Wall))
+	require.Equal(t, Spread{}, slow.Ratio(nil, Wall))
 }

@@ -23,7 +23,7 @@ func committed(t *testing.T, name string) string {
 // The tables of the document are those that the command writes: all of them,
 // with all rows and nothing but measured cells.
 func TestCommittedTables(t *testing.T) {
-	text, err := between(committed(t, DocumentFile))
+	_, text, _, err := section(committed(t, DocumentFile))
 	require.NoError(t, err)
 	found := parse(text)
 	require.Len(t, found, len(tables()))

@@ -4,12 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/ea947076/checkpointstore/bench/internal/workload"
+)
+
+// The files of the documentation.
+const (
+	DocumentFile = "performance.md"
+	ChartFile    = "claims.svg"
 )
 
 // What stands between these lines of the document is written by the command.
@@ -66,22 +73,34 @@ func versions() string {
 	return text.String()
 }
 
-// Replace puts what was measured into the document.
-func Replace(document, measured string) (string, error) {
+// section returns what is between the two lines, and what is before and after.
+func section(document string) (before, text, after string, err error) {
 	before, rest, found := strings.Cut(document, begin)
-	_, after, closed := strings.Cut(rest, end)
+	text, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		return "", errors.New("the document has no lines between which to write")
+		return "", "", "", errors.New("the document has no lines between which the results stand")
 	}
-	return before + begin + "\n" + measured + "\n" + end + after, nil
+	return before, text, after, nil
 }
 
-// between is what Replace put there.
-func between(document string) (string, error) {
-	_, rest, found := strings.Cut(document, begin)
-	text, _, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		return "", errors.New("the document has no lines between which to read")
+// Update writes what was measured into the document, and draws the chart from the document.
+func Update(folder, measured string) error {
+	path := filepath.Join(folder, DocumentFile)
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
 	}
-	return text, nil
+	before, _, after, err := section(string(old))
+	if err != nil {
+		return err
+	}
+	document := before + begin + "\n" + measured + "\n" + end + after
+	svg, err := Chart(document)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(document), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, ChartFile), []byte(svg), 0o644)
 }

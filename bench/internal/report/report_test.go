@@ -16,19 +16,21 @@ import (
 	"github.com/ea947076/checkpointstore/bench/internal/workload"
 )
 
-// sampled is a row in which every subject has one sample: so many seconds, and as
-// many of everything else.
-func sampled(w workload.Work, values map[string]float64) workload.Row {
+// values are those of ours, official, bare and bounded.
+type values [4]float64
+
+// absent is the value of a subject that did not take part.
+const absent = -1
+
+// sampled is a row in which every subject has one sample: so many seconds, and as many of everything else.
+func sampled(w workload.Work, of values) workload.Row {
 	row := workload.Row{Work: w, Series: map[string]measure.Series{}}
-	for name, v := range values {
-		took := time.Duration(v * float64(time.Second))
-		row.Series[name] = measure.Series{{Wall: took, CPU: took, Allocations: v, Bytes: v, Requests: v, Dialled: v}}
+	for i, name := range append(subject.Names(), subject.Bounded) {
+		if v := of[i]; v != absent {
+			row.Series[name] = measure.Series{{Wall: v, CPU: v, Allocations: v, Bytes: v, Requests: v, Dialled: v}}
+		}
 	}
 	return row
-}
-
-func claims256() workload.Work {
-	return workload.Work{Backend: backend.TLS, Kind: workload.Claim, Records: 256, Latency: 5 * time.Millisecond}
 }
 
 func TestNumber(t *testing.T) {
@@ -66,51 +68,24 @@ func TestDurationsAreReadBack(t *testing.T) {
 
 // Each target is met by one row and missed by another.
 func TestTargets(t *testing.T) {
-	work := func(on string, kind workload.Kind, records int) workload.Work {
-		return workload.Work{Backend: on, Kind: kind, Records: records}
-	}
-	lists := work(backend.InProcess, workload.ListOwnership, 1024)
-	renewal := work(backend.TLS, workload.Renew, 32)
+	claims := workload.Work{Backend: backend.TLS, Kind: workload.Claim, Records: 256, Latency: 5 * time.Millisecond}
+	renewal := workload.Work{Backend: backend.TLS, Kind: workload.Renew, Records: 32}
+	lists := workload.Work{Backend: backend.InProcess, Kind: workload.ListOwnership, Records: 1024}
 	for _, c := range []struct {
-		text          string
-		work          workload.Work
-		met, missed   map[string]float64
-		measured      string
-		counted       bool
-		another       workload.Work // that the target is not about
-		anotherValues map[string]float64
+		text        string
+		counted     bool
+		work        workload.Work
+		met, missed values
+		measured    string
 	}{
-		{
-			text: "20 times faster", work: claims256(), measured: "19 (tls/claim/256/5ms)",
-			met: map[string]float64{"ours": 1, "official": 20, "bare": 1}, missed: map[string]float64{"ours": 1, "official": 19, "bare": 1},
-		},
-		{
-			text: "1.3 times as long", work: claims256(), measured: "1.40 (tls/claim/256/5ms)",
-			met: map[string]float64{"ours": 13, "official": 300, "bare": 10}, missed: map[string]float64{"ours": 14, "official": 300, "bare": 10},
-		},
-		{
-			text: "no connection", work: renewal, counted: true, measured: "1 (tls/renew/32/0s)",
-			met: map[string]float64{"ours": 0, "official": 7, "bare": 7}, missed: map[string]float64{"ours": 1, "official": 7, "bare": 7},
-		},
-		{
-			text: "no more requests", work: renewal, counted: true, measured: "1 (tls/renew/32/0s)",
-			met: map[string]float64{"ours": 4, "official": 4, "bare": 1}, missed: map[string]float64{"ours": 5, "official": 4, "bare": 1},
-		},
-		{
-			text: "with the same deadlines", work: lists, counted: true, measured: "1.20 (in-process/list ownership/1024/0s)",
-			met:    map[string]float64{"ours": 11, "official": 200, "bare": 1, "bounded": 10},
-			missed: map[string]float64{"ours": 12, "official": 200, "bare": 20, "bounded": 10},
-		},
-		{
-			text: "allocate at least 10 times less often", work: lists, counted: true, measured: "9 (in-process/list ownership/1024/0s)",
-			met:    map[string]float64{"ours": 1, "official": 10, "bare": 1, "bounded": 1},
-			missed: map[string]float64{"ours": 1, "official": 9, "bare": 1, "bounded": 1},
-		},
-		{
-			text: "10 times less CPU", work: lists, measured: "9 (in-process/list ownership/1024/0s)",
-			met:    map[string]float64{"ours": 1, "official": 10, "bare": 1, "bounded": 1},
-			missed: map[string]float64{"ours": 1, "official": 9, "bare": 1, "bounded": 1},
-		},
+		{"20 times faster", false, claims, values{1, 20, 1}, values{1, 19, 1}, "19 (tls/claim/256/5ms)"},
+		{"1.3 times as long", false, claims, values{13, 300, 10}, values{14, 300, 10}, "1.40 (tls/claim/256/5ms)"},
+		{"no connection", true, renewal, values{0, 7, 7}, values{1, 7, 7}, "1 (tls/renew/32/0s)"},
+		{"no more requests", true, renewal, values{4, 4, 1}, values{5, 4, 1}, "1 (tls/renew/32/0s)"},
+		{"with the same deadlines", true, lists, values{11, 200, 1, 10}, values{12, 200, 20, 10}, "1.20 (in-process/list ownership/1024/0s)"},
+		{"10 times less often", true, lists, values{1, 10, 1, 1}, values{1, 9, 1, 1}, "9 (in-process/list ownership/1024/0s)"},
+		{"10 times fewer bytes", true, lists, values{1, 10, 1, 1}, values{1, 9, 1, 1}, "9 (in-process/list ownership/1024/0s)"},
+		{"10 times less CPU", false, lists, values{1, 10, 1, 1}, values{1, 9, 1, 1}, "9 (in-process/list ownership/1024/0s)"},
 	} {
 		judge := func(rows ...workload.Row) Target {
 			for _, target := range Targets(rows) {
@@ -124,11 +99,9 @@ func TestTargets(t *testing.T) {
 		good, bad := sampled(c.work, c.met), sampled(c.work, c.missed)
 		require.True(t, judge(good).Met, c.text)
 		require.Equal(t, c.counted, judge(good).Counted, c.text)
-		for _, rows := range [][]workload.Row{{good, bad}, {bad, good}} {
-			target := judge(rows...)
+		for _, target := range []Target{judge(good, bad), judge(bad, good)} {
 			require.False(t, target.Met, c.text)
-			require.Equal(t, 1, target.Missed)
-			require.Equal(t, 2, target.Rows)
+			require.Equal(t, []int{1, 2}, []int{target.Missed, target.Rows}, c.text)
 			require.Equal(t, c.measured, target.Measured, "the worst row is named")
 			require.Contains(t, TargetList([]Target{target}), "**not met**")
 		}
@@ -139,22 +112,8 @@ func TestTargets(t *testing.T) {
 // A store that reads two spellings is known to send more requests.
 func TestTwoSpellingsAreNoMiss(t *testing.T) {
 	w := workload.Work{Backend: backend.InProcess, Kind: workload.ListCheckpoints, Records: 1024, Default: true}
-	for _, target := range Targets([]workload.Row{sampled(w, map[string]float64{"ours": 2, "official": 1, "bare": 1, "bounded": 1})}) {
+	for _, target := range Targets([]workload.Row{sampled(w, values{2, 1, 1, 1})}) {
 		t.Errorf("judged by %q", target.Text)
-	}
-}
-
-func TestReplace(t *testing.T) {
-	old := "prose\n" + begin + "old\n" + end + "more prose\n"
-	got, err := Replace(old, "new")
-	require.NoError(t, err)
-	require.Equal(t, "prose\n"+begin+"\nnew\n"+end+"more prose\n", got)
-	again, err := Replace(got, "new")
-	require.NoError(t, err)
-	require.Equal(t, got, again)
-	for _, bad := range []string{"", begin, end, end + begin} {
-		_, err := Replace(bad, "new")
-		require.Error(t, err)
 	}
 }
 
@@ -162,24 +121,26 @@ func TestUpdateDrawsWhatTheTableSays(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, DocumentFile)
 	require.Error(t, Update(folder, ""), "there is no document")
-	require.NoError(t, os.WriteFile(path, []byte("# Title\n"+begin+end), 0o644))
-
-	few, many := claims256(), claims256()
-	few.Records = 4
-	rows := []workload.Row{
-		sampled(few, map[string]float64{"ours": 0.006, "official": 0.022, "bare": 0.005}),
-		sampled(many, map[string]float64{"ours": 0.05, "official": 1.42, "bare": 0.049}),
+	var rows []workload.Row
+	w := workload.Work{Backend: backend.TLS, Kind: workload.Claim, Latency: 5 * time.Millisecond}
+	for i, v := range []values{{0.006, 0.022, 0.005}, {0.05, 1.42, 0.049}} {
+		w.Records = []int{4, 256}[i]
+		rows = append(rows, sampled(w, v))
 	}
+	measured := Measured(rows, "the command", time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	require.Contains(t, measured, "2026-01-02, `the command`.")
+	for _, bad := range []string{"", begin, end, end + begin} {
+		require.NoError(t, os.WriteFile(path, []byte(bad), 0o644))
+		require.Error(t, Update(folder, measured), "there are no lines between which to write")
+	}
+	require.NoError(t, os.WriteFile(path, []byte("prose\n"+begin+"old\n"+end+"more prose\n"), 0o644))
 	require.Error(t, Update(folder, "no tables"))
-	require.NoError(t, Update(folder, Measured(rows, "the command", time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))))
-	document, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Contains(t, string(document), "2026-01-02, `the command`.")
-	times, err := ClaimTimes(string(document))
-	require.NoError(t, err)
-	require.Len(t, times, 3)
-	require.Equal(t, 256, times[subject.Official][1].Records)
-	require.InEpsilon(t, 1.42, times[subject.Official][1].Seconds, 1e-9)
+	for range 2 {
+		require.NoError(t, Update(folder, measured))
+		document, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, "prose\n"+begin+"\n"+measured+"\n"+end+"more prose\n", string(document))
+	}
 	svg, err := os.ReadFile(filepath.Join(folder, ChartFile))
 	require.NoError(t, err)
 	require.Contains(t, string(svg), "official Go store: 1.42 s")
@@ -197,11 +158,10 @@ func TestWhereTellsTheVersionsAndNoMore(t *testing.T) {
 func TestTables(t *testing.T) {
 	var rows []workload.Row
 	for i, on := range []string{backend.InProcess, backend.TLS, backend.Azurite} {
-		w := workload.Work{Backend: on, Kind: workload.Renew, Records: 10 + i}
-		rows = append(rows, sampled(w, map[string]float64{"ours": 2, "official": 6, "bare": 1, "bounded": 4}))
+		rows = append(rows, sampled(workload.Work{Backend: on, Kind: workload.Renew, Records: 10 + i}, values{2, 6, 1, 4}))
 	}
 	get := workload.Work{Backend: backend.TLS, Kind: workload.Get, Records: 1, Latency: 5 * time.Millisecond}
-	rows = append(rows, sampled(get, map[string]float64{"ours": 2, "bare": 1}))
+	rows = append(rows, sampled(get, values{2, absent, 1}))
 	got := parse(Tables(rows))
 	require.Len(t, got, 4)
 	for i, want := range []struct {

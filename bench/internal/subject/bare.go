@@ -20,19 +20,18 @@ import (
 	"github.com/ea947076/checkpointstore/bench/internal/parallel"
 )
 
-// bare sends the requests by azblob alone, as many at once as the store does. It
-// is the floor: it checks nothing, remembers nothing but ETags, has no deadline
-// unless it is bounded, and keeps the client of a blob that it uses again.
+// bare sends the requests by azblob alone, as many at once as the store does. It is the floor: it checks nothing,
+// remembers nothing but ETags, has no deadline unless it is bounded, and keeps the client of a blob that it uses again.
 type bare struct {
-	client    *container.Client
-	transport *http.Transport // nil if it is not its own
-	atOnce    int
-	timeout   time.Duration // of a call; 0: none
-	owners    sync.Map      // the checkpoint prefixes of scopes that it claims in: their checkpoints name the owner
+	client  *container.Client
+	atOnce  int
+	timeout time.Duration // of a call; 0: none
+	claimed sync.Map      // the scopes that it claims in: their checkpoints name the owner, as ours do
 }
 
 func openBare(c backend.Container, handed, bounded bool) (Store, error) {
 	s := &bare{atOnce: checkpointstore.DefaultMaxConcurrency}
+	closeStore := func() {}
 	if bounded {
 		s.timeout = checkpointstore.DefaultTimeout
 		c.Options.Retry.TryTimeout = s.timeout * 7 / 30
@@ -41,13 +40,20 @@ func openBare(c backend.Container, handed, bounded bool) (Store, error) {
 	case handed:
 		s.atOnce = checkpointstore.DefaultMaxConcurrencyOfClient
 	case c.Options.Transport == nil:
-		s.transport = http.DefaultTransport.(*http.Transport).Clone()
-		s.transport.MaxIdleConnsPerHost = s.atOnce
-		c.Options.Transport = &http.Client{Transport: s.transport}
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = s.atOnce
+		c.Options.Transport = &http.Client{Transport: transport}
+		closeStore = transport.CloseIdleConnections
 	}
 	var err error
 	s.client, err = newClient(c)
-	return s, err
+	return Store{
+		Claims:          s.claims,
+		Checkpoint:      s.checkpoint,
+		ListOwnership:   func(ctx context.Context, scope Scope) (int, error) { return s.list(ctx, scope.Prefix("ownership")) },
+		ListCheckpoints: func(ctx context.Context, scope Scope) (int, error) { return s.list(ctx, scope.Prefix("checkpoint")) },
+		Close:           closeStore,
+	}, err
 }
 
 // deadline bounds a call if it is to be bounded.
@@ -58,28 +64,6 @@ func (s *bare) deadline(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, s.timeout)
 }
 
-func (s *bare) Close() {
-	if s.transport != nil {
-		s.transport.CloseIdleConnections()
-	}
-}
-
-func prefix(scope Scope, kind string) string {
-	return scope.Namespace + "/" + scope.EventHub + "/" + scope.ConsumerGroup + "/" + kind + "/"
-}
-
-func (s *bare) Claims(scope Scope, n int) Claims {
-	s.owners.Store(prefix(scope, "checkpoint"), true)
-	c := &bareClaims{bare: s, prefix: prefix(scope, "ownership"), owned: make([]bareClaim, n)}
-	return c
-}
-
-type bareClaims struct {
-	bare   *bare
-	prefix string
-	owned  []bareClaim
-}
-
 // bareClaim is one partition.
 type bareClaim struct {
 	blob *blockblob.Client
@@ -87,24 +71,28 @@ type bareClaim struct {
 	err  error
 }
 
-func (c *bareClaims) Claim(ctx context.Context) (int, error) {
-	ctx, cancel := c.bare.deadline(ctx)
-	defer cancel()
-	parallel.Do(len(c.owned), c.bare.atOnce, func(i int) {
-		one := &c.owned[i]
-		if one.blob != nil {
-			one.etag, one.err = replace(ctx, one.blob, ownerMetadata(), one.etag)
-			return
+func (s *bare) claims(scope Scope, n int) Claim {
+	s.claimed.Store(scope, true)
+	prefix, owned := scope.Prefix("ownership"), make([]bareClaim, n)
+	return func(ctx context.Context) (int, error) {
+		ctx, cancel := s.deadline(ctx)
+		defer cancel()
+		parallel.Do(n, s.atOnce, func(i int) {
+			one := &owned[i]
+			if one.blob != nil {
+				one.etag, one.err = replace(ctx, one.blob, ownerMetadata(), one.etag)
+				return
+			}
+			one.blob = s.client.NewBlockBlobClient(prefix + strconv.Itoa(i))
+			one.etag, one.err = create(ctx, one.blob, ownerMetadata())
+		})
+		for _, one := range owned {
+			if one.err != nil {
+				return 0, one.err
+			}
 		}
-		one.blob = c.bare.client.NewBlockBlobClient(c.prefix + strconv.Itoa(i))
-		one.etag, one.err = create(ctx, one.blob, ownerMetadata())
-	})
-	for _, one := range c.owned {
-		if one.err != nil {
-			return 0, one.err
-		}
+		return n, nil
 	}
-	return len(c.owned), nil
 }
 
 func ownerMetadata() map[string]*string {
@@ -128,60 +116,42 @@ func replace(ctx context.Context, b *blockblob.Client, m map[string]*string, eta
 	return resp.ETag, err
 }
 
-func (s *bare) Checkpoint(scope Scope, partitionID string) Checkpoint {
-	return &bareCheckpoint{bare: s, scope: prefix(scope, "checkpoint"), name: prefix(scope, "checkpoint") + partitionID}
-}
-
-type bareCheckpoint struct {
-	bare  *bare
-	scope string // the prefix
-	name  string
-	owned bool // it names the owner, as ours does
-	blob  *blockblob.Client
-	etag  *azcore.ETag
-}
-
-// Update creates the blob at first, and replaces its metadata from then on.
-func (c *bareCheckpoint) Update(ctx context.Context, sequenceNumber int64) (err error) {
-	ctx, cancel := c.bare.deadline(ctx)
-	defer cancel()
-	if c.blob == nil {
-		_, c.owned = c.bare.owners.Load(c.scope)
-	}
-	number, offset := strconv.FormatInt(sequenceNumber, 10), offset
-	m := map[string]*string{"sequencenumber": &number, "offset": &offset}
-	if c.owned {
-		id := owner
-		m["clientidentifier"] = &id
-	}
-	if c.blob != nil {
-		c.etag, err = replace(ctx, c.blob, m, c.etag)
+// checkpoint creates the blob at first, and replaces its metadata from then on.
+func (s *bare) checkpoint(scope Scope, partitionID string) Checkpoint {
+	name := scope.Prefix("checkpoint") + partitionID
+	var owned bool
+	var b *blockblob.Client
+	var etag *azcore.ETag
+	update := func(ctx context.Context, sequenceNumber int64) (err error) {
+		ctx, cancel := s.deadline(ctx)
+		defer cancel()
+		if b == nil {
+			_, owned = s.claimed.Load(scope)
+		}
+		number, offset := strconv.FormatInt(sequenceNumber, 10), offset
+		m := map[string]*string{"sequencenumber": &number, "offset": &offset}
+		if owned {
+			id := owner
+			m["clientidentifier"] = &id
+		}
+		if b != nil {
+			etag, err = replace(ctx, b, m, etag)
+			return err
+		}
+		b = s.client.NewBlockBlobClient(name)
+		etag, err = create(ctx, b, m)
 		return err
 	}
-	c.blob = c.bare.client.NewBlockBlobClient(c.name)
-	c.etag, err = create(ctx, c.blob, m)
-	return err
-}
-
-func (c *bareCheckpoint) Get(ctx context.Context) error {
-	ctx, cancel := c.bare.deadline(ctx)
-	defer cancel()
-	if c.blob == nil {
-		c.blob = c.bare.client.NewBlockBlobClient(c.name)
+	get := func(ctx context.Context) error {
+		ctx, cancel := s.deadline(ctx)
+		defer cancel()
+		resp, err := b.GetProperties(ctx, nil)
+		if err == nil && len(resp.Metadata) == 0 {
+			return errors.New("the blob has no metadata")
+		}
+		return err
 	}
-	resp, err := c.blob.GetProperties(ctx, nil)
-	if err == nil && len(resp.Metadata) == 0 {
-		return errors.New("the blob has no metadata")
-	}
-	return err
-}
-
-func (s *bare) ListOwnership(ctx context.Context, scope Scope) (int, error) {
-	return s.list(ctx, prefix(scope, "ownership"))
-}
-
-func (s *bare) ListCheckpoints(ctx context.Context, scope Scope) (int, error) {
-	return s.list(ctx, prefix(scope, "checkpoint"))
+	return Checkpoint{Update: update, Get: get}
 }
 
 func (s *bare) list(ctx context.Context, prefix string) (int, error) {

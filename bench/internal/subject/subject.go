@@ -1,5 +1,5 @@
-// Package subject has what is measured: this module's store, the official one,
-// and bare calls of azblob, behind one interface that adds nothing to a call.
+// Package subject has what is measured: this module's store, the official one, and bare calls of azblob, behind one
+// type that adds nothing to a call.
 package subject
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/ea947076/checkpointstore/bench/internal/backend"
 )
 
-// The names of the subjects. Bounded are bare calls that end, as those of the
-// store do: with its deadline for each call and its timeout for each try.
+// The names of the subjects. Bounded are bare calls that end, as those of the store do: with its deadline for each call
+// and its timeout for each try.
 const (
 	Ours     = "ours"
 	Official = "official"
@@ -27,6 +27,11 @@ type Scope struct {
 	Namespace, EventHub, ConsumerGroup string
 }
 
+// Prefix begins the names of the blobs of one kind, ownership or checkpoint.
+func (s Scope) Prefix(kind string) string {
+	return s.Namespace + "/" + s.EventHub + "/" + s.ConsumerGroup + "/" + kind + "/"
+}
+
 // owner is who claims: as long as the id of an azeventhubs processor.
 const owner = "6fbd5e9b-1d7c-4a35-9c9f-2f0ad9b2c8b1"
 
@@ -34,39 +39,29 @@ const owner = "6fbd5e9b-1d7c-4a35-9c9f-2f0ad9b2c8b1"
 const offset = "8589934592"
 
 // Store is one of the subjects over one container.
-type Store interface {
+type Store struct {
 	// Claims makes ready for claims of the partitions 0 to n-1.
-	Claims(scope Scope, n int) Claims
-
+	Claims func(scope Scope, n int) Claim
 	// Checkpoint makes ready for checkpoints of one partition.
-	Checkpoint(scope Scope, partitionID string) Checkpoint
-
+	Checkpoint func(scope Scope, partitionID string) Checkpoint
 	// ListOwnership and ListCheckpoints return how many records there are.
-	ListOwnership(ctx context.Context, scope Scope) (int, error)
-	ListCheckpoints(ctx context.Context, scope Scope) (int, error)
-
+	ListOwnership, ListCheckpoints func(context.Context, Scope) (int, error)
 	// Close ends the connections that belong to it.
-	Close()
+	Close func()
 }
 
-// Claims claims partitions again and again.
-type Claims interface {
-	// Claim claims them all and returns how many were won. The first call claims
-	// what nobody has, the others what the call before won.
-	Claim(ctx context.Context) (int, error)
+// Claim claims the same partitions and returns how many were won. The first call claims what nobody has, the others
+// what the call before won.
+type Claim func(context.Context) (int, error)
+
+// Checkpoint writes and reads the same checkpoint. Get is nil in the official store, which has no such call.
+type Checkpoint struct {
+	Update func(ctx context.Context, sequenceNumber int64) error
+	Get    func(context.Context) error
 }
 
-// Checkpoint writes one checkpoint again and again.
-type Checkpoint interface {
-	Update(ctx context.Context, sequenceNumber int64) error
-
-	// Get reads it.
-	Get(ctx context.Context) error
-}
-
-// Open opens one of the subjects. handed is for what a caller does that has a
-// client with the transport of the Azure SDK and hands it in, and so keeps to
-// its ten idle connections.
+// Open opens one of the subjects. handed is for what a caller does that has a client with the transport of the Azure SDK
+// and hands it in, and so keeps to its ten idle connections.
 func Open(name string, c backend.Container, handed bool) (Store, error) {
 	switch name {
 	case Ours:

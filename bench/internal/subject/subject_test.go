@@ -32,9 +32,9 @@ func TestSubjectsStoreTheSame(t *testing.T) {
 			stores[name] = store
 			scope := Scope{"ns", name, "group"}
 
-			claims := store.Claims(scope, 5)
+			claim := store.Claims(scope, 5)
 			for range 3 { // the first claim and two renewals
-				won, err := claims.Claim(ctx)
+				won, err := claim(ctx)
 				require.NoError(t, err)
 				require.Equal(t, 5, won)
 			}
@@ -77,23 +77,14 @@ func TestBareLosesToOthers(t *testing.T) {
 	store, err := Open(Bare, c, false)
 	require.NoError(t, err)
 	scope := Scope{"ns", "hub", "group"}
-	claims := store.Claims(scope, 2)
-	_, err = claims.Claim(ctx)
+	claim := store.Claims(scope, 2)
+	_, err = claim(ctx)
 	require.NoError(t, err)
 	service.Put("ns/hub/group/ownership/1", nil)
-	_, err = claims.Claim(ctx)
+	_, err = claim(ctx)
 	require.ErrorContains(t, err, "ConditionNotMet")
-	_, err = store.Claims(scope, 2).Claim(ctx)
+	_, err = store.Claims(scope, 2)(ctx)
 	require.ErrorContains(t, err, "BlobAlreadyExists")
-}
-
-func TestTheOfficialStoreCannotGet(t *testing.T) {
-	service := fakeblob.New()
-	c := backend.Container{URL: service.URL()}
-	c.Options.Transport = service
-	store, err := Open(Official, c, false)
-	require.NoError(t, err)
-	require.ErrorIs(t, store.Checkpoint(Scope{"ns", "hub", "group"}, "0").Get(context.Background()), errNone)
 }
 
 // signed passes on what is signed with the account's key.

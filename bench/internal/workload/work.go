@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ea947076/checkpointstore/bench/internal/backend"
-	"github.com/ea947076/checkpointstore/bench/internal/measure"
 	"github.com/ea947076/checkpointstore/bench/internal/subject"
 )
 
@@ -87,27 +86,16 @@ func (w Work) oneByOne() time.Duration {
 	return time.Duration(w.Records) * latency
 }
 
-// Plan is how often it is measured: what takes the official store long, less
-// often.
-func (w Work) Plan(quick bool) measure.Plan {
-	plan := measure.Plan{Rounds: 7, Batch: 60 * time.Millisecond, MostOperations: 500}
+// Rounds is how often it is measured: what takes the official store long, less often.
+func (w Work) Rounds() int {
 	switch {
 	case w.oneByOne() > 4*time.Second, w.Backend == backend.Azurite && w.Records > 32:
-		plan.Rounds = 3
+		return 3
 	case w.oneByOne() > time.Second, w.Backend == backend.Azurite:
-		plan.Rounds = 5
+		return 5
 	}
-	if quick {
-		plan.Rounds, plan.Batch = 3, 10*time.Millisecond
-	}
-	if w.slow() {
-		plan.MostOperations = 1
-	}
-	return plan
+	return 7
 }
-
-// slow is true for work of which a single operation is a long batch.
-func (w Work) slow() bool { return w.oneByOne() > 500*time.Millisecond }
 
 // TwoSpellings tells whether the store reads under the group's name as typed too,
 // which the official store has no reason to.

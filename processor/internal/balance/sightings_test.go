@@ -352,17 +352,6 @@ func TestOwnerThatKeepsItsSurplus(t *testing.T) {
 		require.Empty(t, watched(s, patience, nil).KeepSurplus)
 		require.Equal(t, []string{"other"}, watched(s, 1, nil).KeepSurplus)
 	})
-	t.Run("not one that gives", func(t *testing.T) {
-		s := newStore(0)
-		fill(s, 7)
-		require.Empty(t, watched(s, 10, func(round int) {
-			if round == 2 {
-				for i := 5; i <= 7; i++ {
-					s.put(fmt.Sprint(i), "", 0)
-				}
-			}
-		}).KeepSurplus)
-	})
 	t.Run("not one whose share becomes smaller and smaller", func(t *testing.T) {
 		s := newStore(0)
 		fill(s, 7)
@@ -450,24 +439,5 @@ func TestOwnerThatLeavesPartitionsFree(t *testing.T) {
 				s.put(fmt.Sprint(8+i), owner, 0)
 			}
 		}).LeaveFree, "other")
-	})
-	t.Run("not one that has just come", func(t *testing.T) {
-		s := newStore(0)
-		fill(s)
-		require.Equal(t, []string{"other"}, watched(s, 4, func(round int) {
-			if round == 2 {
-				s.put("5", "newcomer", 0)
-			}
-		}).LeaveFree)
-	})
-	t.Run("not if other partitions are free each time", func(t *testing.T) {
-		s := newStore(0)
-		fill(s)
-		require.Empty(t, watched(s, 6, func(round int) {
-			s.put("4", "other", 0)
-			for i := 5; i < 8; i++ {
-				s.put(fmt.Sprint(i), "", 0)
-			}
-		}).LeaveFree)
 	})
 }

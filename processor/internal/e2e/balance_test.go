@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-// mostRounds is within how many rounds owners that run Run are balanced when no
-// record has to expire.
-const mostRounds = 3
+	"github.com/ea947076/checkpointstore/internal/faults"
+)
 
 // plainLoops are those of azeventhubs, with the official store.
 var plainLoops = []variant{{"azeventhubs, balanced", official, false}, {"azeventhubs, greedy", official, true}}
@@ -29,8 +27,9 @@ const (
 	died     event = "one more dies"
 )
 
-// TestTimeToBalance counts rounds until every owner has its share. By default it
-// runs what is asserted of Run; with E2E_COMPARE it makes the table of the README.
+// TestTimeToBalance balances groups, and reports the rounds until every owner has its
+// share. They depend on the machine: package processor asserts them in fake time. By
+// default it runs some groups of Run; with E2E_COMPARE it makes the table of the README.
 func TestTimeToBalance(t *testing.T) {
 	table := &balanceTable{cells: make(map[string]map[string]string)}
 	t.Cleanup(func() { table.print(t) })
@@ -59,9 +58,6 @@ func TestTimeToBalance(t *testing.T) {
 				parallel(t)
 				m := timeToBalance(t, s.owners, s.partitions, s.of, v)
 				table.add(row, v.name, m.String())
-				if v.loop == run && s.of != died {
-					require.LessOrEqual(t, m.rounds, int64(mostRounds))
-				}
 			})
 		}
 	}
@@ -79,15 +75,15 @@ func (m moves) String() string {
 
 // observer knows who won what, and in which rounds of all owners.
 type observer struct {
-	mu     sync.Mutex
-	faults map[string]*faults
-	owners map[string]string
-	last   map[string]int64 // rounds when a partition last got another owner
+	mu       sync.Mutex
+	networks map[string]*network
+	owners   map[string]string
+	last     map[string]int64 // rounds when a partition last got another owner
 }
 
 func (o *observer) rounds() map[string]int64 {
 	n := make(map[string]int64)
-	for name, f := range o.faults {
+	for name, f := range o.networks {
 		n[name] = f.round()
 	}
 	return n
@@ -112,16 +108,16 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 	w := newWorld(t, partitions, 20)
 	e := w.onEmulator()
 	w.look(v.loop == official)
-	o := &observer{faults: make(map[string]*faults), owners: make(map[string]string)}
+	o := &observer{networks: make(map[string]*network), owners: make(map[string]string)}
 	var running []*owner
 	var names []string
 	start := func() {
 		c := w.config(len(running)).as(v)
 		c.Interval, c.Every = time.Second, 10
-		f := newFaults()
+		f := newNetwork()
 		f.won = o.won
 		o.mu.Lock()
-		o.faults[c.Name] = f
+		o.networks[c.Name] = f
 		o.mu.Unlock()
 		running, names = append(running, w.start(c, f)), append(names, c.Name)
 	}
@@ -162,10 +158,10 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 		leaving := running[owners]
 		names = names[:owners]
 		o.mu.Lock()
-		delete(o.faults, leaving.Name)
+		delete(o.networks, leaving.Name)
 		o.mu.Unlock()
 		if of == died {
-			leaving.faults.gone.Store(true) // it releases nothing
+			leaving.network.Inject(faults.RefuseConnection()) // it releases nothing
 			leaving.stop()
 		} else {
 			leaving.finish(t)
@@ -186,8 +182,8 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 }
 
 // TestSteadyRounds counts what a group that does not change costs: one list for each
-// round, a list of checkpoints in each sixth, and at most half of the ownership writes
-// of an azeventhubs Processor, which renews every partition in every round.
+// round, a list of checkpoints in each sixth, and renewals. How many rounds a renewal
+// lasts depends on the machine: package processor asserts it in fake time.
 func TestSteadyRounds(t *testing.T) {
 	table := &balanceTable{cells: make(map[string]map[string]string)}
 	t.Cleanup(func() { table.print(t) })
@@ -214,12 +210,12 @@ func TestSteadyRounds(t *testing.T) {
 func steadyRounds(t *testing.T, owners, partitions int, v variant) string {
 	w := newWorld(t, partitions, 20)
 	w.look(v.loop == official)
-	var all []*faults
+	var all []*network
 	var names []string
 	for i := range owners {
 		c := w.config(i).as(v)
 		c.Interval = time.Second
-		f := newFaults()
+		f := newNetwork()
 		w.start(c, f)
 		all, names = append(all, f), append(names, c.Name)
 	}
@@ -247,8 +243,6 @@ func steadyRounds(t *testing.T, owners, partitions int, v variant) string {
 		require.LessOrEqual(t, lists, rounds+slack, "a steady round costs one list")
 		const looks = 2 // requests that list the checkpoints, whose names differ as typed
 		require.LessOrEqual(t, answered, lists+writes+looks*(rounds/6+slack), "and otherwise renewals, and a look at the checkpoints in each sixth round")
-		each := int64(partitions) * rounds / int64(owners) // the writes of a Processor
-		require.LessOrEqual(t, writes, each/2+int64(partitions))
 	}
 	hourly := 360.0 // rounds at an interval of 10 s
 	if v.loop != run {

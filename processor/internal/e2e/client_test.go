@@ -19,7 +19,7 @@ func TestNewClientReplacesOneThatIsClosed(t *testing.T) {
 	c := w.config(0)
 	client, err := c.client()
 	require.NoError(t, err)
-	store, err := c.blobStore(newFaults(), logger(c.Name))
+	store, err := c.blobStore(newNetwork(), logger(c.Name))
 	require.NoError(t, err)
 	made := make(chan struct{}, 100)
 	handler := func(ctx context.Context, p *processor.Partition) error { return c.handle(ctx, p, w.ledger) }

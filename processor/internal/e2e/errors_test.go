@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
@@ -39,7 +36,7 @@ func testPermanentErrors(t *testing.T, _ *report) {
 				a := w.config(0).as(v)
 				a.Once = true
 				s.change(w, &a)
-				o := w.start(a, newFaults())
+				o := w.start(a, newNetwork())
 				<-o.done
 				require.Error(t, o.err)
 				if s.is != nil {
@@ -60,14 +57,13 @@ func replaceKey(connection string) string {
 	return before + "AccountKey=" + strings.Repeat("A", 86) + "==;" + rest
 }
 
-// testErrorsLater: after a success, errors end Run as the user chose, and a handler
-// can end it.
+// testErrorsLater: after a success, errors end Run as the user chose.
 func testErrorsLater(t *testing.T, _ *report) {
 	t.Run("container deleted, StopOn", func(t *testing.T) {
 		w := newWorld(t, 2, 20)
 		a := w.config(0)
 		a.Tune = func(o *processor.Options) { o.StopOn = processor.IsPermanent }
-		o := w.start(a, newFaults())
+		o := w.start(a, newNetwork())
 		w.complete()
 		_, err := w.client.Delete(t.Context(), nil)
 		require.NoError(t, err)
@@ -76,7 +72,7 @@ func testErrorsLater(t *testing.T, _ *report) {
 	})
 	t.Run("container deleted and made again", func(t *testing.T) {
 		w := newWorld(t, 2, 20)
-		o := w.start(w.config(0), newFaults())
+		o := w.start(w.config(0), newNetwork())
 		w.complete()
 		_, err := w.client.Delete(t.Context(), nil)
 		require.NoError(t, err)
@@ -91,7 +87,7 @@ func testErrorsLater(t *testing.T, _ *report) {
 		e := w.onEmulator()
 		a := w.config(0)
 		a.Tune = func(o *processor.Options) { o.StopOn = processor.IsPermanent }
-		o := w.start(a, newFaults())
+		o := w.start(a, newNetwork())
 		w.complete()
 		require.NoError(t, e.Deny(emulator.Partition("1"), emulator.UnauthorizedAccess))
 		_, err := e.Steal("1")
@@ -103,40 +99,4 @@ func testErrorsLater(t *testing.T, _ *report) {
 		require.ErrorContains(t, o.err, "partition 1")
 		require.Empty(t, w.owners(), "released")
 	})
-	t.Run("Fatal", func(t *testing.T) {
-		w := newWorld(t, 2, 20)
-		a := w.config(0)
-		broken := errors.New("the disk is full")
-		a.Handler = func(ctx context.Context, c config, p partition, book recorder) error {
-			if p.PartitionID() == "0" {
-				return c.handle(ctx, p, book)
-			}
-			if _, err := p.ReceiveEvents(ctx, 1, nil); err != nil {
-				return err
-			}
-			return processor.Fatal(broken)
-		}
-		o := w.start(a, newFaults())
-		<-o.done
-		require.ErrorIs(t, o.err, broken)
-		require.Empty(t, w.owners(), "released")
-	})
-}
-
-// testHungManagement: calls to Event Hubs that are not answered, and ignore their
-// context, hold up no round.
-func testHungManagement(t *testing.T, _ *report) {
-	w := newWorld(t, 4, 20)
-	e := w.onEmulator()
-	a := w.config(0)
-	a.Tune = func(o *processor.Options) { o.MaxBackoff = time.Second }
-	f := newFaults()
-	o := w.start(a, f)
-	w.complete()
-	require.NoError(t, e.Hang(emulator.Management))
-	f.rounds(t, 8) // of which at least one asks for the hub's properties
-	w.hub.appendAll(5)
-	w.complete()
-	require.NoError(t, e.Resume(emulator.Management))
-	o.finish(t)
 }

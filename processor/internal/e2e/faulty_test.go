@@ -3,12 +3,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // testStopInRenewal: a Processor that is told to stop in the middle of a round,
@@ -33,17 +36,17 @@ func testStopInRenewal(t *testing.T, figures *report) {
 			a, b := w.config(0), w.config(1)
 			a.Claims, a.Loop, b.Loop = v.claims, v.loop, v.loop
 			a.Greedy = true
-			f := newFaults()
-			f.latency = 100 * time.Millisecond
+			f := newNetwork()
+			f.Inject(faults.Latency(50*time.Millisecond, 50*time.Millisecond)) // there and back
 			var armed atomic.Bool
 			var renewed atomic.Int64
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			f.sent = func(r request) {
-				if armed.Load() && r.claim() && renewed.Add(1) == int64(len(w.hub.partitions)/2) {
+			f.Inject(faults.RunAfter(func() {
+				if armed.Load() && renewed.Add(1) == int64(len(w.hub.partitions)/2) {
 					stop()
 				}
-			}
+			}).On(writeOwnership))
 			ended := w.plain(ctx, a, f)
 			w.settled(a.Name)
 			armed.Store(true)
@@ -53,7 +56,7 @@ func testStopInRenewal(t *testing.T, figures *report) {
 				require.Empty(t, left, "all relinquished")
 			}
 			stopped := time.Now()
-			w.start(b, newFaults())
+			w.start(b, newNetwork())
 			took := w.settled(b.Name)
 			w.complete()
 			figures.add("stop in a renewal", fmt.Sprintf("%s, 16 partitions, 100 ms per request, expiry %v", v.name, a.Expiry),
@@ -63,7 +66,7 @@ func testStopInRenewal(t *testing.T, figures *report) {
 }
 
 // plain runs an owner that ends as soon as ctx does, a Processor before its handlers.
-func (w *world) plain(ctx context.Context, c config, f *faults) <-chan error {
+func (w *world) plain(ctx context.Context, c config, f *network) <-chan error {
 	w.t.Helper()
 	if c.Loop == run {
 		ended := make(chan error, 1)
@@ -105,19 +108,19 @@ func testStorageGone(t *testing.T, figures *report) {
 	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 8, 20)
 		w.look(v.loop == official)
-		f := newFaults()
+		f := newNetwork()
 		a, b := w.config(0).as(v), w.config(1).as(v)
 		owners := []*owner{w.start(a, f), w.start(b, f)}
 		w.settled(a.Name, b.Name)
 		w.hub.rate(10)
 		seen := w.watch()
 		outage := a.Expiry + max(a.Expiry/2, 12*time.Second) // 18 s and, with the default times, 90 s
-		f.gone.Store(true)
+		restore := f.Inject(faults.RefuseConnection())
 		time.Sleep(outage / 2)
 		middle := time.Now()
 		time.Sleep(outage / 2)
 		during := w.ledger.handlersSince(middle)
-		f.gone.Store(false)
+		restore()
 		if v.loop != official {
 			require.Len(t, during, len(w.hub.partitions), "events go on")
 		}
@@ -145,8 +148,8 @@ func testDroppedResponses(t *testing.T, figures *report) {
 	eachLoop(t, func(t *testing.T, v variant) {
 		w := newWorld(t, 32, 20)
 		w.look(v.loop == official)
-		f := newFaults()
-		f.drop = 0.25
+		f := newNetwork()
+		f.Inject(faults.LoseResponse().WithChance(0.25))
 		var names []string
 		for i := range 4 {
 			c := w.config(i).as(v)
@@ -185,8 +188,10 @@ func testCheckpointsNotListed(t *testing.T, figures *report) {
 		w.look(v.loop == official)
 		var failed atomic.Int64
 		const most = 50 // more than one ListCheckpoints sends: 4 tries, of 4 tries of the store, for 2 spellings
-		f := newFaults()
-		f.fail = func(r request) bool { return r.list && r.checkpoint() && failed.Add(1) <= most }
+		f := newNetwork()
+		f.Inject(faults.Busy(0).On(func(req *http.Request) bool {
+			return listCheckpoints(req) && failed.Add(1) <= most
+		}))
 		c := w.config(0).as(v)
 		o := w.start(c, f)
 		if v.loop == official {

@@ -32,11 +32,11 @@ func mixedGroup(t *testing.T, figures *report, name string, v variant, greedy, o
 	w := newWorld(t, 8, 20)
 	w.look(true)
 	var names []string
-	all := make(map[string]*faults)
+	all := make(map[string]*network)
 	start := func(i int, v variant) {
 		c := w.config(i).as(v)
 		c.Verbatim = true
-		all[c.Name] = newFaults()
+		all[c.Name] = newNetwork()
 		w.start(c, all[c.Name])
 		names = append(names, c.Name)
 	}
@@ -68,47 +68,6 @@ func mixedGroup(t *testing.T, figures *report, name string, v variant, greedy, o
 	figures.add("mixed group", name, fmt.Sprintf("8 partitions, balanced %s after the last two started, %d duplicates", seconds(took), duplicates))
 }
 
-// testUnknownPartitions: records of partitions that the hub does not have are left
-// alone, and not counted.
-func testUnknownPartitions(t *testing.T, _ *report) {
-	for _, v := range variants {
-		t.Run(v.name, func(t *testing.T) {
-			w := newWorld(t, 4, 20)
-			etags := make(map[string]string)
-			var newest time.Time
-			for _, id := range []string{"7", "8", "9", "10", "11", "twelve"} {
-				record := w.outsider(id, "ghost")
-				etags[id], newest = string(*record.ETag), record.LastModifiedTime
-			}
-			a, b := w.config(0).as(v), w.config(1).as(v)
-			a.Expiry, b.Expiry = 3*time.Second, 3*time.Second
-			a.Partitions, b.Partitions = w.hub.partitions, w.hub.partitions
-			f := newFaults()
-			w.start(a, f)
-			w.start(b, newFaults())
-			w.settled(a.Name, b.Name) // while the ghost's records are new
-			blob := w.blob("ownership", "8")
-			_, err := w.client.NewBlobClient(blob).Delete(t.Context(), nil)
-			require.NoError(t, err)
-			delete(etags, "8")
-			eventually(t, "the expiry of the ghost", func() bool { return time.Since(newest) > 2*a.Expiry })
-			f.rounds(t, 5)
-			list, err := w.eye.ListOwnership(t.Context(), w.namespace, w.hubName, consumerGroup, nil)
-			require.NoError(t, err)
-			left := make(map[string]string)
-			for _, r := range list {
-				if _, ours := w.hub.before[r.PartitionID]; !ours {
-					left[r.PartitionID] = string(*r.ETag)
-				}
-			}
-			require.Equal(t, etags, left, "nobody wrote them, and the deleted one is not made anew")
-			require.True(t, w.balanced(a.Name, b.Name))
-			w.hub.appendAll(5)
-			w.complete()
-		})
-	}
-}
-
 // testWrongClocks: an owner whose clock is minutes ahead takes nothing from owners
 // that live, and one whose clock is behind takes over from one that died.
 func testWrongClocks(t *testing.T, figures *report) {
@@ -127,7 +86,7 @@ func testWrongClocks(t *testing.T, figures *report) {
 				b.Clock = ahead
 				first := w.spawn(a) // so that it can die
 				w.settled(a.Name)
-				f := newFaults()
+				f := newNetwork()
 				w.start(b, f)
 				if v.loop != official {
 					w.settled(a.Name, b.Name)

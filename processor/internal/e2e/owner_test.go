@@ -21,27 +21,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/faults"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
 // config is all that one owner is made of, also in a process of its own.
 type config struct {
-	Name       string
-	Hub        string // connection string
-	Storage    string // connection string
-	Container  string
-	Before     map[string]int64 // where to begin without a checkpoint: after this
-	Greedy     bool
-	Interval   time.Duration
-	Expiry     time.Duration
-	Claims     int           // at once; zero is the store's default
-	Every      int           // events between two checkpoints; zero is each batch
-	Work       time.Duration // between the last event and its checkpoint, in slices
-	Loop       loop
-	Verbatim   bool          // names as they are typed, as the official store writes them
-	Partitions []string      // of the hub, for Adapt
-	Latest     bool          // begin at the end without a checkpoint, and not after Before
-	Clock      time.Duration // how far this owner's clock is ahead, compared with the store's
+	Name      string
+	Hub       string // connection string
+	Storage   string // connection string
+	Container string
+	Before    map[string]int64 // where to begin without a checkpoint: after this
+	Greedy    bool
+	Interval  time.Duration
+	Expiry    time.Duration
+	Claims    int           // at once; zero is the store's default
+	Every     int           // events between two checkpoints; zero is each batch
+	Work      time.Duration // between the last event and its checkpoint, in slices
+	Loop      loop
+	Verbatim  bool          // names as they are typed, as the official store writes them
+	Clock     time.Duration // how far this owner's clock is ahead, compared with the store's
 
 	inProcess
 }
@@ -52,11 +51,9 @@ type inProcess struct {
 	Handler    func(context.Context, config, partition, recorder) error `json:"-"` // in place of config.handle
 	Tune       func(*processor.Options)                                 `json:"-"`
 	Store      *checkpointstore.BlobCheckpointStore                     `json:"-"` // in place of one of its own
-	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // the same
+	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // in place of one of its own
 	Once       bool                                                     `json:"-"` // the first error of a Processor ends the owner
 	Returned   func(error)                                              `json:"-"` // Run has, the client is still open
-	Opened     func(*azeventhubs.ConsumerClient)                        `json:"-"`
-	Processor  *atomic.Pointer[processor.Processor]                     `json:"-"` // of Run
 	Journal    *journal                                                 `json:"-"`
 }
 
@@ -82,7 +79,7 @@ func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeven
 		return nil, err
 	}
 	return processor.Adapt(store, &processor.AdaptOptions{
-		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, PartitionIDs: c.Partitions, Logger: logger,
+		UpdateInterval: c.Interval, PartitionExpirationDuration: c.Expiry, Logger: logger,
 	}), nil
 }
 
@@ -104,9 +101,6 @@ func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*c
 }
 
 func (c config) start() azeventhubs.StartPositions {
-	if c.Latest {
-		return azeventhubs.StartPositions{}
-	}
 	start := make(map[string]azeventhubs.StartPosition)
 	for id, sequence := range c.Before {
 		start[id] = azeventhubs.StartPosition{SequenceNumber: &sequence}
@@ -139,9 +133,6 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 		return err
 	}
 	defer func() { _ = client.Close(context.Background()) }()
-	if c.Opened != nil {
-		c.Opened(client)
-	}
 	if c.Loop != run {
 		return c.runProcessors(ctx, client, book, transport, logger)
 	}
@@ -152,7 +143,7 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 	if c.Processors != nil {
 		c.Processors.Add(1)
 	}
-	handler := func(ctx context.Context, p *processor.Partition) error { return c.serve(ctx, p, book) }
+	handler := func(ctx context.Context, p *processor.Partition) error { return c.runHandler(ctx, p, book) }
 	options := &processor.Options{
 		UpdateInterval:              c.Interval,
 		PartitionExpirationDuration: c.Expiry,
@@ -166,9 +157,6 @@ func (c config) run(ctx context.Context, book recorder, transport policy.Transpo
 	p, err := processor.New(client, store, handler, options)
 	if err != nil {
 		return err
-	}
-	if c.Processor != nil {
-		c.Processor.Store(p)
 	}
 	err = p.Run(ctx)
 	if c.Returned != nil {
@@ -224,7 +212,7 @@ func (c config) runProcessor(ctx context.Context, p *azeventhubs.Processor, book
 			break
 		}
 		handlers.Go(func() {
-			_ = c.serve(handling, client, book)
+			_ = c.runHandler(handling, client, book)
 			if handling.Err() == nil { // or the Processor, which still renews, would open it again
 				_ = client.Close(context.WithoutCancel(ctx))
 			}
@@ -242,8 +230,8 @@ type partition interface {
 	UpdateCheckpoint(ctx context.Context, event *azeventhubs.ReceivedEventData, options *azeventhubs.UpdateCheckpointOptions) error
 }
 
-// serve calls the handler.
-func (c config) serve(ctx context.Context, p partition, book recorder) error {
+// runHandler calls the handler.
+func (c config) runHandler(ctx context.Context, p partition, book recorder) error {
 	if c.Handler != nil {
 		return c.Handler(ctx, c, p, book)
 	}
@@ -299,21 +287,22 @@ func (c config) handle(ctx context.Context, p partition, book recorder) error {
 // owner is a running one.
 type owner struct {
 	config
-	faults *faults
-	stop   context.CancelFunc
-	done   chan struct{}
-	err    error
+	network *network
+	stop    context.CancelFunc
+	done    chan struct{}
+	err     error
 }
 
 // start starts an owner in this process. It stops with the test at the latest.
-func (w *world) start(c config, f *faults) *owner {
+func (w *world) start(c config, f *network) *owner {
 	w.t.Helper()
 	c.Processors = new(atomic.Int64)
-	c.Processor = new(atomic.Pointer[processor.Processor])
 	c.Journal = &journal{next: logger(c.Name).Handler()}
-	f.ahead = c.Clock
+	if c.Clock != 0 {
+		f.Inject(faults.SkewClock(-c.Clock)) // for an owner that is ahead, the service's times are in the past
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &owner{config: c, faults: f, stop: cancel, done: make(chan struct{})}
+	o := &owner{config: c, network: f, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
 		defer f.close()
@@ -332,19 +321,6 @@ func (o *owner) finish(t *testing.T) {
 	o.stop()
 	<-o.done
 	require.NoError(t, o.err)
-}
-
-// status is the owner's Status.Partitions, by id. It is nil before there is a Processor.
-func (o *owner) status() map[string]processor.PartitionStatus {
-	p := o.Processor.Load()
-	if p == nil {
-		return nil
-	}
-	byID := make(map[string]processor.PartitionStatus)
-	for _, s := range p.Status().Partitions {
-		byID[s.PartitionID] = s
-	}
-	return byID
 }
 
 // journal keeps warnings and errors.

@@ -30,7 +30,7 @@ func pausedOwner(t *testing.T, figures *report, v variant) {
 	time.Sleep(3 * time.Second)
 	require.NoError(t, first.Process.Signal(syscall.SIGSTOP))
 	paused := time.Now()
-	w.start(b, newFaults())
+	w.start(b, newNetwork())
 	took := w.settled(b.Name)
 	time.Sleep(time.Second)
 	w.hub.rate(0)

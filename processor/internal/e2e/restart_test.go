@@ -2,121 +2,14 @@ package e2e
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/processor"
 )
-
-// testRestartAtLatest: a handler that fails before the partition's first checkpoint
-// is called again with the same events.
-func testRestartAtLatest(t *testing.T, _ *report) {
-	failed := errors.New("the handler failed")
-	for _, how := range []string{"error", "panic", "taken link", "next process"} {
-		t.Run(how, func(t *testing.T) {
-			w := newWorld(t, 1, 20)
-			if how == "taken link" {
-				w.onEmulator()
-			}
-			a := w.config(0)
-			a.Latest = true
-			last := w.hub.last("0")
-			reached := make(chan struct{})
-			var calls atomic.Int64
-			a.Handler = func(ctx context.Context, c config, p partition, book recorder) error {
-				if calls.Add(1) > 1 {
-					return c.handle(ctx, p, book)
-				}
-				events, err := p.ReceiveEvents(ctx, 3, nil)
-				if err != nil {
-					return err
-				}
-				if events[0].SequenceNumber != last+1 {
-					return processor.Fatal(fmt.Errorf("it began at %d", events[0].SequenceNumber))
-				}
-				close(reached)
-				switch how {
-				case "error":
-					return failed
-				case "panic":
-					panic(failed)
-				case "taken link": // which a receive notices
-					for err == nil {
-						_, err = p.ReceiveEvents(ctx, 1000, nil)
-					}
-					return err
-				}
-				<-ctx.Done()
-				return ctx.Err()
-			}
-			o := w.start(a, newFaults())
-			eventually(t, "the initial position", func() bool { return w.checkpoints()["0"] == last })
-			w.hub.append("0", 6)
-			<-reached
-			require.Equal(t, last, w.checkpoints()["0"])
-			switch how {
-			case "taken link":
-				_, err := w.hub.emulator.Steal("0")
-				require.NoError(t, err)
-			case "next process":
-				o.finish(t)
-				w.hub.append("0", 3)
-				b := w.config(1)
-				b.Latest = true
-				o = w.start(b, newFaults())
-			}
-			eventually(t, "the last event", func() bool { return w.checkpoints()["0"] == w.hub.last("0") })
-			require.Zero(t, w.ledger.missing("0", last, w.hub.last("0")), "nothing is skipped")
-			_, duplicates, _ := w.ledger.count()
-			require.Zero(t, duplicates)
-			require.Equal(t, last+1, w.ledger.events[0].sequence)
-			o.finish(t)
-		})
-	}
-}
-
-// testPositionOfBefore: a partition that was another owner's in between is not read
-// from where this process left it, also while the checkpoints cannot be listed.
-func testPositionOfBefore(t *testing.T, _ *report) {
-	w := newWorld(t, 4, 20)
-	a := w.config(0)
-	f := newFaults()
-	var failing atomic.Bool
-	var failures atomic.Int64
-	f.fail = func(r request) bool {
-		if !failing.Load() || !r.list || !r.checkpoint() {
-			return false
-		}
-		failures.Add(1)
-		return true
-	}
-	w.start(a, f)
-	w.complete()
-	won := w.outsider("1", "outsider")
-	eventually(t, "the loss", func() bool { return len(w.of(a.Name)) == 3 })
-	failing.Store(true)
-	w.hub.append("1", 10)
-	reached := w.hub.last("1")
-	require.NoError(t, w.eye.UpdateCheckpoint(t.Context(), w.position("1", reached), nil))
-	won.OwnerID = ""
-	_, err := w.eye.ClaimOwnership(t.Context(), []checkpointstore.Ownership{won}, nil)
-	require.NoError(t, err)
-	eventually(t, "the claim", func() bool { return len(w.of(a.Name)) == 4 })
-	n := failures.Load()
-	eventually(t, "failed lists", func() bool { return failures.Load() > n+4 })
-	w.hub.append("1", 5)
-	failing.Store(false)
-	eventually(t, "the last event", func() bool { return w.checkpoints()["1"] == w.hub.last("1") })
-	require.Equal(t, 10, w.ledger.missing("1", w.hub.before["1"], w.hub.last("1")), "what the other one has handled")
-	require.Zero(t, w.ledger.missing("1", reached, w.hub.last("1")))
-}
 
 // position is a checkpoint of a partition.
 func (w *world) position(partition string, sequence int64) checkpointstore.Checkpoint {
@@ -152,7 +45,7 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 		causes = append(causes, err)
 		return err
 	}
-	f := newFaults()
+	f := newNetwork()
 	o := w.start(a, f)
 	w.complete()
 	if busy {
@@ -183,26 +76,6 @@ func rewoundWhileRead(t *testing.T, v variant, busy bool) {
 	if v.loop == run {
 		require.ErrorIs(t, toldOf, processor.ErrRewound)
 	}
-}
-
-// testRewoundIdle: the same of a stream that stays idle, for which Run looks in each
-// sixth round.
-func testRewoundIdle(t *testing.T, _ *report) {
-	w := newWorld(t, 2, 20)
-	a := w.config(0)
-	a.Interval = time.Second // so that rounds can be counted
-	f := newFaults()
-	o := w.start(a, f)
-	w.complete()
-	to := w.hub.before["0"] + 5
-	w.rewind("0", to)
-	rounds := f.round()
-	eventually(t, "the events after the rewind, again", func() bool { return w.ledger.times("0", to+1) == 2 })
-	require.LessOrEqual(t, f.round(), rounds+6+2, "the sixth, and the two in which it is given up and claimed again")
-	w.complete()
-	require.Equal(t, 1, w.ledger.times("0", to))
-	require.Equal(t, 1, w.ledger.times("1", to+1), "the other partition is read on")
-	require.EqualValues(t, 1, o.Processors.Load())
 }
 
 // rewind is what an operator does.

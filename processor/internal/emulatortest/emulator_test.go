@@ -91,7 +91,9 @@ func TestPartitionProperties(t *testing.T) {
 				LastEnqueuedSequenceNumber: first + 9,
 				PartitionID:                "1",
 			}, before)
-			require.False(t, before.LastEnqueuedOn.IsZero())
+			when, err := e.EnqueuedTime("1", first+9)
+			require.NoError(t, err)
+			require.True(t, when.Equal(before.LastEnqueuedOn))
 
 			e.Append(t, "1", 5)
 			after, err := client.GetPartitionProperties(testContext(t), "1", nil)
@@ -112,51 +114,29 @@ func TestPartitionProperties(t *testing.T) {
 	}
 }
 
-func TestPropertiesOfAnEmptyPartition(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 1})
-	properties, err := newConsumer(t, e, "$Default").GetPartitionProperties(testContext(t), "0", nil)
-	require.NoError(t, err)
-	require.Equal(t, azeventhubs.PartitionProperties{
-		EventHubName: "hub", PartitionID: "0", IsEmpty: true,
-		LastEnqueuedOffset: "-1", LastEnqueuedSequenceNumber: -1, LastEnqueuedOn: properties.LastEnqueuedOn,
-	}, properties)
-	require.True(t, properties.LastEnqueuedOn.IsZero())
-	require.EqualValues(t, -1, e.Last("0"))
-}
-
-func TestPropertiesOfAPartitionWhoseEventsExpired(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 1, FirstSequenceNumber: 100})
-	properties, err := newConsumer(t, e, "$Default").GetPartitionProperties(testContext(t), "0", nil)
-	require.NoError(t, err)
-	require.Equal(t, azeventhubs.PartitionProperties{
-		EventHubName: "hub", PartitionID: "0", IsEmpty: true, BeginningSequenceNumber: 100,
-		LastEnqueuedOffset: emulator.Offset(99), LastEnqueuedSequenceNumber: 99, LastEnqueuedOn: properties.LastEnqueuedOn,
-	}, properties)
-	require.False(t, properties.LastEnqueuedOn.IsZero())
-	e.Append(t, "0", 1)
-	when, err := e.EnqueuedTime("0", 100)
-	require.NoError(t, err)
-	require.True(t, when.After(properties.LastEnqueuedOn))
-}
-
-func TestPropertiesTellTheLastEvent(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 3, FirstSequenceNumber: 7})
-	client := newConsumer(t, e, "$Default")
-	for range 3 {
-		properties, err := client.GetPartitionProperties(testContext(t), "0", nil)
-		require.NoError(t, err)
-		last := e.Last("0")
-		when, err := e.EnqueuedTime("0", last)
-		require.NoError(t, err)
-		properties.LastEnqueuedOn = properties.LastEnqueuedOn.UTC()
-		require.Equal(t, azeventhubs.PartitionProperties{
-			EventHubName: "hub", PartitionID: "0", BeginningSequenceNumber: 7,
-			LastEnqueuedSequenceNumber: last, LastEnqueuedOffset: emulator.Offset(last), LastEnqueuedOn: when,
-		}, properties)
-		at := azeventhubs.StartPosition{SequenceNumber: to.Ptr(last), Inclusive: true}
-		events := requireEvents(t, newReader(t, client, "0", azeventhubs.PartitionClientOptions{StartPosition: at}), "0", last, 1)
-		require.True(t, when.Equal(*events[0].EnqueuedTime))
-		e.Append(t, "0", 1)
+func TestPropertiesOfAPartitionWithoutEvents(t *testing.T) {
+	for name, c := range map[string]struct {
+		beginning, last int64
+		offset          string
+	}{
+		"never had any":    {0, -1, "-1"},
+		"all have expired": {100, 99, emulator.Offset(99)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := emulator.Start(t, emulator.Options{Partitions: 1, FirstSequenceNumber: c.beginning})
+			properties, err := newConsumer(t, e, "$Default").GetPartitionProperties(testContext(t), "0", nil)
+			require.NoError(t, err)
+			require.Equal(t, azeventhubs.PartitionProperties{
+				EventHubName: "hub", PartitionID: "0", IsEmpty: true, BeginningSequenceNumber: c.beginning,
+				LastEnqueuedOffset: c.offset, LastEnqueuedSequenceNumber: c.last, LastEnqueuedOn: properties.LastEnqueuedOn,
+			}, properties)
+			require.Equal(t, c.beginning == 0, properties.LastEnqueuedOn.IsZero())
+			require.Equal(t, c.last, e.Last("0"))
+			e.Append(t, "0", 1)
+			when, err := e.EnqueuedTime("0", c.beginning)
+			require.NoError(t, err)
+			require.True(t, when.After(properties.LastEnqueuedOn))
+		})
 	}
 }
 
@@ -193,17 +173,4 @@ func TestNamesIgnoreCase(t *testing.T) {
 	second := newReader(t, newConsumer(t, e, "$default"), "0", azeventhubs.PartitionClientOptions{StartPosition: earliest, OwnerLevel: to.Ptr[int64](2)})
 	requireEvents(t, second, "0", 0, 3)
 	requireLost(t, first)
-}
-
-func TestRate(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 2, Rate: 200})
-	reader := newReader(t, newConsumer(t, e, "$Default"), "1", azeventhubs.PartitionClientOptions{StartPosition: earliest})
-	requireEvents(t, reader, "1", 0, 20)
-	require.NoError(t, e.SetRate(0))
-	last := e.Last("1")
-	require.GreaterOrEqual(t, last, int64(19))
-	require.Equal(t, last, e.Last("0"))
-	properties, err := newConsumer(t, e, "$Default").GetPartitionProperties(testContext(t), "1", nil)
-	require.NoError(t, err)
-	require.Equal(t, last, properties.LastEnqueuedSequenceNumber)
 }

@@ -216,17 +216,6 @@ func TestHungLinkIsNotOpenYet(t *testing.T) {
 	require.Equal(t, emulator.PartitionStats{LinksHeld: 1, LinksRefused: 1}, e.Stats()["0"])
 }
 
-func TestHungReaderCanBeStolen(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 5})
-	reader := newReader(t, newConsumer(t, e, "$Default"), "0", owner(0))
-	requireEvents(t, reader, "0", 0, 5)
-	require.NoError(t, e.Hang(emulator.AllPartitions))
-	readers, err := e.Steal("0")
-	require.NoError(t, err)
-	require.Equal(t, 1, readers)
-	requireLost(t, reader)
-}
-
 func TestHungManagement(t *testing.T) {
 	e := emulator.Start(t, emulator.Options{Partitions: 2, Events: 5})
 	client := newConsumer(t, e, "$Default")

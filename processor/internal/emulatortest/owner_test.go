@@ -3,7 +3,6 @@ package emulatortest
 import (
 	"testing"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/stretchr/testify/require"
 
@@ -100,31 +99,12 @@ func TestReadersWithoutLevel(t *testing.T) {
 	require.ErrorContains(t, err, "is created with epoch of '0', and so non-epoch receiver is not allowed")
 }
 
-// requireFreed requires that a reader of level 1 gets partition 0 when the emulator has noticed that the owner of a
-// higher level, the only reader so far, is gone.
-func requireFreed(t *testing.T, e *emulator.Emulator) {
-	t.Helper()
-	require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksClosed, 1))
-	requireEvents(t, newReader(t, newConsumer(t, e, "$Default"), "0", owner(1)), "0", 0, 5)
-}
-
 func TestClosedConnectionFreesThePartition(t *testing.T) {
 	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 5})
 	client := newConsumer(t, e, "$Default")
 	requireEvents(t, newReader(t, client, "0", owner(9)), "0", 0, 5)
 	require.NoError(t, client.Close(testContext(t))) // without detaching the link
-	requireFreed(t, e)
+	require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksClosed, 1))
+	requireEvents(t, newReader(t, newConsumer(t, e, "$Default"), "0", owner(1)), "0", 0, 5) // of a lower level
 	require.Zero(t, e.Stats()["0"].LinksStolen)
-}
-
-func TestRestartOfTheSameReader(t *testing.T) {
-	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 5})
-	client := newConsumer(t, e, "$Default")
-	for range 5 {
-		reader := newReader(t, client, "0", azeventhubs.PartitionClientOptions{
-			StartPosition: azeventhubs.StartPosition{Offset: to.Ptr(emulator.Offset(1))}, OwnerLevel: to.Ptr[int64](0)})
-		requireEvents(t, reader, "0", 2, 3)
-		require.NoError(t, reader.Close(testContext(t)))
-	}
-	require.Equal(t, emulator.PartitionStats{LinksOpened: 5, LinksClosed: 5, EventsSent: 15}, e.Stats()["0"])
 }

@@ -1,7 +1,6 @@
 package emulatortest
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -56,47 +55,36 @@ func TestStartPositions(t *testing.T) {
 
 // TestStartWhereNothingIsYet opens links behind the last event, which get what comes then.
 func TestStartWhereNothingIsYet(t *testing.T) {
-	for name, position := range map[string]azeventhubs.StartPosition{
-		"latest":                     {Latest: to.Ptr(true)},
-		"default":                    {},
-		"after the last number":      {SequenceNumber: to.Ptr[int64](4)},
-		"after the last offset":      {Offset: to.Ptr(emulator.Offset(4))},
-		"after the time of the last": {}, // which the emulator knows
-		"from a time to come":        {EnqueuedTime: to.Ptr(time.Now().Add(time.Hour)), Inclusive: true},
+	hour := time.Now().Add(time.Hour)
+	for name, c := range map[string]struct {
+		events   int
+		position azeventhubs.StartPosition
+	}{
+		"latest":                     {5, azeventhubs.StartPosition{Latest: to.Ptr(true)}},
+		"default":                    {5, azeventhubs.StartPosition{}},
+		"after the last number":      {5, azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](4)}},
+		"after the last offset":      {5, azeventhubs.StartPosition{Offset: to.Ptr(emulator.Offset(4))}},
+		"after the time of the last": {5, azeventhubs.StartPosition{}}, // which the emulator knows
+		"from a time to come":        {5, azeventhubs.StartPosition{EnqueuedTime: &hour, Inclusive: true}},
+		"empty, earliest":            {0, earliest},
+		"empty, latest":              {0, azeventhubs.StartPosition{Latest: to.Ptr(true)}},
+		"empty, after offset -1":     {0, azeventhubs.StartPosition{Offset: to.Ptr("-1")}},
+		"empty, after number -1":     {0, azeventhubs.StartPosition{SequenceNumber: to.Ptr[int64](-1)}},
+		"empty, from a time":         {0, azeventhubs.StartPosition{EnqueuedTime: to.Ptr(hour.Add(-2 * time.Hour)), Inclusive: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 5})
+			e := emulator.Start(t, emulator.Options{Partitions: 1, Events: c.events})
 			if name == "after the time of the last" {
 				when, err := e.EnqueuedTime("0", 4)
 				require.NoError(t, err)
-				position.EnqueuedTime = &when
+				c.position.EnqueuedTime = &when
 			}
-			first := events(testContext(t), newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: position}), 3)
+			first := events(testContext(t), newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: c.position}), 3)
 			require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksOpened, 1))
 			e.Append(t, "0", 3)
 			got := <-first
 			require.NoError(t, got.err)
-			require.EqualValues(t, 5, got.events[0].SequenceNumber)
-		})
-	}
-}
-
-func TestStartInAnEmptyPartition(t *testing.T) {
-	for name, position := range map[string]azeventhubs.StartPosition{
-		"earliest":        {Earliest: to.Ptr(true)},
-		"latest":          {Latest: to.Ptr(true)},
-		"after offset -1": {Offset: to.Ptr("-1")},
-		"after number -1": {SequenceNumber: to.Ptr[int64](-1)},
-		"from a time":     {EnqueuedTime: to.Ptr(time.Now().Add(-time.Hour)), Inclusive: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			e := emulator.Start(t, emulator.Options{Partitions: 1})
-			first := events(testContext(t), newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: position}), 1)
-			require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksOpened, 1))
-			e.Append(t, "0", 1)
-			got := <-first
-			require.NoError(t, got.err)
-			require.Zero(t, got.events[0].SequenceNumber)
+			require.EqualValues(t, c.events, got.events[0].SequenceNumber)
 		})
 	}
 }
@@ -147,31 +135,4 @@ func TestCreditIsRespected(t *testing.T) {
 	require.EqualValues(t, 10, e.Stats()["0"].EventsSent)
 	requireEvents(t, reader, "0", 10, 190)
 	require.EqualValues(t, 200, e.Stats()["0"].EventsSent)
-}
-
-func TestManyReadersAtOnce(t *testing.T) {
-	const partitions, clients, count = 8, 4, 400
-	e := emulator.Start(t, emulator.Options{Partitions: partitions, Events: count})
-	type result struct {
-		events int
-		err    error
-	}
-	results := make(chan result)
-	for c := range clients {
-		client := newConsumer(t, e, fmt.Sprintf("group%d", c))
-		for p := range partitions {
-			reader := newReader(t, client, fmt.Sprint(p), azeventhubs.PartitionClientOptions{StartPosition: earliest, OwnerLevel: to.Ptr[int64](0)})
-			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				defer cancel()
-				events, err := reader.ReceiveEvents(ctx, count, nil)
-				results <- result{len(events), err}
-			}()
-		}
-	}
-	for range partitions * clients {
-		r := <-results
-		require.NoError(t, r.err)
-		require.Equal(t, count, r.events)
-	}
 }

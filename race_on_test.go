@@ -1,6 +1,0 @@
-//go:build race
-
-package checkpointstore_test
-
-// raceEnabled: the race detector allocates by itself.
-const raceEnabled = true

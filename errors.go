@@ -43,6 +43,10 @@ var (
 	// also finds [ErrStaleCheckpoint].
 	ErrRewound error = rewoundError{}
 
+	// ErrRecordChanged means that the record was written since it was listed, and
+	// was not deleted.
+	ErrRecordChanged = errors.New("record changed")
+
 	// ErrNotFound means that the partition has no such record.
 	ErrNotFound = errors.New("not found")
 )

@@ -22,6 +22,7 @@ const (
 	readBlob        = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: r)"
 	listBlobs       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: l)"
 	writeBlob       = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write (SAS: w)"
+	deleteBlob      = "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete (SAS: d)"
 	createContainer = "action Microsoft.Storage/storageAccounts/blobServices/containers/write (account SAS: w or c)"
 )
 

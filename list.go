@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -36,9 +37,11 @@ const (
 // page is where the entries of one list go.
 type page struct {
 	scope   layout.Scope // as the names of the blobs spell it
-	prefix  string
+	prefix  string       // what is listed
+	parents []string     // the prefixes whose direct children are records
 	records []blobState
-	kept    int // how many of them are from earlier pages
+	kept    int       // how many of them are from earlier pages
+	date    time.Time // the service's clock at the first page
 
 	// foreign is the name of a blob that no store wrote and why, or nil.
 	foreign     []byte
@@ -52,20 +55,29 @@ type pageKey struct{}
 // partition once, and only records that the store's own operations could have
 // written: see [page.add] and [listing.Decode].
 func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind layout.Kind) ([]blobState, error) {
-	p := page{scope: scope, prefix: scope.Prefix(kind)}
+	prefix := scope.Prefix(kind)
+	p := page{scope: scope, prefix: prefix, parents: []string{prefix}}
+	if err := s.listPages(ctx, &p); err != nil {
+		return nil, err
+	}
+	return newestOfEach(p.records), nil
+}
+
+// listPages sends the requests of a list.
+func (s *BlobCheckpointStore) listPages(ctx context.Context, p *page) error {
 	pager := s.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
 		Prefix:  &p.prefix,
 		Include: container.ListBlobsInclude{Metadata: true},
 	})
 	var marker string
 	for n := 1; pager.More(); n++ {
-		next, err := s.nextPage(ctx, pager, &p)
+		next, err := s.nextPage(ctx, pager, p)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		p.kept = len(p.records)
 		if next != "" && (next == marker || n == maxPages || len(p.records) > maxRecords) {
-			return nil, fmt.Errorf("the service's list does not end: page %d continues at %s; check the container URL, and any proxy on the way to the service", n, layout.Quote(next))
+			return fmt.Errorf("the service's list does not end: page %d continues at %s; check the container URL, and any proxy on the way to the service", n, layout.Quote(next))
 		}
 		marker = next
 	}
@@ -74,7 +86,7 @@ func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind
 			"skipping a blob whose name no partition can have: no checkpoint store wrote it, so move it to another container; further such blobs with this prefix are skipped without a warning",
 			slog.String("blob", oneLine(string(p.foreign))), slog.String("reason", oneLine(p.foreignness.Error())))
 	}
-	return newestOfEach(p.records), nil
+	return nil
 }
 
 // nextPage reads a page and returns the marker of the next one. If the store's own
@@ -99,6 +111,7 @@ func (s *BlobCheckpointStore) nextPage(ctx context.Context, pager *runtime.Pager
 		}
 		return "", err
 	}
+	p.dated(raw)
 	p.records = p.records[:p.kept]
 	if response.Segment != nil {
 		for _, item := range response.Segment.BlobItems {
@@ -159,7 +172,7 @@ func deref[T any](p *T) (value T) {
 // add keeps an entry that is a record. It leaves out directory stubs, names below a
 // partition, and names that no partition can have.
 func (p *page) add(b *listing.Blob) {
-	id, child := layout.PartitionID(p.prefix, b.Name)
+	prefix, id, child := p.partitionOf(b.Name)
 	if !child || b.Values.IsDirectory() {
 		return
 	}
@@ -170,12 +183,32 @@ func (p *page) add(b *listing.Blob) {
 		return
 	}
 	p.records = append(p.records, blobState{
-		prefix:       p.prefix,
+		prefix:       prefix,
 		partitionID:  id,
 		values:       b.Values,
 		etag:         layout.ETag(string(b.ETag)),
 		lastModified: b.LastModified,
 	})
+}
+
+// partitionOf takes a blob's name apart.
+func (p *page) partitionOf(name []byte) (prefix, partitionID string, child bool) {
+	for _, prefix := range p.parents {
+		if id, child := layout.PartitionID(prefix, name); child {
+			return prefix, id, true
+		}
+	}
+	return "", "", false
+}
+
+// dated keeps the service's time of the first response.
+func (p *page) dated(resp *http.Response) {
+	if !p.date.IsZero() {
+		return
+	}
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		p.date = at.UTC()
+	}
 }
 
 // newestOfEach returns one record for each partition: the one that was modified
@@ -225,6 +258,7 @@ func decodeLists(req *policy.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return resp, err
 	}
+	p.dated(resp)
 	p.records = p.records[:p.kept]
 	marker, err := listing.Decode(resp.Body, p.add)
 	_ = resp.Body.Close()

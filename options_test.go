@@ -106,6 +106,9 @@ func TestOddNamespacesAreWarnedOfOnce(t *testing.T) {
 		"ns.servicebus.windows.net": false, "ns.example": false, "127.0.0.1": false,
 	} {
 		for method, call := range blobtest.RecordCalls(namespace, blobtest.Hub, "$Default", "0", "a") {
+			if strings.HasPrefix(method, "Delete") {
+				continue // it takes the names of a record as they are
+			}
 			t.Run(method+"/"+namespace, func(t *testing.T) {
 				var log bytes.Buffer
 				store := blobtest.NewStore(t, fake.New(), &checkpointstore.BlobCheckpointStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})

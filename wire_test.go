@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
@@ -142,13 +143,17 @@ func wireCommands() map[string]func(*script.Command) (wireAction, error) {
 		"wait":             onService(func(*fake.Service) { synctest.Wait() }), // until everything else waits, too
 
 		// The methods of the store. The group is "group", and the partition "0", unless the arguments say otherwise.
-		"claim":            wireClaim, // each partition= is a claim; owner= and group= hold for those that follow
-		"update":           wireUpdate,
-		"list-ownership":   reading(listOwnership),
-		"list-checkpoints": reading(listCheckpoints),
-		"get-ownership":    reading(getOwnership),
-		"get-checkpoint":   reading(getCheckpoint),
-		"ensure-container": func(*script.Command) (wireAction, error) { return ensureContainer, nil },
+		"claim":             wireClaim, // each partition= is a claim; owner= and group= hold for those that follow
+		"update":            wireUpdate,
+		"list-ownership":    reading(listOwnership),
+		"list-checkpoints":  reading(listCheckpoints),
+		"get-ownership":     reading(getOwnership),
+		"get-checkpoint":    reading(getCheckpoint),
+		"list-records":      reading(wholeRecords),
+		"list-scopes":       reading(allScopes),
+		"delete-ownership":  deleting(deleteOwnership), // takes etag=
+		"delete-checkpoint": deleting(deleteCheckpoint),
+		"ensure-container":  func(*script.Command) (wireAction, error) { return ensureContainer, nil },
 	}
 }
 
@@ -444,6 +449,56 @@ func listCheckpoints(store *checkpointstore.BlobCheckpointStore, group, _ string
 func getCheckpoint(store *checkpointstore.BlobCheckpointStore, group, partition string) (string, error) {
 	c, err := store.GetCheckpoint(context.Background(), blobtest.Namespace, blobtest.Hub, group, partition, nil)
 	return positionText(c), err
+}
+
+func wholeRecords(store *checkpointstore.BlobCheckpointStore, group, _ string) (string, error) {
+	spellings, err := store.ListRecords(context.Background(), blobtest.Namespace, blobtest.Hub, group, nil)
+	var lines []string
+	for _, s := range spellings {
+		text := fmt.Sprintf("%s at %s:", s.ConsumerGroup, s.Time.Format(time.RFC3339))
+		for _, o := range s.Ownerships {
+			text += fmt.Sprintf(" %s:%q%s", o.PartitionID, o.OwnerID, *o.ETag)
+		}
+		for _, c := range s.Checkpoints {
+			text += fmt.Sprintf(" %s generation %d client %q%s", positionText(c.Checkpoint), c.Generation, c.ClientID, *c.ETag)
+		}
+		lines = append(lines, text)
+	}
+	return strings.Join(lines, "\n=> "), err
+}
+
+func allScopes(store *checkpointstore.BlobCheckpointStore, _, _ string) (string, error) {
+	scopes, err := store.ListScopes(context.Background(), nil)
+	text := fmt.Sprintf("%d scopes", len(scopes))
+	for _, s := range scopes {
+		text += " " + s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
+	}
+	return text, err
+}
+
+// deleting is the command of a method that deletes a record.
+func deleting(remove func(store *checkpointstore.BlobCheckpointStore, group string, etag azcore.ETag) error) func(*script.Command) (wireAction, error) {
+	return func(c *script.Command) (wireAction, error) {
+		in, etag := blobtest.Group, azcore.ETag("")
+		err := c.Take(map[string]func(string) error{
+			"group": func(v string) error { in = v; return nil },
+			"etag":  func(v string) error { etag = azcore.ETag(v); return nil },
+		})
+		return func(_ *wire, store func() *checkpointstore.BlobCheckpointStore) (string, error) {
+			if err := remove(store(), in, etag); err != nil {
+				return "", err
+			}
+			return "done", nil
+		}, err
+	}
+}
+
+func deleteOwnership(store *checkpointstore.BlobCheckpointStore, group string, etag azcore.ETag) error {
+	return store.DeleteOwnership(context.Background(), blobtest.Claim(group, "", "0", &etag), nil)
+}
+
+func deleteCheckpoint(store *checkpointstore.BlobCheckpointStore, group string, etag azcore.ETag) error {
+	return store.DeleteCheckpoint(context.Background(), checkpointstore.CheckpointRecord{Checkpoint: blobtest.Checkpoint(group, "0", 0), ETag: &etag}, nil)
 }
 
 func positionText(c checkpointstore.Checkpoint) string {

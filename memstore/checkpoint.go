@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/fence"
@@ -26,7 +27,10 @@ func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore
 	if err := ended(ctx, op, checkpoint.PartitionID); err != nil {
 		return err
 	}
-	if step := s.update(checkpoint, options != nil && options.Rewind); step.Action != fence.Done {
+	if options == nil {
+		options = &checkpointstore.UpdateCheckpointOptions{}
+	}
+	if step := s.update(checkpoint, options); step.Action != fence.Done {
 		return refused(op, checkpoint, step)
 	}
 	return nil
@@ -49,13 +53,18 @@ func refused(op string, c checkpointstore.Checkpoint, step fence.Step) error {
 
 // update takes the steps that the fence asks for, as a blob store does, and returns
 // the last one. It holds the lock throughout, so no write is ambiguous.
-func (s *Store) update(c checkpointstore.Checkpoint, rewind bool) fence.Step {
+func (s *Store) update(c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) fence.Step {
 	k := makeKey(c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup, c.PartitionID)
 	record := newCheckpoint(c)
+	if options.EnqueuedTime != nil {
+		at := options.EnqueuedTime.UTC().Truncate(time.Millisecond)
+		record.enqueuedTime = &at
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	record.clientID = s.writers[k]
 	p := s.partition(k)
-	update := p.Start(record.position(), rewind)
+	update := p.Start(record.position(), options.Rewind)
 	step := p.Begin(&update)
 	for {
 		stored, found := s.checkpoints[k]
@@ -66,6 +75,7 @@ func (s *Store) update(c checkpointstore.Checkpoint, rewind bool) fence.Step {
 			switch {
 			case step.ETag == stored.etag: // both empty: there is no record, as Create asks
 				record.etag, record.generation = s.nextETag(), step.Generation
+				record.modified = s.now().Round(0).UTC()
 				s.checkpoints[k] = record
 				step = p.Wrote(&update, record.etag)
 			case !found:

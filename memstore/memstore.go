@@ -28,7 +28,8 @@ import (
 // [NewWithClock]. It is safe for concurrent use.
 type Store struct {
 	*records
-	fences map[key]*fence.Partition // guarded by records.mu
+	fences  map[key]*fence.Partition // guarded by records.mu
+	writers map[key]string           // the owner ID of the last claim won; guarded by records.mu
 }
 
 var _ checkpointstore.CheckpointStore = (*Store)(nil)
@@ -61,6 +62,9 @@ type checkpoint struct {
 	hasOffset      bool
 	offset         string
 	generation     int64
+	enqueuedTime   *time.Time
+	clientID       string
+	modified       time.Time
 }
 
 // New returns an empty store that takes LastModifiedTime from the system's clock.
@@ -83,7 +87,7 @@ func NewWithClock(now func() time.Time) *Store {
 func (s *Store) Share() *Store { return newStore(s.records) }
 
 func newStore(r *records) *Store {
-	return &Store{records: r, fences: make(map[key]*fence.Partition)}
+	return &Store{records: r, fences: make(map[key]*fence.Partition), writers: make(map[key]string)}
 }
 
 // partition returns what this store remembers of a partition. The caller holds the

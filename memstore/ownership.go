@@ -93,6 +93,9 @@ func (s *Store) claim(claim checkpointstore.Ownership) (checkpointstore.Ownershi
 	}
 	s.ownerships[k] = record
 	s.partition(k).Won(on, record.etag, claim.OwnerID)
+	if claim.OwnerID != "" {
+		s.writers[k] = claim.OwnerID
+	}
 	return record.as(claim.FullyQualifiedNamespace, claim.EventHubName, claim.ConsumerGroup, claim.PartitionID), true
 }
 

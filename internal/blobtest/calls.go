@@ -3,6 +3,8 @@ package blobtest
 import (
 	"context"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
 	"github.com/ea947076/checkpointstore"
 )
 
@@ -14,6 +16,10 @@ func Calls() map[string]Call {
 	all := RecordCalls(Namespace, Hub, Group, "0", "a")
 	all["EnsureContainer"] = func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
 		return s.EnsureContainer(ctx, nil)
+	}
+	all["ListScopes"] = func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+		_, err := s.ListScopes(ctx, nil)
+		return err
 	}
 	return all
 }
@@ -27,6 +33,10 @@ func RecordCalls(namespace, hub, group, partition, owner string) map[string]Call
 		},
 		"ListCheckpoints": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
 			_, err := s.ListCheckpoints(ctx, namespace, hub, group, nil)
+			return err
+		},
+		"ListRecords": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+			_, err := s.ListRecords(ctx, namespace, hub, group, nil)
 			return err
 		},
 		"GetOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
@@ -48,6 +58,18 @@ func RecordCalls(namespace, hub, group, partition, owner string) map[string]Call
 			return s.UpdateCheckpoint(ctx, checkpointstore.Checkpoint{
 				FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group, PartitionID: partition, SequenceNumber: &n,
 			}, nil)
+		},
+		"DeleteOwnership": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+			etag := azcore.ETag(`"0x0"`)
+			return s.DeleteOwnership(ctx, checkpointstore.Ownership{
+				FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group, PartitionID: partition, OwnerID: owner, ETag: &etag,
+			}, nil)
+		},
+		"DeleteCheckpoint": func(ctx context.Context, s *checkpointstore.BlobCheckpointStore) error {
+			etag := azcore.ETag(`"0x0"`)
+			return s.DeleteCheckpoint(ctx, checkpointstore.CheckpointRecord{ETag: &etag, Checkpoint: checkpointstore.Checkpoint{
+				FullyQualifiedNamespace: namespace, EventHubName: hub, ConsumerGroup: group, PartitionID: partition,
+			}}, nil)
 		},
 	}
 }

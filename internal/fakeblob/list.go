@@ -39,6 +39,9 @@ func (s *Service) list(c *call) *reply {
 		}
 	}
 	slices.Sort(names)
+	if delimiter := c.query.Get("delimiter"); delimiter != "" {
+		return s.listLevel(c.query, names, delimiter, size)
+	}
 
 	next := ""
 	switch {

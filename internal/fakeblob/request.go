@@ -48,7 +48,7 @@ func read(req *http.Request) *call {
 	if c.blob == "" && !c.conditions.none() {
 		c.refuse("conditions on the container")
 	}
-	for _, parameter := range [...]string{"delimiter", "snapshot", "versionid", "startFrom"} {
+	for _, parameter := range [...]string{"snapshot", "versionid", "startFrom"} {
 		if c.query.Get(parameter) != "" {
 			c.refuse(parameter)
 		}

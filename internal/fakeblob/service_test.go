@@ -250,7 +250,6 @@ func TestUnsupported(t *testing.T) {
 		"lease id":       {"PUT", "/a?comp=metadata", map[string]string{"x-ms-lease-id": "x"}},
 		"time condition": {"HEAD", "/a", map[string]string{"If-Modified-Since": "x"}},
 		"page blob":      {"PUT", "/b", map[string]string{"x-ms-blob-type": "PageBlob"}},
-		"hierarchy":      {"GET", "?restype=container&comp=list&delimiter=/", nil},
 		"list blob":      {"GET", "/a?restype=container&comp=list", nil},
 		"snapshot":       {"PUT", "/a?comp=metadata&snapshot=x", nil},
 		"list if":        {"GET", "?restype=container&comp=list", map[string]string{"If-Match": "x"}},

@@ -114,6 +114,10 @@ func TestArrowsForbid(t *testing.T) {
 		{"processor/processor.go", azblob},
 		{"processor/internal/balance/decide.go", own + "/internal/fence"},
 		{"processor/processor.go", own + "/processor/processortest"},
+		{"ops/plan.go", "github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"},
+		{"ops/plan.go", own + "/memstore"},
+		{"processor/opshub/opshub.go", own + "/processor"},
+		{"cmd/checkpointctl/internal/cli/cli.go", own + "/processor"},
 		{"examples/failover/main.go", own + "/storetest"},
 		{"cmd/any/main.go", "testing"},
 	} {

@@ -20,6 +20,9 @@ type network struct {
 	*faults.Transport
 	client *http.Client
 
+	// seen, if it is set, is told of each request before it is sent.
+	seen func(*http.Request)
+
 	// won, if it is set, is told of each claim that took effect.
 	won func(partition, owner string)
 
@@ -43,6 +46,7 @@ var (
 
 	aboutCheckpoints = faults.NameHas("/checkpoint/")
 	listCheckpoints  = faults.All(faults.OpIs(faults.ListBlobs), aboutCheckpoints)
+	writeCheckpoint  = faults.All(faults.OpIs(faults.PutBlob, faults.SetMetadata), aboutCheckpoints)
 )
 
 func newNetwork() *network {
@@ -57,6 +61,9 @@ func (n *network) Do(req *http.Request) (*http.Response, error) {
 	if aboutOwnerships(req) {
 		n.note(listOwnerships(req))
 		defer n.note(false)
+	}
+	if n.seen != nil {
+		n.seen(req)
 	}
 	resp, err := n.Transport.Do(req)
 	if err != nil {

@@ -50,6 +50,7 @@ type inProcess struct {
 	Processors *atomic.Int64                                            `json:"-"` // counts how many were made
 	Handler    func(context.Context, config, partition, recorder) error `json:"-"` // in place of config.handle
 	Tune       func(*processor.Options)                                 `json:"-"`
+	Store      *checkpointstore.BlobCheckpointStore                     `json:"-"` // in place of one of its own
 	Adapter    azeventhubs.CheckpointStore                              `json:"-"` // in place of one of its own
 	Once       bool                                                     `json:"-"` // the first error of a Processor ends the owner
 	Returned   func(error)                                              `json:"-"` // Run has, the client is still open
@@ -83,6 +84,9 @@ func (c config) store(transport policy.Transporter, logger *slog.Logger) (azeven
 }
 
 func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*checkpointstore.BlobCheckpointStore, error) {
+	if c.Store != nil {
+		return c.Store, nil
+	}
 	naming := checkpointstore.BlobNamingLowerCase
 	if c.Verbatim {
 		naming = checkpointstore.BlobNamingVerbatim

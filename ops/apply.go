@@ -1,0 +1,546 @@
+package ops
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ea947076/checkpointstore"
+)
+
+var (
+	// ErrLive: a partition of the plan has a live owner. Nothing was changed.
+	ErrLive = errors.New("a live owner")
+
+	// ErrOutdated: the plan no longer fits what is stored. Nothing was changed. Make
+	// a new one.
+	ErrOutdated = errors.New("the plan is out of date")
+)
+
+// ApplyOptions are the options of Apply. Nil is the same as the zero value.
+type ApplyOptions struct {
+	// Release takes partitions from live owners, whose late checkpoints then fail with
+	// [checkpointstore.ErrRewound]. Owners under processor.Run go on from the new
+	// position within two rounds. A Processor of azeventhubs, also one with
+	// processor.Adapt, claims the partitions again and goes on reading where it was, and
+	// its next checkpoint may undo the change: stop it first, and consumers of other
+	// packages as well.
+	Release bool
+
+	// Backup is given what is stored, before anything is changed. If it fails, nothing
+	// is. Nil makes no backup.
+	Backup func(*Export) error
+}
+
+// Result is what became of a plan, change by change.
+type Result struct {
+	Changes []ChangeResult // in the plan's order
+}
+
+// ChangeResult is what became of one change.
+type ChangeResult struct {
+	PartitionID string
+	Done        bool  // what was planned is stored, and was read back
+	Err         error // why it is not done, or the partition could not be given free
+}
+
+// maxConcurrentChanges is how many partitions Apply changes at once.
+const maxConcurrentChanges = 32
+
+// cleanupTimeout bounds how long Apply reads back and gives partitions free, also
+// after its context has ended.
+const cleanupTimeout = 15 * time.Second
+
+// Apply carries out a plan.
+//
+// It refuses, before anything is changed, a plan that does not fit what is stored any
+// more ([ErrOutdated]), and one for a partition with a live owner ([ErrLive]) unless
+// Release is set. It then claims the partitions, each under an ID of its own, so that
+// no consumer starts on one of them; a lost claim refuses the whole plan, after what was
+// claimed is free again. Then it stores the positions, reads them back, and
+// relinquishes the partitions. Deletions are never made under a live owner.
+//
+// An error after that point comes with a result that says what was done. If the
+// process ends in the middle, the partitions that it holds expire like those of any
+// owner.
+//
+// Requests: three reads of the scope ([Read]), and one list of the checkpoints if the
+// plan does not rewind; for each partition two claims and the UpdateCheckpoint, 32 at
+// once; for a release one claim; for each deletion one. One read and some claims more
+// after a failure.
+func Apply(ctx context.Context, store Store, plan *Plan, options *ApplyOptions) (*Result, error) {
+	if options == nil {
+		options = &ApplyOptions{}
+	}
+	a := &applying{store: store, plan: plan, options: options, owner: "checkpointstore-ops-" + rand.Text()}
+	a.result.Changes = make([]ChangeResult, len(plan.Changes))
+	for i, c := range plan.Changes {
+		a.result.Changes[i].PartitionID = c.PartitionID
+	}
+	if len(plan.Changes) == 0 {
+		return &a.result, nil
+	}
+	now, err := a.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.check(now); err != nil {
+		return nil, err
+	}
+	if options.Backup != nil {
+		if err := options.Backup(now.Export()); err != nil {
+			return nil, fmt.Errorf("nothing was changed, as the backup failed: %w", err)
+		}
+	}
+	switch plan.Kind {
+	case PlanToRelease:
+		a.release(ctx, now)
+	case PlanToClean:
+		a.clean(ctx)
+	default:
+		err = a.move(ctx, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &a.result, a.result.err()
+}
+
+// err sums up what was not done.
+func (r *Result) err() error {
+	var errs []error
+	for _, c := range r.Changes {
+		if c.Err != nil {
+			errs = append(errs, fmt.Errorf("partition %s: %w", c.PartitionID, c.Err))
+		}
+	}
+	if errs == nil {
+		return nil
+	}
+	return fmt.Errorf("%d of %d changes failed: %w", len(errs), len(r.Changes), errors.Join(errs...))
+}
+
+// applying is one Apply on its way.
+type applying struct {
+	store   Store
+	plan    *Plan
+	options *ApplyOptions
+	owner   string // how the IDs begin that it claims partitions under
+	result  Result
+}
+
+// ownerOf is the ID that a partition is claimed under. Each has one of its own: what
+// a single owner has above its share, the others take from it.
+func (a *applying) ownerOf(partitionID string) string { return a.owner + "-" + partitionID }
+
+func (a *applying) read(ctx context.Context) (*Snapshot, error) {
+	return Read(ctx, a.store, a.plan.Scope, &ReadOptions{Expiration: a.plan.Expiration})
+}
+
+// check refuses a plan that does not fit what is stored now.
+func (a *applying) check(now *Snapshot) error {
+	for _, c := range a.plan.Changes {
+		if err := a.checkChange(c, now.Partition(c.PartitionID)); err != nil {
+			return fmt.Errorf("nothing was changed: partition %s: %w", c.PartitionID, err)
+		}
+	}
+	return nil
+}
+
+func (a *applying) checkChange(c Change, now Partition) error {
+	if other := now.Other; other != nil && other.State == Live {
+		return fmt.Errorf("%w: %q, under the spelling %s: stop it, or use a store with that naming", ErrLive, other.Ownership.OwnerID, pathOf(other.Scope))
+	}
+	deletes := c.DeleteOwnership != nil || c.DeleteCheckpoint != nil
+	// The owners under the store's own spelling do not see the other one's records.
+	live := now.State == Live && !(deletes && now.Other != nil && c.deletesUnder(now.Other.Scope))
+	switch {
+	case live && deletes:
+		return fmt.Errorf("%w: %q wrote its ownership %s ago", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
+	case live && !a.options.Release:
+		return fmt.Errorf("%w: %q wrote its ownership %s ago: stop it, or ask for release", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
+	case deletes:
+		return checkDeletions(c, now)
+	case c.Release:
+		return checkRelease(c.Before, now)
+	case c.After == nil:
+		return nil
+	}
+	if err := c.After.check(a.plan.Scope, c.PartitionID); err != nil {
+		return err
+	}
+	return a.checkMove(c, now)
+}
+
+// checkMove refuses a position if another one is stored than when it was planned. A
+// live owner may have gone on.
+func (a *applying) checkMove(c Change, now Partition) error {
+	before, at := c.Before.Position(), now.Position()
+	progressed := now.State == Live && at != nil && (before == nil || at.SequenceNumber >= before.SequenceNumber)
+	if now.generation() != c.Before.generation() || !before.same(at) && !progressed {
+		return fmt.Errorf("%w: %s was stored, and now it is %s", ErrOutdated, describe(c.Before), describe(now))
+	}
+	if !a.plan.Rewind && at != nil && c.After.SequenceNumber < at.SequenceNumber {
+		return fmt.Errorf("%w: %s is behind what is stored now, %s", ErrOutdated, c.After, describe(now))
+	}
+	return nil
+}
+
+// checkRelease refuses to relinquish what somebody else has, or an owner that was
+// dead when the plan was made and is alive now.
+func checkRelease(before, now Partition) error {
+	renewed := before.State == Live && now.State == Live && before.Ownership.OwnerID == now.Ownership.OwnerID
+	if !renewed && !sameETag(before.Ownership, now.Ownership) {
+		return fmt.Errorf("%w: the ownership has changed", ErrOutdated)
+	}
+	return nil
+}
+
+// checkDeletions refuses to delete what was written since. Each deletion is on
+// condition of that as well.
+func checkDeletions(c Change, now Partition) error {
+	ownership, checkpoint := now.Ownership, now.Own
+	if other := now.Other; other != nil && c.deletesUnder(other.Scope) {
+		ownership, checkpoint = other.Ownership, other.Checkpoint
+	}
+	switch {
+	case c.DeleteOwnership == nil && ownership != nil,
+		c.DeleteOwnership != nil && ownership != nil && !sameETag(c.DeleteOwnership, ownership):
+		return fmt.Errorf("%w: the ownership has changed", ErrOutdated)
+	case c.DeleteCheckpoint != nil && checkpoint != nil && value(c.DeleteCheckpoint.ETag) != value(checkpoint.ETag):
+		return fmt.Errorf("%w: the checkpoint has changed", ErrOutdated)
+	}
+	return nil
+}
+
+// deletesUnder reports whether the records to delete are those of a spelling.
+func (c Change) deletesUnder(spelling Scope) bool {
+	if o := c.DeleteOwnership; o != nil {
+		return spelling == Scope{FullyQualifiedNamespace: o.FullyQualifiedNamespace, EventHubName: o.EventHubName, ConsumerGroup: o.ConsumerGroup}
+	}
+	d := c.DeleteCheckpoint
+	return spelling == Scope{FullyQualifiedNamespace: d.FullyQualifiedNamespace, EventHubName: d.EventHubName, ConsumerGroup: d.ConsumerGroup}
+}
+
+// describe is a partition's position in words.
+func describe(p Partition) string {
+	switch at := p.Position(); {
+	case p.Checkpoint == nil:
+		return "no checkpoint"
+	case at == nil:
+		return "a checkpoint without a readable position"
+	default:
+		return fmt.Sprintf("%s in generation %d", at, p.generation())
+	}
+}
+
+func sameETag(a, b *checkpointstore.Ownership) bool {
+	if a == nil || b == nil || a.ETag == nil || b.ETag == nil {
+		return a == b
+	}
+	return *a.ETag == *b.ETag
+}
+
+// release relinquishes partitions, each on the ETag that was checked.
+func (a *applying) release(ctx context.Context, now *Snapshot) {
+	var claims []checkpointstore.Ownership
+	for _, c := range a.plan.Changes {
+		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), ""))
+	}
+	won, err := a.store.ClaimOwnership(ctx, claims, nil)
+	a.settle(won, err, fmt.Errorf("%w: its owner has renewed it", ErrOutdated))
+	if err == nil {
+		return
+	}
+	// A claim that failed may have been carried out all the same.
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	if after, err := a.read(ctx); err == nil {
+		for i := range a.result.Changes {
+			if r := &a.result.Changes[i]; after.Partition(r.PartitionID).State == Relinquished {
+				*r = ChangeResult{PartitionID: r.PartitionID, Done: true}
+			}
+		}
+	}
+}
+
+// cleanup is a context for what has to be done also after ctx has ended.
+func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+}
+
+// settle notes which of the plan's partitions a claim won.
+func (a *applying) settle(won []checkpointstore.Ownership, err, lost error) {
+	failed := failedPartitions(err)
+	for i := range a.result.Changes {
+		r := &a.result.Changes[i]
+		switch {
+		case contains(won, r.PartitionID):
+			r.Done = true
+		case failed[r.PartitionID] != nil:
+			r.Err = failed[r.PartitionID]
+		case err != nil && len(failed) == 0:
+			r.Err = err
+		default:
+			r.Err = lost
+		}
+	}
+}
+
+// failedPartitions are the errors of a ClaimOwnership call by partition.
+func failedPartitions(err error) map[string]error {
+	failed := make(map[string]error)
+	var all *checkpointstore.PartitionErrors
+	if errors.As(err, &all) {
+		for _, e := range all.Errors {
+			failed[e.PartitionID] = e
+		}
+	}
+	return failed
+}
+
+func contains(ownerships []checkpointstore.Ownership, partitionID string) bool {
+	for _, o := range ownerships {
+		if o.PartitionID == partitionID {
+			return true
+		}
+	}
+	return false
+}
+
+// claimOf is the claim of a partition on the ETag that was read.
+func (a *applying) claimOf(p Partition, ownerID string) checkpointstore.Ownership {
+	claim := checkpointstore.Ownership{
+		ConsumerGroup:           a.plan.Scope.ConsumerGroup,
+		EventHubName:            a.plan.Scope.EventHubName,
+		FullyQualifiedNamespace: a.plan.Scope.FullyQualifiedNamespace,
+		PartitionID:             p.ID,
+		OwnerID:                 ownerID,
+	}
+	if p.Ownership != nil {
+		claim.ETag = p.Ownership.ETag
+	}
+	return claim
+}
+
+// clean deletes records that nobody wrote since the plan was made, ownerships first:
+// where that succeeds, nobody had claimed the partition.
+func (a *applying) clean(ctx context.Context) {
+	a.eachChange(func(c Change, r *ChangeResult) {
+		if c.DeleteOwnership != nil {
+			r.Err = a.store.DeleteOwnership(ctx, *c.DeleteOwnership, nil)
+		}
+		if r.Err == nil && c.DeleteCheckpoint != nil {
+			r.Err = a.store.DeleteCheckpoint(ctx, *c.DeleteCheckpoint, nil)
+		}
+		r.Done = r.Err == nil
+	})
+}
+
+// move stores positions, with the partitions held meanwhile.
+func (a *applying) move(ctx context.Context, now *Snapshot) error {
+	held, err := a.hold(ctx, now)
+	if err == nil {
+		err = a.checkHeld(ctx, now)
+	}
+	if err != nil {
+		err = fmt.Errorf("nothing was changed: %w", err)
+	} else {
+		a.eachChange(func(c Change, r *ChangeResult) {
+			update := &checkpointstore.UpdateCheckpointOptions{Rewind: a.plan.Rewind, EnqueuedTime: c.After.EnqueuedTime}
+			r.Err = a.store.UpdateCheckpoint(ctx, c.After.checkpoint(a.plan.Scope, c.PartitionID), update)
+		})
+	}
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	if err == nil {
+		held = a.takenMeanwhile(held, a.readBack(ctx))
+	}
+	notFree := a.giveFree(ctx, held, err != nil)
+	if err != nil {
+		return errors.Join(err, notFree.err())
+	}
+	for i := range a.result.Changes {
+		r := &a.result.Changes[i]
+		if cause := notFree[r.PartitionID]; cause != nil {
+			r.Err = errors.Join(r.Err, fmt.Errorf("the partition may not be free before it expires: %w", cause))
+		}
+	}
+	return nil
+}
+
+// checkHeld looks once more when the partitions are held: nobody may have taken one
+// since, or stored another position. A live owner may have stored its last one.
+func (a *applying) checkHeld(ctx context.Context, now *Snapshot) error {
+	if scope := a.plan.Scope; !a.plan.Rewind {
+		// The store needs a look in the tenure that has just begun, to tell the updates
+		// that follow from those of a tenure before.
+		if _, err := a.store.ListCheckpoints(ctx, scope.FullyQualifiedNamespace, scope.EventHubName, scope.ConsumerGroup, nil); err != nil {
+			return err
+		}
+	}
+	again, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range a.plan.Changes {
+		was, is := now.Partition(c.PartitionID), again.Partition(c.PartitionID)
+		err := a.checkMove(c, is.as(was.State))
+		switch {
+		case is.Ownership == nil || is.Ownership.OwnerID != a.ownerOf(c.PartitionID):
+			return fmt.Errorf("partition %s: %w: somebody else claimed it", c.PartitionID, ErrOutdated)
+		case is.Other != nil && is.Other.State == Live:
+			return fmt.Errorf("partition %s: %w: %q, under the spelling %s", c.PartitionID, ErrLive, is.Other.Ownership.OwnerID, pathOf(is.Other.Scope))
+		case err != nil:
+			return fmt.Errorf("partition %s: %w", c.PartitionID, err)
+		}
+	}
+	return nil
+}
+
+// as is the partition with the state that its owner was in.
+func (p Partition) as(state State) Partition {
+	p.State = state
+	return p
+}
+
+// readBack notes which positions are stored. An update that failed may have been
+// carried out all the same. It returns what it read, or nil.
+func (a *applying) readBack(ctx context.Context) *Snapshot {
+	stored, err := a.read(ctx)
+	for i, c := range a.plan.Changes {
+		r := &a.result.Changes[i]
+		if err != nil {
+			if r.Err == nil {
+				r.Err = fmt.Errorf("stored, but not read back: %w", err)
+			}
+			continue
+		}
+		p := stored.Partition(c.PartitionID)
+		written := positionOf(p.Own).same(c.After) && (!a.plan.Rewind || p.Own.Generation > c.Before.generation())
+		switch {
+		case written && p.Position().same(c.After):
+			r.Done, r.Err = true, nil
+		case r.Err == nil:
+			r.Err = fmt.Errorf("somebody else wrote since: %s is stored, and not %s", describe(p), c.After)
+		}
+	}
+	return stored
+}
+
+// takenMeanwhile is what is to be relinquished after the positions were stored: what
+// is held, and what others claimed although it was held, because they may have started
+// before that. It happens if the claims expire in the middle.
+func (a *applying) takenMeanwhile(held []checkpointstore.Ownership, stored *Snapshot) []checkpointstore.Ownership {
+	if stored == nil {
+		return held
+	}
+	for i := range held {
+		if p := stored.Partition(held[i].PartitionID); p.State == Live || p.State == Expired {
+			held[i] = a.claimOf(p, "")
+		}
+	}
+	return held
+}
+
+// hold claims the partitions of the plan, all or none. It returns those that it
+// holds, also with an error.
+func (a *applying) hold(ctx context.Context, now *Snapshot) ([]checkpointstore.Ownership, error) {
+	var claims []checkpointstore.Ownership
+	for _, c := range a.plan.Changes {
+		claims = append(claims, a.claimOf(now.Partition(c.PartitionID), a.ownerOf(c.PartitionID)))
+	}
+	won, err := a.store.ClaimOwnership(ctx, claims, nil)
+	if err != nil {
+		return won, fmt.Errorf("claiming the partitions: %w", err)
+	}
+	for _, c := range claims {
+		if !contains(won, c.PartitionID) {
+			return won, fmt.Errorf("partition %s: %w: somebody else claimed it", c.PartitionID, ErrOutdated)
+		}
+	}
+	return won, nil
+}
+
+// notFree are the errors of partitions that could not be given free.
+type notFree map[string]error
+
+func (n notFree) err() error {
+	var errs []error
+	for _, id := range slices.SortedFunc(maps.Keys(n), compareIDs) {
+		errs = append(errs, fmt.Errorf("partition %s may not be free before it expires: %w", id, n[id]))
+	}
+	return errors.Join(errs...)
+}
+
+// giveFree relinquishes what was held. What somebody else takes meanwhile is theirs.
+// After a failure it looks for partitions whose claim was carried out all the
+// same.
+func (a *applying) giveFree(ctx context.Context, held []checkpointstore.Ownership, failed bool) notFree {
+	left, err := a.relinquish(ctx, held)
+	if err == nil && !failed {
+		return nil
+	}
+	now, err := a.read(ctx)
+	if err != nil {
+		unknown := make(notFree)
+		for _, c := range a.plan.Changes {
+			unknown[c.PartitionID] = errors.Join(left[c.PartitionID], err)
+		}
+		return unknown
+	}
+	held = nil
+	for _, p := range now.Partitions {
+		if p.Ownership != nil && p.Ownership.OwnerID == a.ownerOf(p.ID) {
+			held = append(held, a.claimOf(p, ""))
+		}
+	}
+	left, _ = a.relinquish(ctx, held)
+	return left
+}
+
+// relinquish returns the partitions that it could not relinquish, and an error if
+// there are any.
+func (a *applying) relinquish(ctx context.Context, held []checkpointstore.Ownership) (notFree, error) {
+	if len(held) == 0 {
+		return nil, nil
+	}
+	for i := range held {
+		held[i].OwnerID = ""
+	}
+	free, err := a.store.ClaimOwnership(ctx, held, nil)
+	if err == nil {
+		return nil, nil
+	}
+	left := make(notFree)
+	failed := failedPartitions(err)
+	for _, o := range held {
+		switch {
+		case contains(free, o.PartitionID):
+		case failed[o.PartitionID] != nil:
+			left[o.PartitionID] = failed[o.PartitionID]
+		case len(failed) == 0:
+			left[o.PartitionID] = err
+		}
+	}
+	return left, err
+}
+
+// eachChange calls f for every change, several at once.
+func (a *applying) eachChange(f func(Change, *ChangeResult)) {
+	slots := make(chan struct{}, maxConcurrentChanges)
+	var all sync.WaitGroup
+	for i, c := range a.plan.Changes {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			f(c, &a.result.Changes[i])
+		})
+	}
+	all.Wait()
+}

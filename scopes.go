@@ -1,0 +1,145 @@
+package checkpointstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
+)
+
+// Scope names the consumers whose records belong together: one consumer group of
+// one event hub.
+type Scope struct {
+	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
+	EventHubName            string
+	ConsumerGroup           string
+}
+
+// ListScopesOptions has no fields yet.
+type ListScopesOptions struct{}
+
+// maxConcurrentWalks is how many prefixes ListScopes lists at once.
+const maxConcurrentWalks = 8
+
+// ListScopes returns every scope that has an ownership or a checkpoint record in
+// the container, as its blobs spell it: "$Default" and "$default" are two. They
+// are sorted by name. Blobs that are no records are skipped.
+//
+// Errors: [ErrContainerNotFound], [ErrNotAuthorized]; others are an [*Error] whose
+// Kind is nil, also for a response that is not a list. Requests: List Blobs with a
+// delimiter, one for the container, one for each namespace, one for each event hub
+// and one for each consumer group, up to 8 at once, always at the primary. Their
+// number grows with the scopes, not with the blobs. It may be called concurrently.
+func (s *BlobCheckpointStore) ListScopes(ctx context.Context, options *ListScopesOptions) ([]Scope, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	prefixes := []string{""}
+	for range 3 { // namespaces, event hubs, consumer groups
+		below, err := s.walk(ctx, prefixes)
+		if err != nil {
+			return nil, err
+		}
+		prefixes = nil
+		for _, names := range below {
+			prefixes = append(prefixes, names...)
+		}
+	}
+	below, err := s.walk(ctx, prefixes)
+	if err != nil {
+		return nil, err
+	}
+	scopes := []Scope{}
+	for i, prefix := range prefixes {
+		scope, ok := scopeIn(prefix)
+		if !ok {
+			continue
+		}
+		for _, kind := range below[i] {
+			if kind == scope.Prefix(layout.Ownership) || kind == scope.Prefix(layout.Checkpoint) {
+				scopes = append(scopes, Scope{scope.Namespace, scope.EventHub, scope.ConsumerGroup})
+				break
+			}
+		}
+	}
+	slices.SortFunc(scopes, func(a, b Scope) int { // the service sorts with the slashes
+		return cmp.Or(
+			cmp.Compare(a.FullyQualifiedNamespace, b.FullyQualifiedNamespace),
+			cmp.Compare(a.EventHubName, b.EventHubName),
+			cmp.Compare(a.ConsumerGroup, b.ConsumerGroup),
+		)
+	})
+	return scopes, nil
+}
+
+// scopeIn reads the prefix of a scope's blobs.
+func scopeIn(prefix string) (layout.Scope, bool) {
+	names := strings.Split(strings.TrimSuffix(prefix, "/"), "/")
+	if len(names) != 3 {
+		return layout.Scope{}, false
+	}
+	scope := scopeOf(names[0], names[1], names[2])
+	return scope, scope.Check() == nil
+}
+
+// walk returns the prefixes one level below each of the given ones.
+func (s *BlobCheckpointStore) walk(ctx context.Context, prefixes []string) ([][]string, error) {
+	below := make([][]string, len(prefixes))
+	errs := make([]error, len(prefixes))
+	slots := make(chan struct{}, maxConcurrentWalks)
+	var walks sync.WaitGroup
+	for i, prefix := range prefixes {
+		walks.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			below[i], errs[i] = s.children(ctx, prefix)
+		})
+	}
+	walks.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, s.failure("ListScopes", target{blobName: prefixes[i], action: listBlobs}, err)
+		}
+	}
+	return below, nil
+}
+
+// children returns the prefixes directly below a prefix, up to and with their
+// slash, in the service's order.
+func (s *BlobCheckpointStore) children(ctx context.Context, prefix string) ([]string, error) {
+	pager := s.client.NewListBlobsHierarchyPager("/", &container.ListBlobsHierarchyOptions{Prefix: &prefix})
+	var names []string
+	var marker string
+	for n := 1; pager.More(); n++ {
+		raw := &http.Response{}
+		response, err := observed(policy.WithCaptureResponse(ctx, &raw), pager.NextPage)
+		if err == nil {
+			if err = checkRoot(raw); err != nil {
+				err = notAList(err)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if response.Segment != nil {
+			for _, p := range response.Segment.BlobPrefixes {
+				if name := deref(p.Name); len(name) > len(prefix) {
+					names = append(names, name)
+				}
+			}
+		}
+		next := deref(response.NextMarker)
+		if next != "" && (next == marker || n == maxPages || len(names) > maxRecords) {
+			return nil, fmt.Errorf("the service's list does not end: page %d continues at %s", n, layout.Quote(next))
+		}
+		marker = next
+	}
+	return names, nil
+}

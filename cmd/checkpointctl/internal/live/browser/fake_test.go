@@ -199,7 +199,7 @@ func value[T any](p *T) (v T) {
 
 // fakeServer serves the page and the API for groups that a test makes up. Its rounds come when the test says so.
 type fakeServer struct {
-	t       *testing.T
+	t       testing.TB
 	page    fs.FS
 	address string
 	server  *http.Server
@@ -209,11 +209,11 @@ type fakeServer struct {
 	version int
 	errors  []string
 	groups  []*fakeGroup
-	failure string // the API's answer, if it is not empty, with status 503
+	failure string // if it is not empty, the API's answer to everything, with status 503
 	streams map[chan time.Time]bool
 }
 
-func newServer(t *testing.T, groups ...*fakeGroup) *fakeServer {
+func newServer(t testing.TB, groups ...*fakeGroup) *fakeServer {
 	s := &fakeServer{
 		t: t, page: os.DirFS("../page"), address: "127.0.0.1:0", time: time.Now().UTC(), version: 1,
 		groups: groups, streams: map[chan time.Time]bool{},
@@ -319,6 +319,7 @@ func (s *fakeServer) serveAPI(w http.ResponseWriter, r *http.Request) {
 func (s *fakeServer) serveEvents(w http.ResponseWriter, r *http.Request) {
 	stream := make(chan time.Time, 64)
 	s.mu.Lock()
+	failure := s.failure
 	s.streams[stream] = true
 	stream <- s.time // the latest round
 	s.mu.Unlock()
@@ -327,6 +328,10 @@ func (s *fakeServer) serveEvents(w http.ResponseWriter, r *http.Request) {
 		defer s.mu.Unlock()
 		delete(s.streams, stream)
 	}()
+	if failure != "" {
+		http.Error(w, failure, http.StatusServiceUnavailable)
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	for {
 		select {

@@ -55,6 +55,17 @@ func startBrowser() {
 	browser.err = chromedp.Do(tab, chromedp.Navigate("about:blank"))
 }
 
+func needBrowser(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Chromium: left out by -short")
+	}
+	browser.once.Do(startBrowser)
+	if browser.err != nil {
+		t.Fatal(browser.err)
+	}
+}
+
 // look is how a page is shown.
 type look struct {
 	width, height int64
@@ -80,15 +91,9 @@ type page struct {
 // open shows an address in a new tab.
 func open(t testing.TB, l look, url string) *page {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs Chromium: left out by -short")
-	}
-	browser.once.Do(startBrowser)
-	if browser.err != nil {
-		t.Fatal(browser.err)
-	}
+	needBrowser(t)
 	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext())
-	p := &page{t: t, ctx: ctx}
+	p := &page{t: t, ctx: ctx, expected: []string{"willReadFrequently"}} // which the tests' look at pixels brings
 	messages := chromedp.Console(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -151,37 +156,39 @@ func (p *page) look(l look) {
 // eval returns the value of an expression.
 func (p *page) eval(expression string) any {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	raw, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression))
+	v, err := p.tryEval(expression)
 	if err != nil {
-		p.t.Fatalf("%s: %v", expression, err)
-	}
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
 		p.t.Fatalf("%s: %v", expression, err)
 	}
 	return v
 }
 
+func (p *page) tryEval(expression string) (v any, err error) {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	raw, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression))
+	if err != nil {
+		return nil, err
+	}
+	return v, json.Unmarshal(raw, &v)
+}
+
 // want fails unless the expression has the value, which it may take a while to get.
 func (p *page) want(expression string, want any) {
 	p.t.Helper()
-	raw, err := json.Marshal(want)
+	text, err := json.Marshal(want)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	var v any
-	_ = json.Unmarshal(raw, &v)
-	want = v
 	deadline := time.Now().Add(patience)
 	for {
-		got := p.eval(expression)
-		if fmt.Sprint(got) == fmt.Sprint(want) {
+		v, err := p.tryEval(expression)
+		got, _ := json.Marshal(v)
+		if err == nil && string(got) == string(text) {
 			return
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("%s is %v, want %v", expression, got, want)
+			p.t.Fatalf("%s is %s, %v, want %s", expression, got, err, text)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -193,6 +200,12 @@ func (p *page) wantText(selector, text string) {
 	s, _ := json.Marshal(selector)
 	x, _ := json.Marshal(text)
 	p.want(fmt.Sprintf(`(() => { const text = document.querySelector(%s)?.innerText ?? ""; return text.includes(%s) || text })()`, s, x), true)
+}
+
+// wantFits fails if the page is wider than the window.
+func (p *page) wantFits() {
+	p.t.Helper()
+	p.want(`document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth`, true)
 }
 
 func (p *page) press(keys ...string) {

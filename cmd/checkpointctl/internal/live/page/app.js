@@ -17,6 +17,7 @@ const connectionText = document.getElementById("connection-text");
 
 let view = null;
 let all = null; // the latest answer of api/v1/groups
+let seen = 0; // when its round was seen first, in milliseconds
 let running = false;
 let again = false;
 let retry = 0; // the next delay, 0 while the server answers
@@ -39,12 +40,21 @@ async function load(path) {
   } catch {
     throw new LoadError("The server does not answer.");
   }
-  if (!response.ok) throw new LoadError(`The server answered ${response.status}: ${text.trim().slice(0, 300)}.`, response.status);
+  if (!response.ok) throw new LoadError(`The server answered ${response.status}: ${reasonIn(text)}.`, response.status);
   const content = JSON.parse(text);
   if (content.schemaVersion !== schemaVersion) {
     throw new LoadError(`The server has version ${content.schemaVersion} of the data, and this page knows ${schemaVersion}: reload the page.`);
   }
   return content;
+}
+
+// reasonIn returns the reason in an answer that is an error: that of the API's JSON, or the text.
+function reasonIn(text) {
+  try {
+    return String(JSON.parse(text).error);
+  } catch {
+    return text.trim().slice(0, 300);
+  }
 }
 
 // refresh reads what the view shows. One refresh runs at a time; a call during it leads to one more.
@@ -55,7 +65,9 @@ async function refresh() {
   while (again) {
     again = false;
     try {
-      all = await load("api/v1/groups");
+      const latest = await load("api/v1/groups");
+      if (latest.time !== all?.time) seen = performance.now();
+      all = latest;
       showState();
       await view.update(all);
       document.title = view.title + " · checkpointctl";
@@ -86,7 +98,7 @@ function connected() {
   clearTimeout(retryTimer);
   retryTimer = 0;
   offline.hidden = true;
-  const late = Date.now() - Date.parse(all.time) > Math.max(3 * all.interval, 5) * 1000;
+  const late = performance.now() - seen > Math.max(3 * all.interval, 5) * 1000;
   setConnection(late ? "late" : "live", late ? `Last refresh at ${formatClock(all.time)}` : `Live · ${formatClock(all.time)}`);
 }
 

@@ -11,6 +11,7 @@ const mostSelected = 8; // as many partitions can be plotted at once
 const historySeconds = 3600;
 const eventsShown = 20;
 const ownersShown = 24;
+const noLag = "Not known: the event hub was not asked, or has not answered.";
 const idle = "Point at a partition to read about it. Click or press Enter to plot it.";
 
 export class Group {
@@ -41,9 +42,9 @@ export class Group {
     this.about = element("p", { class: "about" }, idle);
     this.legend = element("div", { class: "legend", role: "group", "aria-label": "Owners" });
     this.plots = {
-      lag: new Plot("Total lag", { format: formatShort }),
-      lagSeconds: new Plot("Lag in time", { format: formatDuration, duration: true }),
-      partitions: new Plot("Lag per partition", { format: formatShort }),
+      lag: new Plot("Total lag", { format: formatShort, unknown: noLag }),
+      lagSeconds: new Plot("Lag in time", { format: formatDuration, duration: true, unknown: noLag }),
+      partitions: new Plot("Lag per partition", { format: formatShort, unknown: noLag }),
       age: new Plot("Checkpoint age", { format: formatDuration, duration: true }),
     };
     this.selection = element("p", { class: "selection", role: "status" });

@@ -54,7 +54,7 @@ class Card {
     setText(this.values.age, formatDuration(group.oldestCheckpointAgeSeconds));
     setText(this.values.owners, formatNumber(group.owners));
     const states = `${plural(group.partitions, "partition")}: ${statesText(group.states)}`;
-    setText(this.states, states + (group.lagUnknownPartitions > 0 ? ` · lag of ${formatNumber(group.lagUnknownPartitions)} unknown` : ""));
+    setText(this.states, states + (group.lag !== null && group.lagUnknownPartitions > 0 ? ` · lag of ${formatNumber(group.lagUnknownPartitions)} unknown` : ""));
     setAttribute(this.strip, "aria-label", states);
     setText(this.trouble, trouble(group));
     this.trouble.hidden = this.trouble.textContent === "";

@@ -1,5 +1,5 @@
 // The plots over time, drawn by uPlot, with the group's events as marks on the time axis.
-import { element, formatAxis, formatClock, plural, setAttribute, setText, shorten } from "./dom.js";
+import { element, formatAxis, formatClock, formatNumber, plural, setAttribute, setText, shorten } from "./dom.js";
 
 const height = 190;
 const near = 6; // pixels between the pointer and a mark
@@ -35,16 +35,22 @@ export function marksOf(events) {
 export function describe(event) {
   switch (event.kind) {
     case "owner":
-      if (!event.from) return `claimed by ${shorten(event.to ?? "", 40)}`;
-      if (!event.to) return `relinquished by ${shorten(event.from, 40)}`;
+      if (!event.from) return `was claimed by ${shorten(event.to ?? "", 40)}`;
+      if (!event.to) return `was given up by ${shorten(event.from, 40)}`;
       return `${shorten(event.from, 40)} → ${shorten(event.to, 40)}`;
     case "reset":
-      return event.generation === undefined || event.generation === null ? "position was reset" : `position was reset, generation ${event.generation}`;
+      return "was reset" + fromTo(event) + (event.generation ? `, generation ${event.generation}` : "");
     case "checkpoint-back":
-      return "checkpoint went back";
+      return "has a checkpoint that went back" + fromTo(event);
     default:
       return String(event.kind);
   }
+}
+
+function fromTo(event) {
+  const from = event.fromSequenceNumber ?? null;
+  const to = event.toSequenceNumber ?? null;
+  return (from === null ? "" : ` from ${formatNumber(from)}`) + (to === null ? "" : ` to ${formatNumber(to)}`);
 }
 
 // Plot shows series over one time axis. format writes a value; duration says that values are seconds.
@@ -53,12 +59,12 @@ export class Plot {
   #labels = "";
   #marks = [];
 
-  constructor(title, { format, duration = false }) {
+  constructor(title, { format, duration = false, unknown = "Not known." }) {
     this.title = title;
     this.format = format;
     this.duration = duration;
     this.box = element("div", { class: "plot", role: "img" });
-    this.note = element("p", { class: "plot-empty" }, "Nothing is known yet.");
+    this.note = element("p", { class: "plot-empty" }, unknown);
     this.caption = element("figcaption", {}, title);
     this.element = element("figure", {}, this.caption, this.box, this.note);
     this.tip = element("div", { class: "plot-tip", hidden: true });
@@ -141,23 +147,21 @@ export class Plot {
     for (const mark of this.#marks) {
       const x = Math.round(u.valToPos(mark.time, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      const owner = mark.kind === "owner";
-      ctx.fillStyle = ctx.strokeStyle = colour(owner ? "--mark" : "--mark-reset");
-      if (!owner) {
+      ctx.beginPath();
+      if (mark.kind === "owner") { // a tick on the axis
+        ctx.fillStyle = colour("--mark");
+        ctx.rect(x - 0.75 * scale, bottom - 8 * scale, 1.5 * scale, 8 * scale);
+      } else { // a line with a diamond at its top
+        const size = 4 * scale;
+        ctx.fillStyle = ctx.strokeStyle = colour("--mark-reset");
+        ctx.globalAlpha = 0.5;
         ctx.lineWidth = scale;
         ctx.setLineDash([3 * scale, 3 * scale]);
-        ctx.beginPath();
         ctx.moveTo(x, bbox.top);
         ctx.lineTo(x, bottom);
         ctx.stroke();
-      }
-      ctx.beginPath();
-      const size = 4 * scale;
-      if (owner) { // a triangle on the axis
-        ctx.moveTo(x, bottom - 2 * size);
-        ctx.lineTo(x + size, bottom);
-        ctx.lineTo(x - size, bottom);
-      } else { // a diamond at the top
+        ctx.globalAlpha = 1;
+        ctx.beginPath();
         ctx.moveTo(x, bbox.top - size);
         ctx.lineTo(x + size, bbox.top);
         ctx.lineTo(x, bbox.top + size);

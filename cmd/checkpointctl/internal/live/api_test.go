@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func TestEveryGroupHasItsName(t *testing.T) {
 func TestBeforeTheFirstRoundNothingIsKnown(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.own(scope("hub", "group"), "x", "0")
-		w.store.delay = time.Minute
+		w.store.misbehave(misbehaviour{delay: time.Minute})
 		w.start()
 		for _, path := range []string{"/api/v1/groups", "/api/v1/groups/x", "/api/v1/groups/x/history"} {
 			r := w.get(path)
@@ -134,7 +135,7 @@ func TestHostileNames(t *testing.T) {
 		w.own(hostile, "'); alert(1)//", "0")
 		w.checkpoint(hostile, names[1], 7, nil)
 		w.hubs["hub"] = newHub(1)
-		w.hubs["hub"].fail = errors.New(markup)
+		w.hubs["hub"].breakWith(errors.New(markup), nil)
 		w.start()
 		w.own(hostile, "x", names[1])
 		w.rounds(1)
@@ -166,11 +167,11 @@ func TestHostileNames(t *testing.T) {
 func TestHealth(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.own(scope("hub", "group"), "x", "0")
-		w.store.delay = time.Minute
+		w.store.misbehave(misbehaviour{delay: time.Minute})
 		w.start()
 		require.Equal(w, http.StatusServiceUnavailable, w.get("/healthz").StatusCode)
 		w.wait(time.Minute + time.Second)
-		w.store.delay = 0 // the second round began with the old delay
+		w.store.misbehave(misbehaviour{}) // the second round began with the old delay
 		r := w.get("/healthz")
 		require.Equal(w, http.StatusOK, r.StatusCode)
 		require.Equal(w, "ok\n", string(r.body))
@@ -197,12 +198,7 @@ func TestErrorsAreShown(t *testing.T) {
 		require.Empty(w, w.groups().Errors)
 		require.Equal(w, []string{"0"}, w.metricLines("checkpointstore_round_errors_total"))
 
-		w.store.failRead = func(consumerGroup string) error {
-			if consumerGroup == "a" {
-				return errors.New("no rights")
-			}
-			return nil
-		}
+		w.store.misbehave(misbehaviour{failRead: map[string]error{"a": errors.New("no rights")}})
 		w.rounds(1)
 		a := w.group("a")
 		require.Equal(w, "no rights", *a.Group.Error)
@@ -215,8 +211,8 @@ func TestErrorsAreShown(t *testing.T) {
 		require.Nil(w, h.Partitions["0"].Age[1])
 		require.Nil(w, h.Lag[1])
 
-		w.store.failRead = nil
-		w.hubs["hub"].fail = errors.New("no event hub")
+		w.store.misbehave(misbehaviour{})
+		w.hubs["hub"].breakWith(errors.New("no event hub"), nil)
 		w.rounds(1)
 		a = w.group("a")
 		require.Equal(w, "event hub: no event hub", strings.ReplaceAll(*a.Group.Error, "asking the event hub for its partitions: ", ""))
@@ -229,19 +225,18 @@ func TestErrorsAreShown(t *testing.T) {
 		require.NotNil(w, h.Partitions["0"].Age[2])
 		require.Len(w, w.groups().Errors, 1)
 
-		w.hubs["hub"].fail = nil
-		w.hubs["hub"].failOf = map[string]error{"0": errors.New("one partition")}
+		w.hubs["hub"].breakWith(nil, map[string]error{"0": errors.New("one partition")})
 		w.rounds(1)
 		require.Equal(w, "event hub: 1 of 1 partitions: one partition", *w.group("a").Group.Error)
 
-		w.hubs["hub"].failOf = nil
-		w.store.failList = errors.New("no list")
+		w.hubs["hub"].breakWith(nil, nil)
+		w.store.misbehave(misbehaviour{failList: errors.New("no list")})
 		w.rounds(10)
 		g := w.groups()
 		require.Equal(w, []string{"listing the consumer groups: no list"}, g.Errors)
 		require.Len(w, g.Groups, 2, "those known")
 		require.EqualValues(w, 5, *w.group("a").Group.Lag)
-		w.store.failList = nil
+		w.store.misbehave(misbehaviour{})
 		w.rounds(1)
 		require.Empty(w, w.groups().Errors)
 		require.Empty(w, w.group("a").Events)
@@ -253,7 +248,9 @@ func TestAnEventHubThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 		w.own(scope("hub", "group"), "x", "0")
 		w.start(func(o *live.Options) { o.OpenHub = w.openHub })
 		require.Equal(w, "event hub: there is no such event hub", *w.group("group").Group.Error)
+		w.mu.Lock()
 		w.hubs["hub"] = newHub(10)
+		w.mu.Unlock()
 		w.rounds(1)
 		require.Nil(w, w.group("group").Group.Error)
 		require.Equal(w, string(ops.LagNoCheckpoint), *w.group("group").Partitions[0].LagState)
@@ -276,6 +273,7 @@ func TestWithoutEventHubsLagIsNotKnown(t *testing.T) {
 // mixed is a store with two spellings of one consumer group, as blobs may have.
 type mixed struct {
 	ops.Store
+	mu   sync.Mutex
 	read []string
 }
 
@@ -284,7 +282,9 @@ func (s *mixed) ListScopes(context.Context, *checkpointstore.ListScopesOptions) 
 }
 
 func (s *mixed) ListRecords(ctx context.Context, namespace, hub, consumerGroup string, o *checkpointstore.ListRecordsOptions) ([]checkpointstore.ScopeRecords, error) {
+	s.mu.Lock()
 	s.read = append(s.read, consumerGroup)
+	s.mu.Unlock()
 	return s.Store.ListRecords(ctx, namespace, hub, consumerGroup, o)
 }
 

@@ -59,7 +59,8 @@ type world struct {
 	*testing.T
 	memory *memstore.Store
 	store  *countingStore
-	hubs   map[string]*fakeHub
+	mu     sync.Mutex
+	hubs   map[string]*fakeHub // guarded by mu
 	server *live.Server
 	client *http.Client
 	stop   func() error // ends the server and returns the error of Serve
@@ -102,6 +103,8 @@ func (w *world) start(change ...func(*live.Options)) {
 }
 
 func (w *world) openHub(scope ops.Scope) (ops.EventHub, func(), error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	h := w.hubs[scope.EventHubName]
 	if h == nil {
 		return nil, nil, errors.New("there is no such event hub")
@@ -254,15 +257,34 @@ type countingStore struct {
 	ops.Store
 	lists, reads atomic.Int64
 	now, most    atomic.Int64 // reads that are on their way
-	failList     error
-	failRead     func(consumerGroup string) error
-	delay        time.Duration // of a read
+
+	mu sync.Mutex
+	misbehaviour
+}
+
+// misbehaviour is what a store does instead of what it should.
+type misbehaviour struct {
+	failList error
+	failRead map[string]error // by consumer group
+	delay    time.Duration    // of a read
+}
+
+func (s *countingStore) misbehave(m misbehaviour) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.misbehaviour = m
+}
+
+func (s *countingStore) current() misbehaviour {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.misbehaviour
 }
 
 func (s *countingStore) ListScopes(ctx context.Context, o *checkpointstore.ListScopesOptions) ([]checkpointstore.Scope, error) {
 	s.lists.Add(1)
-	if s.failList != nil {
-		return nil, s.failList
+	if err := s.current().failList; err != nil {
+		return nil, err
 	}
 	return s.Store.ListScopes(ctx, o)
 }
@@ -271,17 +293,16 @@ func (s *countingStore) ListRecords(ctx context.Context, namespace, hub, consume
 	s.reads.Add(1)
 	s.most.Store(max(s.most.Load(), s.now.Add(1)))
 	defer s.now.Add(-1)
-	if s.delay > 0 {
+	m := s.current()
+	if m.delay > 0 {
 		select {
-		case <-time.After(s.delay):
+		case <-time.After(m.delay):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
-	if s.failRead != nil {
-		if err := s.failRead(consumerGroup); err != nil {
-			return nil, err
-		}
+	if err := m.failRead[consumerGroup]; err != nil {
+		return nil, err
 	}
 	return s.Store.ListRecords(ctx, namespace, hub, consumerGroup, o)
 }
@@ -293,8 +314,8 @@ type fakeHub struct {
 	properties map[string]ops.PartitionProperties
 	fail       error
 	failOf     map[string]error
-	delay      time.Duration // of an answer for a partition
-	hang       bool          // heeds no context
+	delay      time.Duration // of an answer for a partition; not changed while it is used
+	hang       bool          // heeds no context; not changed
 
 	opened, closed  atomic.Int64
 	lists, requests atomic.Int64
@@ -319,6 +340,13 @@ func (h *fakeHub) set(id string, begin, end int64, at time.Time) {
 		BeginningSequenceNumber: begin, LastEnqueuedSequenceNumber: end, LastEnqueuedOffset: strconv.FormatInt(end*100, 10),
 		LastEnqueuedTime: at, IsEmpty: end < begin,
 	}
+}
+
+// breakWith lets requests fail: those for the IDs, or for one partition.
+func (h *fakeHub) breakWith(fail error, failOf map[string]error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fail, h.failOf = fail, failOf
 }
 
 func (h *fakeHub) PartitionIDs(context.Context) ([]string, error) {

@@ -46,7 +46,7 @@ func TestRequestsOfARound(t *testing.T) {
 func TestASlowRoundDelaysTheNext(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.own(scope("hub", "group"), "x", "0")
-		w.store.delay = 35 * time.Second
+		w.store.misbehave(misbehaviour{delay: 35 * time.Second})
 		w.start()
 		w.wait(10 * time.Minute)
 		require.EqualValues(w, 1, w.store.most.Load())
@@ -60,7 +60,7 @@ func TestReadsAtOnce(t *testing.T) {
 		for i := range 10 {
 			w.own(scope("hub", strconv.Itoa(i)), "x", "0")
 		}
-		w.store.delay = time.Second
+		w.store.misbehave(misbehaviour{delay: time.Second})
 		w.start()
 		w.wait(5 * time.Second)
 		require.EqualValues(w, 10, w.store.reads.Load())
@@ -247,8 +247,8 @@ func TestCheckpointsThatGoBack(t *testing.T) {
 		for _, c := range records[0].Checkpoints {
 			require.NoError(w, w.store.DeleteCheckpoint(w.Context(), c, nil))
 		}
-		w.store.Store = w.memory.Share() // which remembers nothing, as consumers of other packages
-		w.checkpoint(group, "1", 100, nil)
+		other := &world{T: w.T, store: &countingStore{Store: w.memory.Share()}} // which remembers nothing, as consumers of other packages
+		other.checkpoint(group, "1", 100, nil)
 		w.rounds(1)
 		events := w.group("group").Events
 		require.Len(w, events, 2)

@@ -101,7 +101,7 @@ func TestServeEnds(t *testing.T) {
 	// In the middle of a round.
 	bubble(t, func(w *world) {
 		w.own(scope("hub", "group"), "x", "0")
-		w.store.delay = time.Hour
+		w.store.misbehave(misbehaviour{delay: time.Hour})
 		w.start()
 		began := time.Now()
 		require.NoError(w, w.stop())

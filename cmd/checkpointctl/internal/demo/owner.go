@@ -52,8 +52,8 @@ func (o *owner) tick(ctx context.Context, now time.Time) error {
 	return o.handle(ctx, now)
 }
 
-// round renews, and claims up to a fair share: free partitions first, then one of the
-// owner that has most.
+// round renews, and claims up to a fair share: free partitions first, then those of
+// owners that have more than theirs.
 func (o *owner) round(ctx context.Context, now time.Time) error {
 	if err := o.renew(ctx); err != nil {
 		return err
@@ -72,6 +72,7 @@ func (o *owner) round(ctx context.Context, now time.Time) error {
 		}
 	}
 	n := len(o.group.hub.partitions)
+	least := n / len(byOwner)
 	share := (n + len(byOwner) - 1) / len(byOwner)
 	var claims []checkpointstore.Ownership
 	for _, i := range o.group.fleet.random.Perm(n) {
@@ -80,16 +81,10 @@ func (o *owner) round(ctx context.Context, now time.Time) error {
 			claims = append(claims, o.claim(id, r))
 		}
 	}
-	if len(claims) == 0 && len(o.held) < n/len(byOwner) {
-		most := 0
-		for _, count := range byOwner {
-			most = max(most, count)
-		}
-		for _, r := range records {
-			if alive(r, now) && byOwner[r.OwnerID] == most && most > share {
-				claims = append(claims, o.claim(r.PartitionID, r))
-				break
-			}
+	for _, r := range records {
+		if alive(r, now) && r.OwnerID != o.id && byOwner[r.OwnerID] > least && len(o.held)+len(claims) < least {
+			claims = append(claims, o.claim(r.PartitionID, r))
+			byOwner[r.OwnerID]--
 		}
 	}
 	if len(claims) == 0 {

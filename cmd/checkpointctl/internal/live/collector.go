@@ -129,6 +129,9 @@ func (c *collector) refresh(ctx context.Context) {
 	if round%listEvery == 0 || c.listErr != nil || len(c.groups) == 0 {
 		c.list(ctx)
 	}
+	for _, h := range c.hubs {
+		h.take(c) // what came after the round before
+	}
 	c.read(ctx)
 	for _, h := range c.hubs {
 		h.ask(ctx, c)

@@ -15,14 +15,14 @@ const fleetRound = 10 * time.Second
 
 // demoServer is the server of checkpointctl demo. The test lets its time pass.
 type demoServer struct {
-	t      *testing.T
+	t      testing.TB
 	fleet  *demo.Fleet
 	server *live.Server
 	url    string
 }
 
 // newDemo starts a fleet with a past of 40 minutes, so that everything has happened to it.
-func newDemo(t *testing.T, partitions int) *demoServer {
+func newDemo(t testing.TB, partitions int) *demoServer {
 	const past = 40 * time.Minute
 	fleet := demo.New(demo.Options{Seed: 1, Partitions: partitions, Start: time.Now().Add(-past)})
 	d := &demoServer{t: t, fleet: fleet, server: live.New(live.Options{

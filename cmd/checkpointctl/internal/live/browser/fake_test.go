@@ -239,6 +239,13 @@ func (s *fakeServer) start() {
 
 func (s *fakeServer) stop() { _ = s.server.Close() }
 
+// change changes what the server knows, without a word.
+func (s *fakeServer) change(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
 // round changes what the server knows, and announces it.
 func (s *fakeServer) round(change func()) {
 	s.mu.Lock()

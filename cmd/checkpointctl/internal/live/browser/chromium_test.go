@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/ea947076/checkpointstore/internal/nodepkg"
@@ -28,6 +29,9 @@ func chromium(ctx context.Context) (string, error) {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
 		}
+	}
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return "", errors.New("no Chromium or Chrome is on PATH, and the npm package has one for Linux on amd64 only")
 	}
 	dir, err := installed(ctx)
 	if err != nil {

@@ -257,6 +257,22 @@ func (s *fakeServer) round(change func()) {
 	}
 }
 
+// wantStreams fails unless so many browsers follow the rounds, now or soon.
+func (s *fakeServer) wantStreams(n int) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		s.mu.Lock()
+		got := len(s.streams)
+		s.mu.Unlock()
+		if got == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%d streams of events, want %d", got, n)
+		}
+	}
+}
+
 func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
 		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")

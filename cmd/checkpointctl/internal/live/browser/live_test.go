@@ -248,7 +248,7 @@ func TestKeyboard(t *testing.T) {
 
 	p.press(tab)
 	p.want(`document.activeElement.className`, "strip")
-	p.want(`getComputedStyle(document.activeElement).outlineStyle`, "solid")
+	p.want(`getComputedStyle(document.querySelector(".strip-box")).outlineStyle`, "solid")
 	active := `document.getElementById(document.activeElement.getAttribute("aria-activedescendant"))?.innerText.trim() ?? ""`
 	p.want(active, "0")
 	p.press(right, right, right, left)
@@ -265,10 +265,13 @@ func TestKeyboard(t *testing.T) {
 	p.press(tab, enter) // the first owner of the legend
 	p.want(`document.activeElement.getAttribute("aria-pressed")`, "true")
 	p.want(`document.querySelectorAll(".cell.dim").length`, 16)
-	p.press(enter)
+	p.wantText(".count", "16 of 32")
+	p.press(escape)
 	p.want(`document.querySelectorAll(".cell.dim").length`, 0)
+	p.want(`document.querySelector(".count").textContent`, "")
 	p.press(tab, tab, tab, tab) // the second owner, the filter, the columns, the table
 	p.want(`document.activeElement.getAttribute("role")`, "grid")
+	p.want(`getComputedStyle(document.querySelector(".table-box")).outlineStyle`, "solid")
 	row := `document.querySelector("#" + document.activeElement.getAttribute("aria-activedescendant"))?.cells[0].innerText.trim() ?? ""`
 	p.press(down, down)
 	p.want(row, "1")
@@ -359,6 +362,24 @@ func TestServerGoneAndBack(t *testing.T) {
 	p.want(`document.querySelector("#cell-1").getAttribute("data-owner")`, "b")
 	s.round(func() { g.takeOver("c", 2) }) // and rounds come again
 	p.want(`document.querySelector("#cell-2").getAttribute("data-owner")`, "c")
+}
+
+// TestHiddenTab does not listen while nobody looks, so that many tabs do not use up the browser's connections.
+func TestHiddenTab(t *testing.T) {
+	g := newGroup("checkout", 8, "a")
+	s := newServer(t, g)
+	p := open(t, desktop, viewOf(s, g))
+	p.want(`document.querySelectorAll(".cell").length`, 8)
+	s.wantStreams(1)
+	turn := func(hidden bool) {
+		p.eval(fmt.Sprintf(`Object.defineProperty(document, "hidden", { value: %t, configurable: true }) && document.dispatchEvent(new Event("visibilitychange"))`, hidden))
+	}
+	turn(true)
+	s.wantStreams(0)
+	s.round(func() { g.takeOver("b", 1) })
+	turn(false)
+	s.wantStreams(1)
+	p.want(`document.querySelector("#cell-1").getAttribute("data-owner")`, "b")
 }
 
 func TestErrors(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 )
 
 // screenshotsVariable names the environment variable with a folder for screenshots. Without it they are not kept.
+// docs/live.png is the upper part of demo-group-1280-light.png, with 256 colours.
 const screenshotsVariable = "CHECKPOINTCTL_SCREENSHOTS"
 
 const patience = 30 * time.Second

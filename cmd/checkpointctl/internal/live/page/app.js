@@ -120,12 +120,13 @@ function disconnected(reason) {
 let stream = null;
 
 // listen follows the server's rounds. The browser reconnects by itself after a lost connection, but not after an answer
-// that is an error: then disconnected tries again.
+// that is an error: then disconnected tries again. A hidden tab does not listen, as browsers allow a server only six
+// connections.
 function listen() {
-  if (stream !== null && stream.readyState !== EventSource.CLOSED) return;
+  if (document.hidden || stream !== null && stream.readyState !== EventSource.CLOSED) return;
   stream?.close();
   stream = new EventSource("api/v1/events");
-  stream.addEventListener("round", () => { if (!document.hidden) refresh(); });
+  stream.addEventListener("round", refresh);
   stream.addEventListener("error", () => disconnected("The server does not answer."));
 }
 
@@ -147,8 +148,15 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address is the view's
   main.focus();
 });
-document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-setInterval(() => { if (all && retryTimer === 0 && !running) connected(); }, 5000);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    stream?.close();
+  } else {
+    listen();
+    refresh();
+  }
+});
+setInterval(() => { if (all && retryTimer === 0 && !running && !document.hidden) connected(); }, 5000);
 addEventListener("hashchange", route);
 route();
 listen();

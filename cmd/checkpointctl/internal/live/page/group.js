@@ -72,8 +72,7 @@ export class Group {
     document.addEventListener("keydown", this.escape = (event) => {
       if (event.key !== "Escape" || event.target === this.table.search) return;
       this.#selected.clear();
-      this.#owner = null;
-      this.#draw();
+      this.#highlight(null);
     });
   }
 
@@ -143,6 +142,13 @@ export class Group {
     this.#draw();
   }
 
+  // #highlight shows the partitions of one owner, in the strip and in the table. Null ends that.
+  #highlight(owner) {
+    if (owner !== this.#owner) this.table.filter(owner ?? "");
+    this.#owner = owner;
+    this.#draw();
+  }
+
   #draw() {
     if (!this.#detail) return;
     const { group, partitions } = this.#detail;
@@ -159,14 +165,14 @@ export class Group {
     this.values.lag.value.title = group.lag === null ? "" : formatNumber(group.lag);
     this.#tile("lagSeconds", formatDuration(group.lagSeconds), group.lagSeconds === null ? "unknown" : "the furthest behind");
     this.#tile("age", formatDuration(group.oldestCheckpointAgeSeconds), group.oldestCheckpointAgeSeconds === null ? "unknown" : "since it was written");
-    this.#tile("owners", formatNumber(group.owners), group.owners > 0 ? `about ${plural(Math.round(partitions.length / group.owners), "partition")} each` : "");
+    this.#tile("owners", formatNumber(group.owners), shareText(group));
     this.#tile("states", formatNumber(group.partitions), statesText(group.states));
     this.strip.update(partitions, this.#palette, this.#selected);
     this.#drawLegend(partitions);
     this.table.update(partitions, this.#palette, this.#selected);
     const selected = [...this.#selected];
     setText(this.selection, selected.length === 0
-      ? `The ${Math.min(furthest, partitions.length)} partitions furthest behind are plotted. Select others in the strip or in the table.`
+      ? (partitions.length > furthest ? `The ${furthest} partitions furthest behind are plotted.` : "All partitions are plotted.") + " Select others in the strip or in the table."
       : `Plotted: ${selected.length === 1 ? "partition" : "partitions"} ${selected.join(", ")}.`);
     this.clear.hidden = selected.length === 0;
     this.#drawEvents();
@@ -180,7 +186,10 @@ export class Group {
 
   #drawLegend(partitions) {
     const owners = ownersOf(partitions);
-    if (this.#owner !== null && !owners.some(([owner]) => owner === this.#owner)) this.#owner = null;
+    if (this.#owner !== null && !owners.some(([owner]) => owner === this.#owner)) {
+      this.#owner = null;
+      this.table.filter("");
+    }
     const shown = owners.slice(0, ownersShown);
     const key = JSON.stringify([shown.map(([owner]) => owner), owners.length]);
     if (key !== this.legendKey) {
@@ -190,11 +199,7 @@ export class Group {
           element("span", { class: "swatch " + this.#palette.classOf(owner, "live") }),
           element("span", { class: "name" }, shorten(owner)), element("span", { class: "of" }));
         button.owner = owner;
-        button.addEventListener("click", () => {
-          this.#owner = this.#owner === owner ? null : owner;
-          this.table.filter(this.#owner ?? "");
-          this.#draw();
-        });
+        button.addEventListener("click", () => this.#highlight(this.#owner === owner ? null : owner));
         return button;
       }));
       if (owners.length > shown.length) this.legend.append(element("span", { class: "quiet" }, `and ${owners.length - shown.length} more owners`));
@@ -241,7 +246,7 @@ export class Group {
     const series = (name) => ids.filter((id) => h.partitions[id]).map((id, i) => ({
       label: "Partition " + id, values: h.partitions[id][name], colour: "--own-" + i,
     }));
-    this.plots.partitions.update(h.times, series("lag"), marks, chosen ? "Lag per partition" : "Lag per partition, furthest behind");
+    this.plots.partitions.update(h.times, series("lag"), marks, chosen || this.#detail.partitions.length <= furthest ? "Lag per partition" : "Lag per partition, furthest behind");
     const oldest = { label: "Oldest", values: oldestOf(h), colour: "--ink" };
     this.plots.age.update(h.times, [...(chosen ? [] : [oldest]), ...(chosen ? series("checkpointAgeSeconds") : [])], marks,
       chosen ? "Checkpoint age per partition" : "Checkpoint age, oldest of all partitions");
@@ -278,6 +283,13 @@ function linesOf(events) {
     lines.get(key).partitions.push(event.partitionId);
   }
   return [...lines.values()].reverse();
+}
+
+// shareText says how many partitions an owner has.
+function shareText({ states, owners }) {
+  if (owners === 0) return "";
+  const share = states.live / owners;
+  return (Number.isInteger(share) ? "" : "about ") + plural(Math.round(share), "partition") + (owners === 1 ? "" : " each");
 }
 
 // oldestOf is the age of the oldest checkpoint at each time.

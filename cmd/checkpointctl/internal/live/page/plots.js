@@ -14,6 +14,7 @@ function colour(name) {
 }
 
 const plots = new Set();
+let pointed = null; // the plot under the pointer; the cursors of the others follow it
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   colours.clear();
   for (const plot of plots) plot.redraw();
@@ -68,6 +69,7 @@ export class Plot {
     this.caption = element("figcaption", {}, title);
     this.element = element("figure", {}, this.caption, this.box, this.note);
     this.tip = element("div", { class: "plot-tip", hidden: true });
+    this.box.addEventListener("mousemove", () => { pointed = this; }, { capture: true });
     this.observer = new ResizeObserver(() => {
       if (this.plot && this.box.clientWidth > 0) this.plot.setSize({ width: this.box.clientWidth, height });
     });
@@ -175,15 +177,17 @@ export class Plot {
   #showTip(u) {
     showLatest(u);
     const left = u.cursor.left;
-    const found = left < 0 ? [] : this.#marks.filter((mark) => Math.abs(u.valToPos(mark.time, "x") - left) <= near).flatMap((mark) => mark.events);
+    const found = left < 0 || pointed !== this ? [] : this.#marks.filter((mark) => Math.abs(u.valToPos(mark.time, "x") - left) <= near).flatMap((mark) => mark.events);
     this.tip.hidden = found.length === 0;
     if (found.length === 0) return;
     const lines = found.slice(0, 4).map((event) => element("div", {}, `${formatClock(event.time)} partition ${event.partitionId}: ${describe(event)}`));
     if (found.length > lines.length) lines.push(element("div", {}, `and ${found.length - lines.length} more`));
     this.tip.replaceChildren(...lines);
     const width = u.over.clientWidth;
-    this.tip.style.left = left < width / 2 ? left + 10 + "px" : "";
-    this.tip.style.right = left < width / 2 ? "" : width - left + 10 + "px";
+    const rightwards = left < width / 2;
+    this.tip.style.left = rightwards ? left + 10 + "px" : "";
+    this.tip.style.right = rightwards ? "" : width - left + 10 + "px";
+    this.tip.style.maxWidth = (rightwards ? width - left : left) - 14 + "px";
   }
 }
 

@@ -102,7 +102,8 @@ export class Table {
     this.#arrange();
   }
 
-  // filter shows the partitions whose ID, owner or state has the text in it.
+  // filter shows the partitions of the owner of that name, or else those with that ID, or with the text in their owner
+  // or their state.
   filter(text) {
     if (this.search.value !== text) this.search.value = text;
     this.#filter = text.trim().toLowerCase();
@@ -112,8 +113,11 @@ export class Table {
 
   #arrange() {
     const wanted = this.#filter;
+    const is = (value) => value !== null && value.toLowerCase() === wanted;
     const has = (value) => value !== null && value.toLowerCase().includes(wanted);
-    this.#shown = wanted === "" ? [...this.#rows] : this.#rows.filter((p) => p.partitionId === wanted || has(p.ownerId) || has(p.state));
+    if (wanted === "") this.#shown = [...this.#rows];
+    else if (this.#rows.some((p) => is(p.ownerId))) this.#shown = this.#rows.filter((p) => is(p.ownerId));
+    else this.#shown = this.#rows.filter((p) => is(p.partitionId) || has(p.ownerId) || has(p.state));
     this.#shown.sort(compareBy(this.#sort, this.#descending));
     setText(this.count, wanted === "" ? "" : `${formatNumber(this.#shown.length)} of ${formatNumber(this.#rows.length)}`);
     setAttribute(this.table, "aria-rowcount", this.#shown.length + 1);

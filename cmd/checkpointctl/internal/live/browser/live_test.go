@@ -296,6 +296,7 @@ func TestHostileNames(t *testing.T) {
 		g.partitions[i].Writer, g.partitions[i].Offset, g.partitions[i].LagState, g.partitions[i].LagMethod = ptr(image), ptr(script), ptr(image), ptr(image)
 	}
 	g.partitions[5].PartitionID, g.partitions[5].State = image, script
+	g.partitions[4].PartitionID, g.partitions[3].PartitionID, g.partitions[2].OwnerID = "constructor", "__proto__", ptr("__proto__")
 	g.history.Partitions[image] = g.history.Partitions["5"]
 	g.event(time.Minute, eventRow{PartitionID: image, Kind: "owner", From: ptr(image), To: ptr(script)})
 	g.event(time.Minute, eventRow{PartitionID: script, Kind: image})
@@ -320,6 +321,12 @@ func TestHostileNames(t *testing.T) {
 	p.wantText(".events", image)
 	p.eval(`([...document.querySelectorAll(".cell")].find((cell) => cell.textContent.startsWith("<img")).click(), true)`)
 	p.want(`[...document.querySelectorAll(".u-label")].filter((label) => label.textContent === "Partition `+image+`").length`, 2)
+	clean(p)
+	s.round(func() { g.takeOver(script, 3, 4) })
+	p.press(escape) // which ends the selection
+	p.wantText(".events", "Partition __proto__ ")
+	p.wantText(".events", "Partition constructor ")
+	p.want(`document.getElementById("offline").hidden`, true)
 	clean(p)
 }
 

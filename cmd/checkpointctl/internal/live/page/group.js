@@ -101,7 +101,9 @@ export class Group {
     const time = Date.parse(detail.time) / 1000;
     const last = this.#history?.times.at(-1);
     if (last === undefined || time - last > 2.5 * all.interval || time < last - 1) {
-      this.#history = await this.load(this.path + "/history");
+      const history = await this.load(this.path + "/history");
+      // A partition's ID can be the name of something that every object has.
+      this.#history = { ...history, partitions: new Map(Object.entries(history.partitions)) };
     }
     this.#append(time);
     this.#drawPlots();
@@ -116,11 +118,14 @@ export class Group {
     h.lag.push(group.lag);
     h.lagSeconds.push(group.lagSeconds);
     for (const p of partitions) {
-      h.partitions[p.partitionId] ??= { lag: Array(n).fill(null), checkpointAgeSeconds: Array(n).fill(null) };
-      h.partitions[p.partitionId].lag.push(p.lag);
-      h.partitions[p.partitionId].checkpointAgeSeconds.push(p.checkpointAgeSeconds);
+      if (!h.partitions.has(p.partitionId)) {
+        h.partitions.set(p.partitionId, { lag: Array(n).fill(null), checkpointAgeSeconds: Array(n).fill(null) });
+      }
+      const series = h.partitions.get(p.partitionId);
+      series.lag.push(p.lag);
+      series.checkpointAgeSeconds.push(p.checkpointAgeSeconds);
     }
-    for (const series of Object.values(h.partitions)) {
+    for (const series of h.partitions.values()) {
       while (series.lag.length <= n) series.lag.push(null);
       while (series.checkpointAgeSeconds.length <= n) series.checkpointAgeSeconds.push(null);
     }
@@ -128,7 +133,7 @@ export class Group {
     while (time - h.times[old] > historySeconds) old++;
     if (old === 0) return;
     for (const list of [h.times, h.lag, h.lagSeconds]) list.splice(0, old);
-    for (const series of Object.values(h.partitions)) {
+    for (const series of h.partitions.values()) {
       series.lag.splice(0, old);
       series.checkpointAgeSeconds.splice(0, old);
     }
@@ -243,8 +248,8 @@ export class Group {
     this.plots.lagSeconds.update(h.times, [{ label: "Lag in time", values: h.lagSeconds, colour: "--own-5", area: true }], marks);
     const ids = this.#plotted();
     const chosen = this.#selected.size > 0;
-    const series = (name) => ids.filter((id) => h.partitions[id]).map((id, i) => ({
-      label: "Partition " + id, values: h.partitions[id][name], colour: "--own-" + i,
+    const series = (name) => ids.filter((id) => h.partitions.has(id)).map((id, i) => ({
+      label: "Partition " + id, values: h.partitions.get(id)[name], colour: "--own-" + i,
     }));
     this.plots.partitions.update(h.times, series("lag"), marks, chosen || this.#detail.partitions.length <= furthest ? "Lag per partition" : "Lag per partition, furthest behind");
     const oldest = { label: "Oldest", values: oldestOf(h), colour: "--ink" };
@@ -295,7 +300,7 @@ function shareText({ states, owners }) {
 // oldestOf is the age of the oldest checkpoint at each time.
 function oldestOf(history) {
   const oldest = Array(history.times.length).fill(null);
-  for (const { checkpointAgeSeconds } of Object.values(history.partitions)) {
+  for (const { checkpointAgeSeconds } of history.partitions.values()) {
     checkpointAgeSeconds.forEach((age, i) => {
       if (age !== null && (oldest[i] === null || age > oldest[i])) oldest[i] = age;
     });

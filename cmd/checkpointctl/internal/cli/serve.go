@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -173,6 +174,9 @@ func (a *app) serve(ctx context.Context, cmd *cobra.Command, f serveFlags, serve
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
 		a.say("warning: the page listens on %s and has no login: everyone who can reach this address sees it.", listener.Addr())
+	}
+	if a.env("GOGC") == "" {
+		debug.SetGCPercent(live.GCPercent)
 	}
 	fmt.Fprintf(a.out, "http://%s/\n", listener.Addr())
 	_, port, _ := net.SplitHostPort(listener.Addr().String())

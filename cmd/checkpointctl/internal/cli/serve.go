@@ -73,7 +73,7 @@ and can change nothing.
 			}
 			switch {
 			case lag || a.env("EVENTHUB_CONNECTION_STRING") != "" && !cmd.Flags().Changed("lag"):
-				options.OpenHub = func(scope ops.Scope) (ops.EventHub, func(), error) { return a.hub(scope, scope.ConsumerGroup) }
+				options.OpenHub = func(scope ops.Scope) (ops.EventHub, func(), error) { return a.hub(cmd, scope, scope.ConsumerGroup) }
 			case !cmd.Flags().Changed("lag"):
 				a.say("Lag is not shown: set EVENTHUB_CONNECTION_STRING, or give --lag.")
 			}

@@ -214,7 +214,9 @@ func TestThePageHasTheFieldsOfStatus(t *testing.T) {
 	tags := func(v any) []string {
 		var all []string
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
-			all = append(all, fmt.Sprintf("%s %v", f.Tag.Get("json"), f.Type.Kind()))
+			if f.IsExported() {
+				all = append(all, fmt.Sprintf("%s %v", f.Tag.Get("json"), f.Type.Kind()))
+			}
 		}
 		return all
 	}

@@ -214,11 +214,14 @@ func TestThePageHasTheFieldsOfStatus(t *testing.T) {
 	tags := func(v any) []string {
 		var all []string
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			if !f.IsExported() {
+				continue
+			}
 			all = append(all, fmt.Sprintf("%s %v", f.Tag.Get("json"), f.Type.Kind()))
 		}
 		return all
 	}
-	require.Equal(t, tags(statusRow{}), tags(live.Partition{}))
+	require.Subset(t, tags(live.Partition{}), tags(statusRow{}))
 }
 
 // The command as it is installed: it prints its URL, answers, and an interrupt ends it

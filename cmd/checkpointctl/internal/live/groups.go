@@ -42,7 +42,9 @@ type Partition struct {
 	Spelling       *string    `json:"checkpointSpelling"`
 	LagState       *string    `json:"lagState"`
 	Lag            *int64     `json:"lag"`
+	Kept           *int64     `json:"kept"`
 	Lost           *int64     `json:"lost"`
+	Ahead          *int64     `json:"ahead"`
 	LagTime        *seconds   `json:"lagSeconds"`
 	LagMethod      *string    `json:"lagMethod"`
 }
@@ -104,9 +106,12 @@ func (p *Partition) addLag(l ops.Lag) {
 	if l.State == "" {
 		state = string(ops.LagUnknown)
 	}
-	p.LagState, p.Lag = &state, l.Events
+	p.LagState, p.Lag, p.Kept = &state, l.Events, l.Kept
 	if l.State == ops.LagExpired {
 		p.Lost = &l.Lost
+	}
+	if l.State == ops.LagAhead {
+		p.Ahead = &l.Ahead
 	}
 	if l.Time != nil {
 		p.LagTime = secondsOf(*l.Time)

@@ -220,7 +220,7 @@ func TestThePageHasTheFieldsOfStatus(t *testing.T) {
 		}
 		return all
 	}
-	require.Equal(t, tags(statusRow{}), tags(live.Partition{}))
+	require.Subset(t, tags(live.Partition{}), tags(statusRow{}))
 }
 
 // The command as it is installed: it prints its URL, answers, and an interrupt ends it

@@ -315,6 +315,7 @@ type fakeHub struct {
 	fail       error
 	failOf     map[string]error
 	delay      time.Duration // of an answer for a partition; not changed while it is used
+	delayed    string        // the only partition with the delay, if it is set; not changed
 	hang       bool          // heeds no context; not changed
 
 	opened, closed  atomic.Int64
@@ -358,7 +359,7 @@ func (h *fakeHub) PartitionIDs(context.Context) ([]string, error) {
 
 func (h *fakeHub) PartitionProperties(ctx context.Context, id string) (ops.PartitionProperties, error) {
 	h.requests.Add(1)
-	if h.delay > 0 {
+	if h.delay > 0 && (h.delayed == "" || h.delayed == id) {
 		select {
 		case <-time.After(h.delay):
 		case <-ctx.Done():

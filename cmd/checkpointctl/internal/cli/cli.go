@@ -148,6 +148,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a lag above --fail-above.`,
 		a.setCommand(), a.resetCommand(), a.releaseCommand(),
 		a.exportCommand(), a.importCommand(), a.migrateCommand(), a.gcCommand(),
 		a.doctorCommand(), a.manCommand(),
+		a.serveCommand(), a.demoCommand(),
 	)
 	return root
 }

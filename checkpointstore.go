@@ -47,7 +47,7 @@
 // LastModifiedTime, which is the store's time of the last win and does not go back
 // from one win to the next.
 //
-// A store does not delete records. If somebody else deleted one, a claim on its
+// No method of [CheckpointStore] deletes a record. If somebody deleted one, a claim on its
 // last ETag either loses or creates the record again, for one claimant.
 //
 // A lost claim is an outcome, not an error: the partition is missing from what

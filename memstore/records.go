@@ -99,9 +99,10 @@ func (s *Store) ListScopes(ctx context.Context, options *checkpointstore.ListSco
 }
 
 // DeleteOwnership deletes an ownership record if it was not written since it was
-// read. A record that does not exist is not an error. Errors:
-// [checkpointstore.ErrRecordChanged], [checkpointstore.ErrInvalidArgument], and
-// the context's if it has ended.
+// read. A record that does not exist is not an error.
+//
+// Errors: [checkpointstore.ErrRecordChanged], [checkpointstore.ErrInvalidArgument],
+// and the context's error if it has ended.
 func (s *Store) DeleteOwnership(ctx context.Context, o checkpointstore.Ownership, options *checkpointstore.DeleteOwnershipOptions) error {
 	return s.delete(ctx, "DeleteOwnership", o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup, o.PartitionID, o.ETag,
 		func(k key) string { return s.ownerships[k].etag },

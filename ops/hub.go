@@ -106,7 +106,7 @@ func newLimiter(options *HubOptions) *limiter {
 
 // errStuck is the error of a request that cannot begin, because abandoned requests
 // hold all slots.
-var errStuck = errors.New("the event hub does not answer: as many requests as may be on their way at once are past their timeout")
+var errStuck = errors.New("the event hub does not answer: all requests in flight are past their timeout")
 
 // begin takes a slot and waits until a request may begin. The caller frees the slot.
 func (l *limiter) begin(ctx context.Context) error {

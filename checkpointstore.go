@@ -47,8 +47,8 @@
 // LastModifiedTime, which is the store's time of the last win and does not go back
 // from one win to the next.
 //
-// A store does not delete records. If somebody else deleted one, a claim on its
-// last ETag either loses or creates the record again, for one claimant.
+// No method of [CheckpointStore] deletes a record. If somebody deleted one, a claim
+// on its last ETag either loses or creates the record again, for one claimant.
 //
 // A lost claim is an outcome, not an error: the partition is missing from what
 // ClaimOwnership returns.
@@ -92,8 +92,8 @@
 //
 // The module github.com/ea947076/checkpointstore/processor is an event processor on
 // such a store, and an adapter for azeventhubs.NewProcessor. Package memstore
-// implements the contract in memory. Package storetest is the conformance suite for
-// authors of stores.
+// implements the contract in memory. Package ops shows and changes what a store
+// holds. Package storetest is the conformance suite for authors of stores.
 package checkpointstore
 
 import (

@@ -11,8 +11,8 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ScopeRecords is everything that is stored of one scope under one spelling of
-// its names. It is for tools; consumers use the lists of [CheckpointStore].
+// ScopeRecords has all records of one scope under one spelling of its names. It is for
+// tools; consumers use the lists of [CheckpointStore].
 type ScopeRecords struct {
 	// The names as the records spell them, which may differ from the caller's by
 	// case.
@@ -20,30 +20,29 @@ type ScopeRecords struct {
 	EventHubName            string
 	FullyQualifiedNamespace string
 
-	// Listed tells that ListOwnership and ListCheckpoints of the store read these
-	// records as well. Stores with another [BlobNaming] than the default read their
-	// own spelling only.
+	// Listed reports whether the store's ListCheckpoints also reads these records. A
+	// store with a [BlobNaming] other than the default reads only its own spelling.
 	Listed bool
 
-	// Time is the clock by which the records' LastModifiedTime was set, when it
-	// answered: the service's, to the second on blobs. Zero if it did not say.
+	// Time is the time of the response, by the same clock as the records'
+	// LastModifiedTime: on blobs the service's, to the second. It is zero if the
+	// response had none.
 	Time time.Time
 
 	Ownerships  []Ownership
 	Checkpoints []CheckpointRecord
 }
 
-// CheckpointRecord is a checkpoint with all that is stored beside its position.
+// CheckpointRecord is a checkpoint with everything that is stored with its position.
 type CheckpointRecord struct {
-	// Checkpoint has its Offset and SequenceNumber nil where the record has no
-	// readable one.
+	// Checkpoint has a nil Offset or SequenceNumber if the record's cannot be read.
 	Checkpoint
 
-	// LastModifiedTime is when the record was written last, by the store's clock,
-	// in UTC, to the second on blobs.
+	// LastModifiedTime is when the record was last written, by the store's clock, in
+	// UTC; on blobs, to the second.
 	LastModifiedTime time.Time
 
-	// ETag is the state of the record.
+	// ETag identifies the state of the record.
 	ETag *azcore.ETag
 
 	// Generation is how often the partition was rewound, by
@@ -54,25 +53,24 @@ type CheckpointRecord struct {
 	// writer gave it.
 	EnqueuedTime *time.Time
 
-	// ClientID is the owner ID that the writer gave. Empty if it gave none.
+	// ClientID is the owner ID of the writer. It is empty if the writer gave none.
 	ClientID string
 }
 
 // ListRecordsOptions has no fields yet.
 type ListRecordsOptions struct{}
 
-// ListRecords returns the records of a scope whole, under each spelling of its
-// names that a consumer may use: first the one that this store writes, then the
-// other one if it differs, verbatim or in lower case. A spelling without records
-// is part of the result, with empty lists. It changes nothing that the store
-// knows of a partition, unlike ListCheckpoints: an update of a checkpoint does
-// not count it as a look.
+// ListRecords returns the complete records of a scope, for tools. There is one result
+// for each spelling of the names that consumers may use: first the one that this store
+// writes, then the other one, verbatim or in lower case, if it differs. A spelling
+// without records is included, with empty lists. Unlike ListCheckpoints, it does not
+// count as the read that decides which generation later updates belong to.
 //
-// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]; others
-// are an [*Error] whose Kind is nil, also for a response that is not a list.
-// Requests: one List Blobs for each spelling, at the same time, and one for each
-// further page of 5,000 blobs, always at the primary. It may be called
-// concurrently.
+// Errors: [ErrInvalidArgument], [ErrContainerNotFound], [ErrNotAuthorized]. Any other
+// failure, such as a response that is not a list, is an [*Error] whose Kind is nil.
+//
+// Requests: for each spelling, at the same time, one List Blobs for each page of up to
+// 5,000 blobs, always to the primary. Safe for concurrent use.
 func (s *BlobCheckpointStore) ListRecords(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *ListRecordsOptions) ([]ScopeRecords, error) {
 	const op = "ListRecords"
 	verbatim := scopeOf(fullyQualifiedNamespace, eventHubName, consumerGroup)

@@ -17,24 +17,24 @@ type DeleteOwnershipOptions struct{}
 type DeleteCheckpointOptions struct{}
 
 // DeleteOwnership deletes an ownership record that [BlobCheckpointStore.ListRecords]
-// returned, under the names as they are spelled in it, if it was not written
-// since. It is for tools that clean up; consumers relinquish. A record that does
-// not exist is not an error.
+// returned, if it was not written since. It uses the names as the record spells them.
+// It is for tools that clean up: consumers relinquish instead. A record that does not
+// exist is not an error.
 //
-// Errors: [ErrRecordChanged]; [ErrInvalidArgument], also for a record without an
-// ETag; [ErrContainerNotFound]; [ErrNotAuthorized]: it needs the permission to
-// delete, which nothing else of the store does. Requests: one Delete Blob with
-// If-Match, and one Get Blob Properties if its condition was not met. It may be
-// called concurrently.
+// Errors: [ErrRecordChanged]; [ErrInvalidArgument], also for a record without an ETag;
+// [ErrContainerNotFound]; [ErrNotAuthorized]. Only the two methods that delete need the
+// permission to delete.
+//
+// Requests: one Delete Blob with If-Match, and one Get Blob Properties if its
+// condition was not met. Safe for concurrent use.
 func (s *BlobCheckpointStore) DeleteOwnership(ctx context.Context, ownership Ownership, options *DeleteOwnershipOptions) error {
 	return s.delete(ctx, "DeleteOwnership", layout.Ownership, ownership.scope(), ownership.PartitionID, ownership.ETag)
 }
 
-// DeleteCheckpoint deletes a checkpoint record that
-// [BlobCheckpointStore.ListRecords] returned, under the names as they are spelled
-// in it, if it was not written since. Without a checkpoint a consumer starts at its
-// default position; to start at the beginning, store a checkpoint there. A record
-// that does not exist is not an error.
+// DeleteCheckpoint deletes a checkpoint record that [BlobCheckpointStore.ListRecords]
+// returned, if it was not written since. It uses the names as the record spells them.
+// Without a checkpoint, a consumer starts at its default position, which may skip
+// events. A record that does not exist is not an error.
 //
 // Errors, requests and concurrency are those of
 // [BlobCheckpointStore.DeleteOwnership].

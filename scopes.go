@@ -15,8 +15,7 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// Scope names the consumers whose records belong together: one consumer group of
-// one event hub.
+// Scope is one consumer group of one event hub, whose records belong together.
 type Scope struct {
 	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
 	EventHubName            string
@@ -29,15 +28,16 @@ type ListScopesOptions struct{}
 // maxConcurrentWalks is how many prefixes ListScopes lists at once.
 const maxConcurrentWalks = 8
 
-// ListScopes returns every scope that has an ownership or a checkpoint record in
-// the container, as its blobs spell it: "$Default" and "$default" are two. They
-// are sorted by name. Blobs that are no records are skipped.
+// ListScopes returns every scope that has records in the container, sorted by name and
+// spelled as in the blobs' names: "$Default" and "$default" are two scopes. It skips
+// blobs that are not records. It is for tools.
 //
-// Errors: [ErrContainerNotFound], [ErrNotAuthorized]; others are an [*Error] whose
-// Kind is nil, also for a response that is not a list. Requests: List Blobs with a
-// delimiter, one for the container, one for each namespace, one for each event hub
-// and one for each consumer group, up to 8 at once, always at the primary. Their
-// number grows with the scopes, not with the blobs. It may be called concurrently.
+// Errors: [ErrContainerNotFound], [ErrNotAuthorized]. Any other failure, such as a
+// response that is not a list, is an [*Error] whose Kind is nil.
+//
+// Requests: List Blobs with a delimiter, one for the container, each namespace, each
+// event hub and each consumer group, up to 8 at once, always to the primary. Their
+// number grows with the scopes, not with the blobs. Safe for concurrent use.
 func (s *BlobCheckpointStore) ListScopes(ctx context.Context, options *ListScopesOptions) ([]Scope, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()

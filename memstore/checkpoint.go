@@ -13,7 +13,8 @@ import (
 
 // UpdateCheckpoint stores a position by the rules of the blob store. Storing the
 // stored position again is not an error.
-// [checkpointstore.UpdateCheckpointOptions].EnqueuedTime is checked and not kept.
+// [checkpointstore.UpdateCheckpointOptions].EnqueuedTime is kept, and listed by
+// [Store.ListRecords].
 //
 // Errors: [checkpointstore.ErrInvalidArgument];
 // [checkpointstore.ErrStaleCheckpoint] for a position behind the stored one;

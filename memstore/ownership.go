@@ -48,8 +48,7 @@ func (record ownership) as(namespace, eventHub, consumerGroup, partition string)
 
 // ClaimOwnership claims the partitions one after another and returns the records
 // that it won, in the order of the claims. A lost partition is not an error. A
-// claim with an ETag loses if there is no record, because this store never deletes
-// one.
+// claim with an ETag loses if there is no record.
 //
 // Errors: [checkpointstore.ErrInvalidArgument] before anything is claimed;
 // [*checkpointstore.PartitionErrors], together with the won records, if the context

@@ -12,9 +12,10 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// ListRecords returns the records of a scope whole, sorted by partition. There is
-// one spelling here, the names in lower case. Errors:
-// [checkpointstore.ErrInvalidArgument], and the context's if it has ended.
+// ListRecords returns the complete records of a scope, sorted by partition. The result
+// has one spelling, the names in lower case.
+//
+// Errors: [checkpointstore.ErrInvalidArgument], and the context's error if it has ended.
 func (s *Store) ListRecords(ctx context.Context, fullyQualifiedNamespace, eventHubName, consumerGroup string, options *checkpointstore.ListRecordsOptions) ([]checkpointstore.ScopeRecords, error) {
 	const op = "ListRecords"
 	if err := checkpointstore.ValidateScope(fullyQualifiedNamespace, eventHubName, consumerGroup); err != nil {
@@ -98,9 +99,10 @@ func (s *Store) ListScopes(ctx context.Context, options *checkpointstore.ListSco
 }
 
 // DeleteOwnership deletes an ownership record if it was not written since it was
-// read. A record that does not exist is not an error. Errors:
-// [checkpointstore.ErrRecordChanged], [checkpointstore.ErrInvalidArgument], and
-// the context's if it has ended.
+// read. A record that does not exist is not an error.
+//
+// Errors: [checkpointstore.ErrRecordChanged], [checkpointstore.ErrInvalidArgument],
+// and the context's error if it has ended.
 func (s *Store) DeleteOwnership(ctx context.Context, o checkpointstore.Ownership, options *checkpointstore.DeleteOwnershipOptions) error {
 	return s.delete(ctx, "DeleteOwnership", o.FullyQualifiedNamespace, o.EventHubName, o.ConsumerGroup, o.PartitionID, o.ETag,
 		func(k key) string { return s.ownerships[k].etag },

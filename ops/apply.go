@@ -14,65 +14,67 @@ import (
 )
 
 var (
-	// ErrLive: a partition of the plan has a live owner. Nothing was changed.
+	// ErrLive means that a partition of the plan has a live owner. No position was
+	// stored, and no record deleted.
 	ErrLive = errors.New("a live owner")
 
-	// ErrOutdated: the plan no longer fits what is stored. Nothing was changed. Make
-	// a new one.
+	// ErrOutdated means that the plan no longer fits what is stored. Make a new one.
+	// If Apply returns it without a [Result], no position was stored, and no record
+	// deleted.
 	ErrOutdated = errors.New("the plan is out of date")
 )
 
 // ApplyOptions are the options of Apply. Nil is the same as the zero value.
 type ApplyOptions struct {
-	// Release takes partitions from live owners, whose late checkpoints then fail with
-	// [checkpointstore.ErrRewound]. Owners under processor.Run go on from the new
-	// position within two rounds. A Processor of azeventhubs, also one with
-	// processor.Adapt, claims the partitions again and goes on reading where it was, and
-	// its next checkpoint may undo the change: stop it first, and consumers of other
-	// packages as well.
+	// Release allows Apply to take partitions from live owners. If the plan rewinds,
+	// their late checkpoints then fail with [checkpointstore.ErrRewound], and owners
+	// under processor.Run resume from the new position within two rounds. A Processor
+	// of azeventhubs, even with processor.Adapt, claims the partitions again and keeps
+	// reading where it was. Its next checkpoint may undo the change: stop it first,
+	// and so consumers of other packages.
 	Release bool
 
-	// Backup is given what is stored, before anything is changed. If it fails, nothing
-	// is. Nil makes no backup.
+	// Backup is called with what is stored before anything is changed. If it returns
+	// an error, nothing is changed. Nil makes no backup.
 	Backup func(*Export) error
 }
 
-// Result is what became of a plan, change by change.
+// Result is the outcome of each change of a plan.
 type Result struct {
 	Changes []ChangeResult // in the plan's order
 }
 
-// ChangeResult is what became of one change.
+// ChangeResult is the outcome of one change.
 type ChangeResult struct {
 	PartitionID string
-	Done        bool  // what was planned is stored, and was read back
-	Err         error // why it is not done, or the partition could not be given free
+	Done        bool  // the change was made; a position was also read back
+	Err         error // why it was not made, or why the partition could not be released
 }
 
 // maxConcurrentChanges is how many partitions Apply changes at once.
 const maxConcurrentChanges = 32
 
-// cleanupTimeout bounds how long Apply reads back and gives partitions free, also
+// cleanupTimeout bounds how long Apply reads back and releases partitions, even
 // after its context has ended.
 const cleanupTimeout = 15 * time.Second
 
 // Apply carries out a plan.
 //
-// It refuses, before anything is changed, a plan that does not fit what is stored any
-// more ([ErrOutdated]), and one for a partition with a live owner ([ErrLive]) unless
-// Release is set. It then claims the partitions, each under an ID of its own, so that
-// no consumer starts on one of them; a lost claim refuses the whole plan, after what was
-// claimed is free again. Then it stores the positions, reads them back, and
-// relinquishes the partitions. Deletions are never made under a live owner.
+// Before it changes anything, it refuses a plan that no longer fits what is stored
+// ([ErrOutdated]), and one for a partition with a live owner ([ErrLive]) unless
+// Release is set. To move positions, it claims the partitions, each under an owner ID
+// of its own, so that no consumer starts to read them; stores the positions; reads
+// them back; and relinquishes the partitions. If it loses a claim, it relinquishes the
+// others and refuses the plan. It never deletes records of a live owner.
 //
-// An error after that point comes with a result that says what was done. If the
-// process ends in the middle, the partitions that it holds expire like those of any
-// owner.
+// After an error without a result, no position was stored and no record deleted.
+// Otherwise the result says what was done. If the process ends halfway, the ownerships
+// that it holds expire like any others.
 //
-// Requests: three reads of the scope ([Read]), and one list of the checkpoints if the
-// plan does not rewind; for each partition two claims and the UpdateCheckpoint, 32 at
-// once; for a release one claim; for each deletion one. One read and some claims more
-// after a failure.
+// Requests: to move positions, three times those of [Read], two claims and one
+// UpdateCheckpoint for each partition, up to 32 at once, and one list of the
+// checkpoints unless the plan rewinds; otherwise those of [Read] once, and one for
+// each claim or deletion. A failure costs one more [Read] and some claims.
 func Apply(ctx context.Context, store Store, plan *Plan, options *ApplyOptions) (*Result, error) {
 	if options == nil {
 		options = &ApplyOptions{}
@@ -125,17 +127,18 @@ func (r *Result) err() error {
 	return fmt.Errorf("%d of %d changes failed: %w", len(errs), len(r.Changes), errors.Join(errs...))
 }
 
-// applying is one Apply on its way.
+// applying is the state of one Apply call.
 type applying struct {
 	store   Store
 	plan    *Plan
 	options *ApplyOptions
-	owner   string // how the IDs begin that it claims partitions under
+	owner   string // the prefix of the owner IDs of its claims
 	result  Result
 }
 
-// ownerOf is the ID that a partition is claimed under. Each has one of its own: what
-// a single owner has above its share, the others take from it.
+// ownerOf returns the owner ID that a partition is claimed under. Each partition has
+// one of its own, because other consumers take partitions from an owner that has more
+// than its share.
 func (a *applying) ownerOf(partitionID string) string { return a.owner + "-" + partitionID }
 
 func (a *applying) read(ctx context.Context) (*Snapshot, error) {
@@ -177,8 +180,8 @@ func (a *applying) checkChange(c Change, now Partition) error {
 	return a.checkMove(c, now)
 }
 
-// checkMove refuses a position if another one is stored than when it was planned. A
-// live owner may have gone on.
+// checkMove refuses a change if the stored position is no longer the one that the
+// plan was made on. Progress of a live owner is allowed.
 func (a *applying) checkMove(c Change, now Partition) error {
 	before, at := c.Before.Position(), now.Position()
 	progressed := now.State == Live && at != nil && (before == nil || at.SequenceNumber >= before.SequenceNumber)
@@ -191,8 +194,8 @@ func (a *applying) checkMove(c Change, now Partition) error {
 	return nil
 }
 
-// checkRelease refuses to relinquish what somebody else has, or an owner that was
-// dead when the plan was made and is alive now.
+// checkRelease refuses to relinquish a partition that has another owner now, or
+// whose owner was dead when the plan was made and is alive now.
 func checkRelease(before, now Partition) error {
 	renewed := before.State == Live && now.State == Live && before.Ownership.OwnerID == now.Ownership.OwnerID
 	if !renewed && !sameETag(before.Ownership, now.Ownership) {
@@ -201,8 +204,8 @@ func checkRelease(before, now Partition) error {
 	return nil
 }
 
-// checkDeletions refuses to delete what was written since. Each deletion is on
-// condition of that as well.
+// checkDeletions refuses to delete records that were written since the plan was made.
+// Each deletion is also conditional on the ETag.
 func checkDeletions(c Change, now Partition) error {
 	ownership, checkpoint := now.Ownership, now.Own
 	if other := now.Other; other != nil && c.deletesUnder(other.Scope) {
@@ -227,7 +230,7 @@ func (c Change) deletesUnder(spelling Scope) bool {
 	return spelling == Scope{FullyQualifiedNamespace: d.FullyQualifiedNamespace, EventHubName: d.EventHubName, ConsumerGroup: d.ConsumerGroup}
 }
 
-// describe is a partition's position in words.
+// describe returns a partition's position in words.
 func describe(p Partition) string {
 	switch at := p.Position(); {
 	case p.Checkpoint == nil:
@@ -257,7 +260,7 @@ func (a *applying) release(ctx context.Context, now *Snapshot) {
 	if err == nil {
 		return
 	}
-	// A claim that failed may have been carried out all the same.
+	// A claim that returned an error may have been applied.
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
 	if after, err := a.read(ctx); err == nil {
@@ -269,12 +272,12 @@ func (a *applying) release(ctx context.Context, now *Snapshot) {
 	}
 }
 
-// cleanup is a context for what has to be done also after ctx has ended.
+// cleanup returns a context for work that must be done even after ctx has ended.
 func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }
 
-// settle notes which of the plan's partitions a claim won.
+// settle records the outcome of a ClaimOwnership call for each change.
 func (a *applying) settle(won []checkpointstore.Ownership, err, lost error) {
 	failed := failedPartitions(err)
 	for i := range a.result.Changes {
@@ -292,7 +295,7 @@ func (a *applying) settle(won []checkpointstore.Ownership, err, lost error) {
 	}
 }
 
-// failedPartitions are the errors of a ClaimOwnership call by partition.
+// failedPartitions returns the errors of a ClaimOwnership call by partition.
 func failedPartitions(err error) map[string]error {
 	failed := make(map[string]error)
 	var all *checkpointstore.PartitionErrors
@@ -328,8 +331,8 @@ func (a *applying) claimOf(p Partition, ownerID string) checkpointstore.Ownershi
 	return claim
 }
 
-// clean deletes records that nobody wrote since the plan was made, ownerships first:
-// where that succeeds, nobody had claimed the partition.
+// clean deletes records that nobody has written since the plan was made. It deletes
+// the ownership first: if that succeeds, nobody has claimed the partition.
 func (a *applying) clean(ctx context.Context) {
 	a.eachChange(func(c Change, r *ChangeResult) {
 		if c.DeleteOwnership != nil {
@@ -342,7 +345,7 @@ func (a *applying) clean(ctx context.Context) {
 	})
 }
 
-// move stores positions, with the partitions held meanwhile.
+// move stores positions while it owns the partitions.
 func (a *applying) move(ctx context.Context, now *Snapshot) error {
 	held, err := a.hold(ctx, now)
 	if err == nil {
@@ -374,12 +377,13 @@ func (a *applying) move(ctx context.Context, now *Snapshot) error {
 	return nil
 }
 
-// checkHeld looks once more when the partitions are held: nobody may have taken one
-// since, or stored another position. A live owner may have stored its last one.
+// checkHeld checks again after the partitions were claimed: nobody may have claimed
+// one since, or stored another position. A former live owner may have stored its last
+// checkpoint.
 func (a *applying) checkHeld(ctx context.Context, now *Snapshot) error {
 	if scope := a.plan.Scope; !a.plan.Rewind {
-		// The store needs a look in the tenure that has just begun, to tell the updates
-		// that follow from those of a tenure before.
+		// The first list of the new tenure tells the store which generation the updates
+		// that follow belong to.
 		if _, err := a.store.ListCheckpoints(ctx, scope.FullyQualifiedNamespace, scope.EventHubName, scope.ConsumerGroup, nil); err != nil {
 			return err
 		}
@@ -403,14 +407,14 @@ func (a *applying) checkHeld(ctx context.Context, now *Snapshot) error {
 	return nil
 }
 
-// as is the partition with the state that its owner was in.
+// as returns the partition with another state.
 func (p Partition) as(state State) Partition {
 	p.State = state
 	return p
 }
 
-// readBack notes which positions are stored. An update that failed may have been
-// carried out all the same. It returns what it read, or nil.
+// readBack records which positions are stored, because an update that returned an
+// error may have been applied. It returns what it read, or nil.
 func (a *applying) readBack(ctx context.Context) *Snapshot {
 	stored, err := a.read(ctx)
 	for i, c := range a.plan.Changes {
@@ -433,9 +437,9 @@ func (a *applying) readBack(ctx context.Context) *Snapshot {
 	return stored
 }
 
-// takenMeanwhile is what is to be relinquished after the positions were stored: what
-// is held, and what others claimed although it was held, because they may have started
-// before that. It happens if the claims expire in the middle.
+// takenMeanwhile returns the ownerships to relinquish after the positions were
+// stored: those that are held, and those that others claimed after the held ones had
+// expired, because these owners may have started from an old position.
 func (a *applying) takenMeanwhile(held []checkpointstore.Ownership, stored *Snapshot) []checkpointstore.Ownership {
 	if stored == nil {
 		return held
@@ -448,8 +452,8 @@ func (a *applying) takenMeanwhile(held []checkpointstore.Ownership, stored *Snap
 	return held
 }
 
-// hold claims the partitions of the plan, all or none. It returns those that it
-// holds, also with an error.
+// hold claims all partitions of the plan. It returns those that it won, even with an
+// error.
 func (a *applying) hold(ctx context.Context, now *Snapshot) ([]checkpointstore.Ownership, error) {
 	var claims []checkpointstore.Ownership
 	for _, c := range a.plan.Changes {
@@ -467,7 +471,7 @@ func (a *applying) hold(ctx context.Context, now *Snapshot) ([]checkpointstore.O
 	return won, nil
 }
 
-// notFree are the errors of partitions that could not be given free.
+// notFree has the errors of partitions that could not be relinquished.
 type notFree map[string]error
 
 func (n notFree) err() error {
@@ -478,9 +482,9 @@ func (n notFree) err() error {
 	return errors.Join(errs...)
 }
 
-// giveFree relinquishes what was held. What somebody else takes meanwhile is theirs.
-// After a failure it looks for partitions whose claim was carried out all the
-// same.
+// giveFree relinquishes what was held. A partition that somebody else has claimed
+// stays theirs. After a failure it also looks for claims that returned an error but
+// were applied.
 func (a *applying) giveFree(ctx context.Context, held []checkpointstore.Ownership, failed bool) notFree {
 	left, err := a.relinquish(ctx, held)
 	if err == nil && !failed {
@@ -531,7 +535,7 @@ func (a *applying) relinquish(ctx context.Context, held []checkpointstore.Owners
 	return left, err
 }
 
-// eachChange calls f for every change, several at once.
+// eachChange calls f for every change, up to maxConcurrentChanges at once.
 func (a *applying) eachChange(f func(Change, *ChangeResult)) {
 	slots := make(chan struct{}, maxConcurrentChanges)
 	var all sync.WaitGroup

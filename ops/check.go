@@ -29,12 +29,12 @@ type Severity string
 
 const (
 	SeverityOK      Severity = "ok"
-	SeverityWarning Severity = "warning" // it works, and can be better
+	SeverityWarning Severity = "warning" // it works, but should be changed
 	SeverityProblem Severity = "problem" // checkpoints are not safe, or not stored at all
 	SeverityUnknown Severity = "unknown" // it could not be checked
 )
 
-// Finding is one thing that [Check] looked at.
+// Finding is the result of one test of [Check].
 type Finding struct {
 	Name     string // "conditional requests"
 	Severity Severity
@@ -44,11 +44,11 @@ type Finding struct {
 
 // CheckOptions are the options of Check. Nil is the same as the zero value.
 type CheckOptions struct {
-	// Store is a store on the same container. If it is set, consumer groups are
-	// searched for owners that do not see each other.
+	// Store is a store on the same container. If it is set, Check searches every
+	// consumer group for live owners under two spellings, which do not see each other.
 	Store Store
 
-	// Requests is how many requests the latency is measured with. Zero is 20.
+	// Requests is the number of requests to measure the latency with. Zero means 20.
 	Requests int
 
 	// Expiration is the consumers' PartitionExpirationDuration. Zero is
@@ -60,22 +60,23 @@ type CheckOptions struct {
 // signatures that are 15 minutes off; processors compare times with the service's.
 const maxClockSkew = 5 * time.Second
 
-// slowRequest is from when on a request counts as slow: a round of renewals has to
-// end well within the interval between two, 10 s by default.
+// slowRequest is the duration above which a request counts as slow: a round of
+// renewals must end well within the interval between two rounds, 10 s by default.
 const slowRequest = time.Second
 
-// Check looks at a container as a home of checkpoints: whether it is there, which
-// permissions are missing, whether the service keeps the conditions that stores rely
-// on, what of the account's settings costs time or money, how far off this machine's
-// clock is, how long requests take, and, with a store, whether owners under two
-// spellings read the same partitions.
+// Check tests whether a container can hold checkpoints safely: whether it exists,
+// which permissions are missing, whether the service honours conditional requests,
+// which account settings cost time or money, how far this machine's clock is off, how
+// long requests take, and, with a store, whether owners under two spellings read the
+// same partitions.
 //
-// It writes a blob of its own, "checkpointstore-check-" and a random text, and
-// deletes it at the end. Credentials and settings are those of the client; management
-// rights are not needed. The error is the context's: everything else is a finding.
+// It writes one blob, named "checkpointstore-check-" and a random text, and deletes it
+// at the end. It uses the client's credential and needs no management rights; without
+// the permission to delete, the blob stays and a finding says so. The error is the
+// context's: every other failure is a finding.
 //
-// Requests: about 15, those for the latency, and with a store those of [ListGroups]
-// and one [Read] for each group with two spellings.
+// Requests: about 15, those that measure the latency, and with a store those of
+// [ListGroups] and one [Read] for each group with two spellings.
 func Check(ctx context.Context, client *container.Client, options *CheckOptions) ([]Finding, error) {
 	if options == nil {
 		options = &CheckOptions{}
@@ -90,7 +91,7 @@ func Check(ctx context.Context, client *container.Client, options *CheckOptions)
 	return c.findings, ctx.Err()
 }
 
-// checking is one Check on its way.
+// checking is the state of one Check call.
 type checking struct {
 	client   *container.Client
 	options  *CheckOptions
@@ -107,9 +108,9 @@ func (c *checking) found(severity Severity, name, detail, do string) {
 	c.findings = append(c.findings, Finding{Name: name, Severity: severity, Detail: detail, Do: do})
 }
 
-// container looks whether the container is there, with a list: a SAS of the container
-// cannot read its properties. The rest needs the container. That it may not be listed
-// is found by the probe.
+// container reports whether the container exists. It lists blobs, because a SAS of the
+// container cannot read the container's properties. A missing permission to list is
+// not reported here: the probe finds it.
 func (c *checking) container(ctx context.Context) bool {
 	sent := time.Now()
 	got, err := c.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{MaxResults: to.Ptr(int32(1))}).NextPage(ctx)
@@ -135,13 +136,13 @@ func (c *checking) container(ctx context.Context) bool {
 	return true
 }
 
-// clock compares this machine's clock with the service's in an answer.
+// clock compares this machine's clock with the service's, taken from a response.
 func (c *checking) clock(at *time.Time, sent, received time.Time) {
 	if at == nil {
 		c.found(SeverityUnknown, "clock", "the service did not say its time", "")
 		return
 	}
-	// The answer was made between the two times, in whole seconds.
+	// The service took its time, in whole seconds, between sent and received.
 	took := received.Sub(sent)
 	off := sent.Add(took / 2).Sub(at.Add(time.Second / 2)).Round(time.Second)
 	if off.Abs() <= maxClockSkew+took {
@@ -156,7 +157,7 @@ func (c *checking) clock(at *time.Time, sent, received time.Time) {
 		"synchronise it (NTP): expirations are told too early or too late, and from 15 minutes on requests are refused")
 }
 
-// settings looks at the account.
+// settings checks the account's settings.
 func (c *checking) settings(ctx context.Context) {
 	got, err := c.client.GetAccountInfo(ctx, nil)
 	switch {
@@ -171,7 +172,7 @@ func (c *checking) settings(ctx context.Context) {
 	}
 }
 
-// step is one request of the probe and how the service must answer it.
+// step is one request of the probe and the response that it must get.
 type step struct {
 	what  string
 	right string // the permission that it needs
@@ -179,7 +180,7 @@ type step struct {
 	send  func(context.Context) error
 }
 
-// answer is how a request of the probe must be answered.
+// answer is the response that a request of the probe must get.
 type answer int
 
 const (
@@ -273,7 +274,7 @@ func (c *checking) probe(ctx context.Context) {
 	}
 }
 
-// take sends the request of a step and notes if it was not answered rightly.
+// take sends the request of a step and adds a finding if the response is wrong.
 func (c *checking) take(ctx context.Context, s step) bool {
 	err := s.send(ctx)
 	got := status(err)
@@ -300,7 +301,7 @@ func (c *checking) take(ctx context.Context, s step) bool {
 
 func emptyBody() io.ReadSeekCloser { return streaming.NopCloser(bytes.NewReader(nil)) }
 
-// latency measures writes on an ETag, as renewals and checkpoints are.
+// latency measures small writes, as renewals and checkpoints are.
 func (c *checking) latency(ctx context.Context) {
 	n := cmp.Or(c.options.Requests, 20)
 	took := make([]time.Duration, 0, n)
@@ -322,8 +323,8 @@ func (c *checking) latency(ctx context.Context) {
 	}
 }
 
-// remove deletes the probe, also after the context has ended, and looks whether it is
-// still there as a deleted blob.
+// remove deletes the probe blob, even after the context has ended, and checks whether
+// it is still listed as a soft-deleted blob.
 func (c *checking) remove(ctx context.Context) {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
@@ -350,7 +351,7 @@ func (c *checking) remove(ctx context.Context) {
 
 var errNotListed = errors.New("it is not in the list")
 
-// listed looks for the probe in a list, with its metadata or as deleted.
+// listed looks for the probe blob in a list, either with its metadata or as deleted.
 func (c *checking) listed(ctx context.Context, deleted bool) error {
 	pager := c.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
 		Prefix:  &c.name,
@@ -373,7 +374,7 @@ func (c *checking) listed(ctx context.Context, deleted bool) error {
 	return errNotListed
 }
 
-// spellings looks for owners that read the same partitions without seeing each other.
+// spellings looks for live owners that read the same partitions under two spellings.
 func (c *checking) spellings(ctx context.Context) {
 	const name = "spellings"
 	if c.options.Store == nil {
@@ -470,7 +471,7 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-// status is that of the service's answer in an error, 0 if there is none.
+// status returns the status code of the service's response in an error, or 0.
 func status(err error) int {
 	var answer *azcore.ResponseError
 	if errors.As(err, &answer) {
@@ -479,7 +480,7 @@ func status(err error) int {
 	return 0
 }
 
-// describeError is one line without credentials.
+// describeError returns one line without credentials.
 func describeError(err error) string {
 	var answer *azcore.ResponseError
 	if errors.As(err, &answer) {

@@ -7,17 +7,19 @@ import (
 	"time"
 )
 
-// CleanOptions say what PlanClean takes for left over. At least one must be set.
+// CleanOptions say which records PlanClean plans to delete. At least one of
+// OtherSpelling, Hub and Unused must be set.
 type CleanOptions struct {
-	// OtherSpelling is the records under the spelling that the store does not write,
-	// where the store's own position counts and is not behind.
+	// OtherSpelling includes records under the spelling that the store does not write,
+	// if the store's own position is the valid one and is not behind.
 	OtherSpelling bool
 
-	// Hub is the event hub: the records of partitions that it does not have.
+	// Hub, if it is set, includes records of partitions that this event hub does not
+	// have.
 	Hub EventHub
 
-	// Unused is the records of a consumer group in which nothing was written for that
-	// long, by the store's clock.
+	// Unused, if it is not zero, includes all records of a consumer group in which
+	// nothing has been written for that long, by the store's clock.
 	Unused time.Duration
 
 	// Expiration is the consumers' PartitionExpirationDuration. Zero is
@@ -28,9 +30,9 @@ type CleanOptions struct {
 	HubOptions HubOptions
 }
 
-// PlanClean plans to delete what is left over in a consumer group. It never plans to
-// delete records that a live owner uses. [Apply] deletes a record only if
-// it was not written since the plan was made.
+// PlanClean plans to delete records of a consumer group that nobody needs any more. It
+// never plans to delete records that a live owner uses. [Apply] deletes a record only
+// if nobody has written it since the plan was made.
 //
 // Errors are those of [Read] and of the event hub. Requests: those of [Read], and one
 // to the event hub if it is set.
@@ -116,8 +118,8 @@ func (p *Plan) deleteAll(partition Partition, why string) {
 	}
 }
 
-// deleteOther plans to delete the records under the other spelling, unless they say
-// where the partition goes on.
+// deleteOther plans to delete the records under the other spelling, unless they have
+// the position where the partition resumes.
 func (p *Plan) deleteOther(partition Partition) {
 	own, theirs := positionOf(partition.Own), positionOf(partition.Other.Checkpoint)
 	switch {

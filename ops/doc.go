@@ -1,18 +1,19 @@
-// Package ops shows and changes what is stored of consumer groups: who owns each
-// partition, how far behind it is, and from where it goes on. The checkpointctl
-// command is made of it.
+// Package ops shows and changes what a store holds for consumer groups: who owns
+// each partition, how far behind it is, and where it resumes. The checkpointctl
+// command is built on it.
 //
-// Reading: [Read] is a [Snapshot] of a consumer group, [ListGroups] finds all of
-// them in a container, [ReadHub] asks an event hub where its partitions end, and
-// [Hub.Lag] compares the two.
+// To look: [ListGroups] finds the consumer groups of a container, [Read] returns a
+// [Snapshot] of one, [ReadHub] asks an event hub where its partitions begin and end,
+// and [Hub.Lag] compares the two. [Check] tests whether a container can hold
+// checkpoints safely.
 //
-// Changing has two steps. A plan function ([PlanReset], [PlanImport], [PlanMigrate],
-// [PlanRelease], [PlanClean]) reads what is stored and returns a [Plan], which is
-// data: what it would change, why, and what speaks against it. [Apply] carries a
-// plan out, and refuses one that no longer fits what is stored.
+// To change: a plan function ([PlanReset], [PlanImport], [PlanMigrate],
+// [PlanRelease], [PlanClean]) reads what is stored and returns a [Plan]. A plan is
+// data: what would change, why, and warnings. [Apply] carries a plan out, and refuses
+// one that no longer fits what is stored.
 //
-// Use a store of its own for this package, not the one of a running consumer:
-// Apply claims partitions, which ends the tenures of a store that it shares.
+// Create a store for this package alone, instead of sharing that of a running
+// consumer: Apply claims partitions, which ends the tenures of the store's consumer.
 package ops
 
 import (
@@ -21,8 +22,8 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Store is a checkpoint store that also shows its records whole and deletes them.
-// [checkpointstore.BlobCheckpointStore] and memstore.Store are.
+// Store is a checkpoint store that also lists complete records and deletes them.
+// [checkpointstore.BlobCheckpointStore] and memstore.Store implement it.
 type Store interface {
 	checkpointstore.CheckpointStore
 

@@ -15,13 +15,13 @@ import (
 const (
 	// ExportFormat is the Format of an [Export].
 	ExportFormat = "checkpointstore.export"
-	// ExportVersion is the latest Version.
+	// ExportVersion is the latest Version of an [Export].
 	ExportVersion = 1
 )
 
-// Export is the checkpoints of a consumer group as data: a backup, and what
-// [PlanImport] and a reset from a file read. Its JSON names format and version;
-// times are RFC 3339 in UTC, what is not known is null.
+// Export has the checkpoints of a consumer group as data: a backup, and the input of
+// [PlanImport] and [ToExport]. In its JSON, times are RFC 3339 in UTC, and values that
+// are not known are null.
 type Export struct {
 	Format                  string             `json:"format"`
 	Version                 int                `json:"version"`
@@ -77,7 +77,7 @@ func (s *Snapshot) Export() *Export {
 }
 
 // ReadExport reads the JSON of an [Export]. It refuses another format, a later
-// version, fields that it does not know, and a partition that is there twice.
+// version, unknown fields, and a partition that appears twice.
 func ReadExport(r io.Reader) (*Export, error) {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
@@ -107,7 +107,7 @@ func ReadExport(r io.Reader) (*Export, error) {
 	return &e, nil
 }
 
-// position is that of an exported checkpoint, or why it cannot be stored.
+// position returns the position of an exported checkpoint, or why it cannot be stored.
 func (c ExportCheckpoint) position() (Position, string) {
 	switch {
 	case c.SequenceNumber == nil:
@@ -120,7 +120,7 @@ func (c ExportCheckpoint) position() (Position, string) {
 
 // ImportOptions are the options of PlanImport. Nil is the same as the zero value.
 type ImportOptions struct {
-	// Partitions are those to import. Nil is all.
+	// Partitions are the partitions to import. Nil means all.
 	Partitions []string
 
 	// Lower allows positions behind the stored ones. The plan then rewinds.
@@ -131,10 +131,10 @@ type ImportOptions struct {
 	Expiration time.Duration
 }
 
-// PlanImport plans to store the positions of an export in a consumer group, be it the
-// one that they are from or another. It skips checkpoints without sequence number or
-// offset, and those behind what is stored unless Lower is set. Errors and requests
-// are those of [Read].
+// PlanImport plans to store the positions of an export in a consumer group, which need
+// not be the one that was exported. It skips checkpoints without a sequence number or
+// offset, and those behind the stored position unless Lower is set. Errors and
+// requests are those of [Read].
 func PlanImport(ctx context.Context, store Store, scope Scope, export *Export, options *ImportOptions) (*Plan, error) {
 	if options == nil {
 		options = &ImportOptions{}
@@ -169,8 +169,8 @@ func PlanImport(ctx context.Context, store Store, scope Scope, export *Export, o
 	return plan, nil
 }
 
-// moveUp is move, but skips a position behind the stored one unless the plan rewinds.
-// name is what it is from.
+// moveUp does what move does, but skips a position behind the stored one unless the
+// plan rewinds. name says where the position comes from.
 func (p *Plan) moveUp(before Partition, name string, to Position, why string) {
 	at := before.Position()
 	switch {

@@ -9,11 +9,11 @@ import (
 // Group is a consumer group that has records in a container.
 type Group struct {
 	Scope     Scope   // in lower case
-	Spellings []Scope // as the records have it, sorted
+	Spellings []Scope // the spellings under which there are records, sorted
 }
 
 // ListGroups returns the consumer groups that have records, sorted by namespace,
-// event hub and group. Names that differ by the case of A to Z alone are one group.
+// event hub and group. Names that differ only in the case of A to Z are one group.
 //
 // Errors and requests are those of the store's ListScopes.
 func ListGroups(ctx context.Context, store Store) ([]Group, error) {
@@ -41,7 +41,7 @@ func ListGroups(ctx context.Context, store Store) ([]Group, error) {
 	return groups, nil
 }
 
-// pathOf is a scope as its blobs' names begin.
+// pathOf returns a scope as the beginning of its blobs' names.
 func pathOf(s Scope) string {
 	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
 }
@@ -53,7 +53,7 @@ func compareScopes(a, b Scope) int {
 	)
 }
 
-// lowerScope folds A to Z, as stores do.
+// lowerScope returns a scope with A to Z in lower case, as stores write it.
 func lowerScope(s Scope) Scope {
 	return Scope{
 		FullyQualifiedNamespace: lower(s.FullyQualifiedNamespace),

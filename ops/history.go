@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// History keeps where the partitions of an event hub ended at several times, to tell
-// when an event was enqueued without reading it. It is bounded, and safe for
-// concurrent use. Make one with [NewHistory].
+// History remembers the last events that a hub's partitions had at several times, to
+// estimate when an event was enqueued without reading it. Its size is bounded, and it
+// is safe for concurrent use. Create it with [NewHistory].
 //
-// The method is that of kafka-lag-exporter: each answer of the hub says when its last
-// event was enqueued; between two answers, a straight line is assumed.
+// The method is that of kafka-lag-exporter: each response of the hub says when its last
+// event was enqueued, and times between two responses are interpolated linearly.
 type History struct {
 	max int
 
@@ -25,8 +25,8 @@ type point struct {
 	enqueued       time.Time
 }
 
-// NewHistory returns a history that keeps up to n points of each partition. It
-// forgets the oldest. 0 is 360.
+// NewHistory returns a history that keeps the latest n points of each partition. Zero
+// means 360.
 func NewHistory(n int) *History {
 	if n <= 0 {
 		n = 360
@@ -34,9 +34,9 @@ func NewHistory(n int) *History {
 	return &History{max: max(n, 2), points: make(map[string][]point)}
 }
 
-// Add adds an answer of the hub. It leaves out partitions that failed and those that
-// never had an event, and forgets those whose numbers went back, as of a hub that was
-// created anew.
+// Add adds a response of the hub. It ignores partitions whose request failed and those
+// that never had an event. If a partition's sequence numbers or times went back, as
+// after the hub was created anew, its earlier points are dropped.
 func (h *History) Add(hub *Hub) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,8 +62,8 @@ func (h *History) Add(hub *Hub) {
 	}
 }
 
-// EnqueuedTime returns when the event with a sequence number was enqueued, as far as
-// two answers of the hub enclose it, else nil.
+// EnqueuedTime returns an estimate of when the event with a sequence number was
+// enqueued, or nil if the number is not within the history.
 func (h *History) EnqueuedTime(partitionID string, sequenceNumber int64) *time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -10,17 +10,16 @@ import (
 	"time"
 )
 
-// HubOptions bound the requests to an event hub. Nil is the same as the zero value.
+// HubOptions limit the requests to an event hub. Nil is the same as the zero value.
 type HubOptions struct {
-	// MaxConcurrency is how many requests are on their way at once. Zero is 8.
+	// MaxConcurrency is the maximum number of requests in flight. Zero means 8.
 	MaxConcurrency int
 
-	// Interval is the least time between the beginnings of two requests. Event Hubs
-	// allows 50 of them per second and consumer group. Zero is 50 ms, which is 20 per
-	// second.
+	// Interval is the minimum time between the starts of two requests. Zero means
+	// 50 ms, which is 20 requests per second; Event Hubs allows 50 per second.
 	Interval time.Duration
 
-	// Timeout bounds each request. Zero is 10 seconds.
+	// Timeout limits each request. Zero means 10 seconds.
 	Timeout time.Duration
 }
 
@@ -35,10 +34,10 @@ func (o *HubOptions) withDefaults() HubOptions {
 	}
 }
 
-// Hub is where the partitions of an event hub began and ended at one time. It holds
-// for every consumer group.
+// Hub says where the partitions of an event hub began and ended at one time, for all
+// consumer groups.
 type Hub struct {
-	Time       time.Time      // when the requests began, by this machine's clock
+	Time       time.Time      // when the requests started, by this machine's clock
 	Partitions []HubPartition // sorted by ID, numbers first
 }
 
@@ -46,7 +45,7 @@ type Hub struct {
 type HubPartition struct {
 	ID         string
 	Properties PartitionProperties
-	Err        error // why the properties are not known, or nil
+	Err        error // why the properties are not known; nil if they are
 }
 
 // Partition returns the partition with an id, and whether the hub has it.
@@ -59,13 +58,13 @@ func (h *Hub) Partition(id string) (HubPartition, bool) {
 }
 
 // ReadHub asks an event hub where its partitions begin and end. A partition whose
-// request failed, or did not end in time, is in the result with the error. The error
-// of ReadHub is that of the request for the IDs of the partitions, or the context's.
+// request failed or timed out is in the result with its error. The error of ReadHub is
+// that of the request for the partition IDs, or the context's.
 //
-// Requests: one for the IDs and one for each partition, within the options' bounds. A
-// request that ignores its context is left behind a second after the timeout, and
-// counts against MaxConcurrency until it ends. While all of MaxConcurrency are such
-// requests, the others fail without being sent.
+// Requests: one for the IDs and one for each partition, within the options' limits. If
+// a request ignores its context, ReadHub stops waiting one second after the timeout,
+// and the request counts towards MaxConcurrency until it returns. If all requests in
+// flight are such requests, the others fail without being sent.
 func ReadHub(ctx context.Context, hub EventHub, options *HubOptions) (*Hub, error) {
 	l := newLimiter(options)
 	read := &Hub{Time: time.Now()}
@@ -89,15 +88,15 @@ func ReadHub(ctx context.Context, hub EventHub, options *HubOptions) (*Hub, erro
 	return read, ctx.Err()
 }
 
-// limiter keeps requests to an event hub within their bounds.
+// limiter applies HubOptions to requests.
 type limiter struct {
 	HubOptions
 	slots chan struct{}
 
 	mu        sync.Mutex
 	next      time.Time     // when the next request may begin
-	abandoned int           // requests that did not end in time and still have their slots
-	stuck     chan struct{} // closed while all slots are theirs
+	abandoned int           // requests that ignored their timeout and still hold a slot
+	stuck     chan struct{} // closed while all slots are held by abandoned requests
 }
 
 func newLimiter(options *HubOptions) *limiter {
@@ -105,11 +104,11 @@ func newLimiter(options *HubOptions) *limiter {
 	return &limiter{HubOptions: o, slots: make(chan struct{}, o.MaxConcurrency), stuck: make(chan struct{})}
 }
 
-// errStuck is the error of a request that cannot begin, as none of those before it
-// has ended.
-var errStuck = errors.New("the event hub does not answer: as many requests as may be on their way at once are past their timeout")
+// errStuck is the error of a request that cannot begin, because abandoned requests
+// hold all slots.
+var errStuck = errors.New("the event hub does not answer: all requests in flight are past their timeout")
 
-// begin waits until a request may begin. The caller frees the slot.
+// begin takes a slot and waits until a request may begin. The caller frees the slot.
 func (l *limiter) begin(ctx context.Context) error {
 	l.mu.Lock()
 	stuck := l.stuck
@@ -140,8 +139,7 @@ func (l *limiter) begin(ctx context.Context) error {
 	}
 }
 
-// abandon leaves a request behind that did not end in time. It keeps its slot until
-// ended is closed.
+// abandon stops waiting for a request, which keeps its slot until ended is closed.
 func (l *limiter) abandon(ended <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,11 +159,11 @@ func (l *limiter) abandon(ended <-chan struct{}) {
 	}()
 }
 
-// grace is how long a request that heeds its context may take to end with it.
+// grace is the time that a request may take to return after its context has ended.
 const grace = time.Second
 
-// limited makes one request within the limiter's bounds, and waits for it no longer
-// than its timeout, whether or not it heeds its context.
+// limited sends one request within the limiter's limits. It waits no longer than the
+// timeout and grace, even if the request ignores its context.
 func limited[T any](ctx context.Context, l *limiter, request func(context.Context) (T, error)) (T, error) {
 	var none, value T
 	if err := l.begin(ctx); err != nil {

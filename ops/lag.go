@@ -2,37 +2,37 @@ package ops
 
 import "time"
 
-// LagState says what is known of how far a consumer group is behind in a partition.
+// LagState says what is known about the lag of a consumer group in a partition.
 type LagState string
 
 const (
-	LagKnown        LagState = "ok"            // Events is how many events are not handled
-	LagEmpty        LagState = "empty"         // no event is kept, and none is missing
+	LagKnown        LagState = "ok"            // Events is the number of events that are not handled
+	LagEmpty        LagState = "empty"         // no event is kept, and none after the checkpoint was lost
 	LagNoCheckpoint LagState = "no checkpoint" // the group starts at its default position
 	LagExpired      LagState = "expired"       // Lost events were not handled and are no longer kept
-	LagAhead        LagState = "ahead"         // the checkpoint is past the end: was the hub created anew?
-	LagUnknown      LagState = "unknown"       // the hub did not answer, or the position cannot be read
+	LagAhead        LagState = "ahead"         // the checkpoint is past the last event: the hub was probably created anew
+	LagUnknown      LagState = "unknown"       // the hub did not respond, or the position cannot be read
 	LagNoPartition  LagState = "no partition"  // the hub has no such partition
 )
 
-// LagMethod says how a lag in time was told.
+// LagMethod says how a lag in time was computed.
 type LagMethod string
 
 const (
-	// LagFromMetadata is the enqueued time of the last event, less that of the
-	// checkpoint's event, which the writer stored beside the position.
+	// LagFromMetadata is the enqueued time of the last event minus that of the
+	// checkpoint's event, which the writer stored with the position.
 	LagFromMetadata LagMethod = "metadata"
 
-	// LagNothingLeft is a lag of 0, as no event is left to be handled.
+	// LagNothingLeft is a lag of 0: all kept events are handled.
 	LagNothingLeft LagMethod = "nothing left"
 
-	// LagInterpolated is the enqueued time of the last event, less the time at which
-	// the checkpoint's event was the last one, from a [History].
+	// LagInterpolated is the enqueued time of the last event minus that of the
+	// checkpoint's event, estimated from a [History].
 	LagInterpolated LagMethod = "interpolated"
 )
 
-// Lag is how far a consumer group is behind in one partition. What is not known is
-// nil, never 0.
+// Lag is how far a consumer group is behind in one partition. A value that is not
+// known is nil, never 0.
 type Lag struct {
 	State LagState
 
@@ -44,18 +44,18 @@ type Lag struct {
 	Kept *int64
 	// Lost is the number of events that were not handled and are no longer kept.
 	Lost int64
-	// Ahead is how far past the last event the checkpoint is.
+	// Ahead is the number of events by which the checkpoint is past the last event.
 	Ahead int64
 
 	// Time is how much later the last event was enqueued than the checkpoint's, and
-	// Method how it was told. It is 0 if no event is left to be handled, and nil if
-	// the two times contradict the positions.
+	// Method is how that was computed. Time is 0 if all kept events are handled, and
+	// nil if it is not known or the two times contradict the positions.
 	Time   *time.Duration
 	Method LagMethod
 }
 
-// Lag compares a partition of a snapshot with its event hub, which has to be read
-// after the snapshot: a consumer that went on in between would seem to be ahead.
+// Lag compares a partition of a snapshot with its event hub. Read the hub after the
+// snapshot: otherwise a consumer that made progress in between would seem to be ahead.
 // history may be nil.
 func (h *Hub) Lag(p Partition, history *History) Lag {
 	in, found := h.Partition(p.ID)
@@ -100,7 +100,7 @@ func (h *Hub) Lag(p Partition, history *History) Lag {
 	return lag
 }
 
-// timeLag tells the lag in time of so many events, in the cheapest way that there is.
+// timeLag computes the lag in time, in the cheapest way that is possible.
 func timeLag(p Partition, at PartitionProperties, events int64, history *History) (*time.Duration, LagMethod) {
 	if events == 0 {
 		return new(time.Duration), LagNothingLeft
@@ -118,13 +118,13 @@ func timeLag(p Partition, at PartitionProperties, events int64, history *History
 
 // TotalLag is the sum of the lags of a consumer group.
 type TotalLag struct {
-	Events  int64          // of the partitions that are known
-	Lost    int64          // events
-	Time    *time.Duration // the greatest one known
-	Unknown int            // partitions whose Events are not known
+	Events  int64          // of the partitions where it is known
+	Lost    int64          // events that were not handled and are no longer kept
+	Time    *time.Duration // the greatest of all partitions where it is known, or nil
+	Unknown int            // the number of partitions where Events is not known
 }
 
-// Total sums up lags.
+// Total returns the sum of lags.
 func Total(lags []Lag) TotalLag {
 	var t TotalLag
 	for _, l := range lags {

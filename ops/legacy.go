@@ -11,7 +11,7 @@ import (
 	"unicode/utf16"
 )
 
-// Layout is how another package keeps its checkpoints.
+// Layout names the format in which another package keeps its checkpoints.
 type Layout string
 
 const (
@@ -39,19 +39,19 @@ const (
 	// LayoutDapr is the Event Hubs binding and pub/sub of Dapr before 1.10.
 	LayoutDapr Layout = "dapr"
 
-	// LayoutTypedNames is the official Go and Rust stores, and Java's without
-	// EventProcessorClient: the same records, with the names as they were typed. The
-	// source is the store itself.
+	// LayoutTypedNames is the format of the official Go and Rust stores, and of Java's
+	// store without EventProcessorClient: the same records, with the names as they were
+	// typed. They are in the container of the store, so there is no [Source].
 	LayoutTypedNames Layout = "typed-names"
 )
 
-// Layouts are all that [PlanMigrate] reads.
+// Layouts returns all formats that [PlanMigrate] can read.
 func Layouts() []Layout {
 	return []Layout{LayoutGoTrack1, LayoutGoTrack1Files, LayoutDotNetEPH, LayoutJavaEPH, LayoutPythonEPH, LayoutFunctions, LayoutDapr, LayoutTypedNames}
 }
 
-// prefix is what the names of all partitions of a scope begin with; the partition's
-// ID is the rest.
+// prefix returns the common prefix of the names of a scope's blobs or files. The rest
+// of each name is the partition ID.
 func (l Layout) prefix(given string, scope Scope) (string, error) {
 	switch l {
 	case LayoutGoTrack1, LayoutPythonEPH:
@@ -70,9 +70,9 @@ func (l Layout) prefix(given string, scope Scope) (string, error) {
 	return "", fmt.Errorf("unknown layout %q: it is one of %q", l, Layouts())
 }
 
-// escapeFunctions is how Azure Functions writes a name into a blob's name
-// (EventHubOptions.cs): A to Z in lower case, other than letters, digits, "-", "_"
-// and "." as ":XX", or "::XXXX" from U+0100 on, for each unit of UTF-16.
+// escapeFunctions writes a name as Azure Functions does in blob names
+// (EventHubOptions.cs): A to Z in lower case, and every UTF-16 unit other than ASCII
+// letters, digits, "-", "_" and "." as ":XX", or from U+0100 on as "::XXXX".
 func escapeFunctions(name string) string {
 	var b strings.Builder
 	for _, r := range utf16.Encode([]rune(name)) {
@@ -90,7 +90,8 @@ func escapeFunctions(name string) string {
 	return b.String()
 }
 
-// legacyCheckpoint is what is read of another package's checkpoint. Nil is none.
+// legacyCheckpoint is the content of another package's checkpoint. Nil fields are
+// missing.
 type legacyCheckpoint struct {
 	offset         *string
 	sequenceNumber *int64
@@ -98,9 +99,9 @@ type legacyCheckpoint struct {
 	owner          string
 }
 
-// parseLegacy reads a checkpoint of any layout: they are JSON objects that differ by
-// the case of their keys, by underscores, and by whether the position is in an
-// object "checkpoint" of its own.
+// parseLegacy reads a checkpoint of any layout. All are JSON objects. They differ in
+// the case of their keys, in underscores, and in whether the position is in a nested
+// object "checkpoint".
 func parseLegacy(content []byte) (legacyCheckpoint, error) {
 	var c legacyCheckpoint
 	fields, err := legacyFields(content)
@@ -137,7 +138,7 @@ func parseLegacy(content []byte) (legacyCheckpoint, error) {
 		c.sequenceNumber = &n
 	}
 	if raw := fields["enqueuetime"]; !isNull(raw) {
-		// Go writes the year 1 for none.
+		// The Go package writes the year 1 if there is none.
 		if text, err := legacyText(raw); err == nil {
 			if t, err := time.Parse(time.RFC3339, text); err == nil && t.Year() > 1 {
 				t = t.UTC()
@@ -148,7 +149,7 @@ func parseLegacy(content []byte) (legacyCheckpoint, error) {
 	return c, nil
 }
 
-// legacyFields are the fields of a JSON object, with the keys in lower case and
+// legacyFields returns the fields of a JSON object, with the keys in lower case and
 // without underscores.
 func legacyFields(content []byte) (map[string]json.RawMessage, error) {
 	content = bytes.TrimPrefix(content, []byte("\ufeff"))
@@ -172,7 +173,7 @@ func legacyFields(content []byte) (map[string]json.RawMessage, error) {
 
 func isNull(raw json.RawMessage) bool { return raw == nil || string(raw) == "null" }
 
-// legacyText is a JSON string, or a number as it is written. Null is empty.
+// legacyText returns a JSON string, or a number as it is written. Null is empty.
 func legacyText(raw json.RawMessage) (string, error) {
 	if isNull(raw) {
 		return "", nil

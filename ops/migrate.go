@@ -12,24 +12,24 @@ import (
 	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
-// maxLegacySize is how many bytes a checkpoint of another package may have.
+// maxLegacySize is the maximum size of another package's checkpoint, in bytes.
 const maxLegacySize = 64 << 10
 
-// MigrateOptions say where the checkpoints of another package are. Names are always
-// given: in blob names they are ambiguous.
+// MigrateOptions say where the checkpoints of another package are. The names of the
+// scope are not read from blob names, where they would be ambiguous.
 type MigrateOptions struct {
 	Layout Layout
 
-	// Prefix is what the application gave its package as a prefix of blob names, as
-	// it gave it. For [LayoutGoTrack1] a slash at its end is not added.
+	// Prefix is the prefix of blob names that the application configured in the other
+	// package, exactly as configured. For [LayoutGoTrack1] no slash is added to it.
 	Prefix string
 
-	// SourceScope has the names as the source spells them. The zero value is the
+	// SourceScope has the names as the source spells them. The zero value means the
 	// target's scope.
 	SourceScope Scope
 
-	// MapStartToEarliest takes a checkpoint at the start of the partition (offset
-	// "-1") over, as the earliest position. Otherwise it is skipped.
+	// MapStartToEarliest takes over a checkpoint at the start of the partition (offset
+	// "-1") as the earliest position. Without it, such a checkpoint is skipped.
 	MapStartToEarliest bool
 
 	// Lower allows positions behind the stored ones. The plan then rewinds.
@@ -41,16 +41,17 @@ type MigrateOptions struct {
 }
 
 // PlanMigrate plans to take over the checkpoints of another package into a consumer
-// group. The source stays as it is. Every blob or file named by a partition is in the
-// plan, as a change or as skipped with the reason: a checkpoint without an offset, with
-// "@latest", without a sequence number, or not ahead of what is stored, and content
-// that is no checkpoint or has more than 64 KiB. A second run changes nothing.
+// group. It does not change the source. The plan has every blob or file that is named
+// after a partition, as a change or as skipped with a reason: no offset, "@latest", no
+// sequence number, not ahead of what is stored, not a checkpoint, or larger than 64
+// KiB. A second run changes nothing.
 //
-// It refuses a source that somebody uses ([ErrLive]): a blob with a lease, or one
-// whose owner wrote within the expiration. [Apply] refuses a target that is in use.
+// It returns [ErrLive] if the source is in use: if a blob has a lease, or if its owner
+// wrote it within the expiration. [Apply] refuses a target that is in use.
 //
-// source is nil for [LayoutTypedNames]. Errors are those of [Read] and of the source.
-// Requests: those of [Read], one list of the source and one read for each partition.
+// source is not used for [LayoutTypedNames] and may be nil. Errors are those of [Read]
+// and of the source. Requests: those of [Read], one list of the source and one read
+// for each partition.
 func PlanMigrate(ctx context.Context, store Store, source Source, scope Scope, options MigrateOptions) (*Plan, error) {
 	s, err := Read(ctx, store, scope, &ReadOptions{Expiration: options.Expiration})
 	if err != nil {
@@ -104,13 +105,13 @@ func PlanMigrate(ctx context.Context, store Store, source Source, scope Scope, o
 	return plan, nil
 }
 
-// isPartitionNumber reports whether a text is a partition's number as it is written.
+// isPartitionNumber reports whether a text is a partition number without leading zeros.
 func isPartitionNumber(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 31)
 	return err == nil && strconv.FormatUint(n, 10) == text
 }
 
-// takeLegacy plans to take over one checkpoint, or notes why not.
+// takeLegacy plans to take over one checkpoint, or skips it with the reason.
 func (p *Plan) takeLegacy(target Partition, name string, file SourceFile, options MigrateOptions) error {
 	if file.Leased {
 		return fmt.Errorf("%w in the source: %q has a lease: stop the consumers of the other package first", ErrLive, name)
@@ -167,8 +168,8 @@ func (p *Plan) takeLegacy(target Partition, name string, file SourceFile, option
 	return nil
 }
 
-// takeOtherSpelling plans to write what counts of both spellings under the store's
-// own: the position that is further on.
+// takeOtherSpelling plans to store, under the store's own spelling, the position that
+// is further ahead of the two spellings'.
 func (p *Plan) takeOtherSpelling(s *Snapshot) error {
 	found := false
 	for _, partition := range s.Partitions {

@@ -21,64 +21,64 @@ const (
 	PlanToClean   PlanKind = "gc"
 )
 
-// Plan is what would be changed in a consumer group, and why. It is data: it can be
-// printed and compared. [Apply] carries it out.
+// Plan says what would change in a consumer group, and why. It is data: a program can
+// print, compare and filter it. [Apply] carries it out.
 type Plan struct {
 	Kind       PlanKind
 	Scope      Scope
 	Time       time.Time     // the store's clock when the plan was made
-	Expiration time.Duration // after what time an ownership counts as expired
+	Expiration time.Duration // the age from which an ownership counts as expired
 
-	// Rewind tells that positions are stored wherever the stored ones are, in the next
-	// generation. Without it no position is lowered.
+	// Rewind stores the positions in the next generation, even if they are behind the
+	// stored ones. Without it, no position moves back.
 	Rewind bool
 
-	Changes  []Change // sorted by partition, only what changes
-	Skipped  []Skipped
-	Warnings []string // about the whole
+	Changes  []Change  // sorted by partition, without those that would change nothing
+	Skipped  []Skipped // what the plan does not change, and why
+	Warnings []string  // those that are not about a single change
 }
 
-// Change is what a plan does to one partition.
+// Change is what a plan changes in one partition.
 type Change struct {
 	PartitionID string
 
 	// Before is the partition as it was when the plan was made.
 	Before Partition
 
-	// After is the position to store, nil if the plan stores none.
+	// After is the position to store. Nil stores none.
 	After *Position
 
-	// Release tells that the plan relinquishes the ownership, and does nothing else.
+	// Release relinquishes the ownership, and changes nothing else.
 	Release bool
 
-	// DeleteOwnership and DeleteCheckpoint are records to delete.
+	// DeleteOwnership and DeleteCheckpoint are the records to delete, or nil.
 	DeleteOwnership  *checkpointstore.Ownership
 	DeleteCheckpoint *checkpointstore.CheckpointRecord
 
 	Why      string   // "the first event enqueued at 2026-11-21T14:00:00Z or later is next"
-	Warnings []string // what speaks against it, and what was clamped
+	Warnings []string // risks of the change, and positions that were out of range
 }
 
-// Skipped is something that a plan leaves as it is.
+// Skipped is something that a plan does not change.
 type Skipped struct {
-	Name string // of a partition, or of a blob or file of the source
+	Name string // a partition ID, or the name of a blob or file of the source
 	Why  string
 }
 
-// Position is a place in a partition: that of the last event that was handled.
+// Position is the position of the last handled event of a partition.
 type Position struct {
 	SequenceNumber int64
-	Offset         string     // never empty: consumers of other packages fail without it
+	Offset         string     // empty only if read: consumers of other packages need one
 	EnqueuedTime   *time.Time // of the event, nil if it is not known
 }
 
-// String is "sequence number 7, offset 512".
+// String returns a text such as "sequence number 7, offset 512".
 func (p Position) String() string {
 	return fmt.Sprintf("sequence number %d, offset %s", p.SequenceNumber, p.Offset)
 }
 
-// Position returns the position of the partition's checkpoint, nil if there is none
-// or it cannot be read. A checkpoint without an offset has an empty one.
+// Position returns the position of the partition's checkpoint, or nil if there is none
+// or it cannot be read. A checkpoint without an offset has an empty Offset.
 func (p Partition) Position() *Position { return positionOf(p.Checkpoint) }
 
 func positionOf(c *checkpointstore.CheckpointRecord) *Position {
@@ -92,7 +92,7 @@ func positionOf(c *checkpointstore.CheckpointRecord) *Position {
 	return at
 }
 
-// check returns why a position cannot be stored, or nil.
+// check returns an error if a position cannot be stored.
 func (p Position) check(scope Scope, partitionID string) error {
 	if layout.Offset(p.Offset) == nil {
 		return errors.New("the position has no offset, without which consumers of other packages fail")
@@ -101,7 +101,7 @@ func (p Position) check(scope Scope, partitionID string) error {
 	return cmp.Or(p.checkpoint(scope, partitionID).Validate(), options.Validate())
 }
 
-// checkpoint is the position as a store takes it.
+// checkpoint returns the position as a checkpoint to store.
 func (p Position) checkpoint(scope Scope, partitionID string) checkpointstore.Checkpoint {
 	return checkpointstore.Checkpoint{
 		ConsumerGroup:           scope.ConsumerGroup,
@@ -113,7 +113,7 @@ func (p Position) checkpoint(scope Scope, partitionID string) checkpointstore.Ch
 	}
 }
 
-// same reports whether two positions are the same event's, as far as is known.
+// same reports whether two positions have the same sequence number and offset.
 func (p *Position) same(q *Position) bool {
 	if p == nil || q == nil {
 		return p == q
@@ -121,7 +121,7 @@ func (p *Position) same(q *Position) bool {
 	return p.SequenceNumber == q.SequenceNumber && p.Offset == q.Offset
 }
 
-// generation of the partition's checkpoint, 0 if there is none.
+// generation returns the generation of the partition's checkpoint, 0 if there is none.
 func (p Partition) generation() int64 {
 	if p.Checkpoint == nil {
 		return 0
@@ -134,17 +134,17 @@ func (p Partition) isLive() bool {
 	return p.State == Live || p.Other != nil && p.Other.State == Live
 }
 
-// newPlan is a plan without changes for what a snapshot shows.
+// newPlan returns a plan without changes, made on a snapshot.
 func newPlan(kind PlanKind, s *Snapshot) *Plan {
 	return &Plan{Kind: kind, Scope: s.Scope, Time: s.Time, Expiration: s.Expiration}
 }
 
-// skip notes that something is left as it is.
+// skip records that the plan does not change something, and why.
 func (p *Plan) skip(name, format string, args ...any) {
 	p.Skipped = append(p.Skipped, Skipped{Name: name, Why: fmt.Sprintf(format, args...)})
 }
 
-// move adds a change of a partition's position, unless it is there already.
+// move adds a change of a partition's position, or skips it if it is stored already.
 func (p *Plan) move(before Partition, to Position, why string, warnings []string) {
 	if at := before.Position(); at.same(&to) {
 		p.skip(before.ID, "it is there already: %s", to)
@@ -159,7 +159,8 @@ func (p *Plan) move(before Partition, to Position, why string, warnings []string
 	})
 }
 
-// otherWarnings say who goes on from elsewhere than the plan's position.
+// otherWarnings returns warnings about consumers that will not resume from the plan's
+// position.
 func otherWarnings(p Partition) []string {
 	warnings := liveWarnings(p)
 	if p.Other != nil && p.Other.State != Live && p.Other.Checkpoint != nil {
@@ -168,7 +169,7 @@ func otherWarnings(p Partition) []string {
 	return warnings
 }
 
-// liveWarnings say who reads a partition that a plan changes.
+// liveWarnings returns warnings about the live owners of a partition.
 func liveWarnings(p Partition) []string {
 	var warnings []string
 	if p.State == Live {

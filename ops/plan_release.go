@@ -9,14 +9,14 @@ import (
 
 // ReleaseOptions are the options of PlanRelease. Nil is the same as the zero value.
 type ReleaseOptions struct {
-	// Partitions are those to release. Nil is all.
+	// Partitions are the partitions to release. Nil means all.
 	Partitions []string
 
-	// OwnerID, if it is set, leaves out what others own.
+	// OwnerID, if it is set, limits the plan to the partitions of this owner.
 	OwnerID string
 
-	// Live includes partitions of live owners. [Apply] refuses those unless its
-	// Release is set.
+	// Live includes partitions of live owners. [Apply] refuses them unless
+	// [ApplyOptions].Release is set.
 	Live bool
 
 	// Expiration is the consumers' PartitionExpirationDuration. Zero is
@@ -24,8 +24,8 @@ type ReleaseOptions struct {
 	Expiration time.Duration
 }
 
-// PlanRelease plans to relinquish partitions whose owners are dead, so that others
-// can claim them at once. Errors and requests are those of [Read].
+// PlanRelease plans to relinquish partitions whose ownerships have expired, so that
+// they count as free at once. Errors and requests are those of [Read].
 func PlanRelease(ctx context.Context, store Store, scope Scope, options *ReleaseOptions) (*Plan, error) {
 	if options == nil {
 		options = &ReleaseOptions{}

@@ -11,49 +11,49 @@ import (
 	"time"
 )
 
-// Target is where a reset goes. One of the functions that return it makes it. Each
-// but [ToPosition] and [ToExport] says which event is handled next.
+// Target is where a reset moves to. Create it with one of the functions that return
+// it. All but [ToPosition] and [ToExport] name the event to be handled next.
 type Target struct {
 	resolve func(*resetting, Partition, PartitionProperties) (destination, error)
-	noHub   bool // it needs no event hub
+	noHub   bool // it can be resolved without an event hub
 }
 
-// destination is where a target is in one partition.
+// destination is a target's position in one partition.
 type destination struct {
 	Position
 	why      string
 	warnings []string
 }
 
-// skipped is the error of a partition that a target leaves as it is.
+// skipped is the error of a partition that a target does not change.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
-// ToEarliest goes to the oldest event that is kept. The position has offset "-1",
-// and so also is one where no event was ever.
+// ToEarliest moves to the oldest event that is kept, or if there is none to the next
+// one that arrives. The position has the offset "-1".
 func ToEarliest() Target {
 	return Target{resolve: func(_ *resetting, _ Partition, at PartitionProperties) (destination, error) {
 		return earliest(at), nil
 	}}
 }
 
-// ToLatest goes to the next event that arrives.
+// ToLatest moves to the next event that arrives.
 func ToLatest() Target {
 	return Target{resolve: func(_ *resetting, _ Partition, at PartitionProperties) (destination, error) {
 		return latest(at), nil
 	}}
 }
 
-// ToSequenceNumber goes to the event with a sequence number.
+// ToSequenceNumber moves to the event with a sequence number, or the first one after it.
 func ToSequenceNumber(n int64) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
 		return r.before(p.ID, at, n)
 	}}
 }
 
-// ToOffset goes to the event with an offset. "-1" is [ToEarliest] and "@latest" is
-// [ToLatest], as elsewhere.
+// ToOffset moves to the event with an offset, or the first one after it. "-1" means
+// [ToEarliest] and "@latest" means [ToLatest], as in Event Hubs.
 func ToOffset(offset string) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
 		switch {
@@ -82,21 +82,22 @@ func ToOffset(offset string) Target {
 	}}
 }
 
-// isPast compares offsets, which only some namespaces have as numbers.
+// isPast reports whether an offset is after the last one. It is false if one of them
+// is not a number, as in some namespaces.
 func isPast(offset, last string) bool {
 	m, errM := strconv.ParseInt(offset, 10, 64)
 	n, errN := strconv.ParseInt(last, 10, 64)
 	return errM == nil && errN == nil && m > n
 }
 
-// ToTime goes to the first event that was enqueued at a time or later.
+// ToTime moves to the first event that was enqueued at a time or later.
 func ToTime(t time.Time) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
 		return r.atTime(p.ID, at, t)
 	}}
 }
 
-// Ago goes to the first event that was enqueued no longer ago than d, by the store's
+// Ago moves to the first event that was enqueued no longer than d ago, by the store's
 // clock.
 func Ago(d time.Duration) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
@@ -107,7 +108,7 @@ func Ago(d time.Duration) Target {
 	}}
 }
 
-// ShiftBy goes n sequence numbers forward from the stored position, or back if n is
+// ShiftBy moves n sequence numbers forward from the stored position, or back if n is
 // negative. A partition without a position is skipped.
 func ShiftBy(n int64) Target {
 	return Target{resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
@@ -121,16 +122,16 @@ func ShiftBy(n int64) Target {
 	}}
 }
 
-// ToPosition goes to a position exactly: its event was the last one handled. It
-// needs no event hub; with one, a position out of range is a warning.
+// ToPosition moves to exactly this position, of the last handled event. It needs no
+// event hub. With one, a position out of range gets a warning.
 func ToPosition(to Position) Target {
 	return Target{noHub: true, resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
 		return r.exactly(to, at, "as given"), nil
 	}}
 }
 
-// ToExport goes to the positions of an export exactly. It needs no event hub; with
-// one, a position out of range is a warning.
+// ToExport moves to exactly the positions of an export. It needs no event hub. With
+// one, a position out of range gets a warning.
 func ToExport(e *Export) Target {
 	return Target{noHub: true, resolve: func(r *resetting, p Partition, at PartitionProperties) (destination, error) {
 		i := slices.IndexFunc(e.Checkpoints, func(c ExportCheckpoint) bool { return c.PartitionID == p.ID })
@@ -147,31 +148,31 @@ func ToExport(e *Export) Target {
 
 // ResetOptions are the options of PlanReset. Nil is the same as the zero value.
 type ResetOptions struct {
-	// Partitions are those to reset. Nil is all that the event hub has, or without an
-	// event hub all that have records.
+	// Partitions are the partitions to reset. Nil means all of the event hub, or
+	// without an event hub all that have records.
 	Partitions []string
 
 	// Expiration is the consumers' PartitionExpirationDuration. Zero is
 	// [DefaultExpiration].
 	Expiration time.Duration
 
-	// Hub bounds the requests to the event hub.
+	// Hub limits the requests to the event hub.
 	Hub HubOptions
 }
 
-// PlanReset plans to move a consumer group to a target. Every position that it plans
-// has an offset and a sequence number, of an event that it read where the event hub
-// does not say them: that of the event before the one to be handled next. A target
-// before the oldest event that is kept becomes the earliest position, and one after
-// the last event the latest, with a warning.
+// PlanReset plans to move a consumer group to a target. Every planned position has a
+// sequence number and an offset: those of the event before the one to be handled next,
+// which PlanReset reads if the hub's properties do not show them. A target before the
+// oldest event that is kept becomes the earliest position, and one after the last event
+// becomes the latest, with a warning.
 //
-// hub may be nil for [ToPosition] and [ToExport]. It reads events without an owner
-// level, which Event Hubs refuses in a consumer group with live owners: give it a
-// client of another group if this one has any.
+// hub may be nil for [ToPosition] and [ToExport]. Events are read without an owner
+// level, which Event Hubs refuses in a consumer group with live owners: if the group
+// has any, pass a hub whose client reads another group.
 //
-// Errors are those of [Read] and of the event hub: a partition that could not be
-// asked fails the plan. Requests: those of [Read] and [ReadHub], and for targets
-// between the ends one or two short reads of each partition, more where numbers are
+// Errors are those of [Read] and of the event hub; one partition that cannot be read
+// fails the plan. Requests: those of [Read] and [ReadHub], and for targets between the
+// ends one or two short reads of each partition, or more if sequence numbers are
 // missing.
 func PlanReset(ctx context.Context, store Store, hub EventHub, scope Scope, target Target, options *ResetOptions) (*Plan, error) {
 	if options == nil {
@@ -220,7 +221,7 @@ func PlanReset(ctx context.Context, store Store, hub EventHub, scope Scope, targ
 	return plan, nil
 }
 
-// resetting is one PlanReset on its way.
+// resetting is the state of one PlanReset call.
 type resetting struct {
 	ctx      context.Context
 	snapshot *Snapshot
@@ -263,8 +264,8 @@ func (r *resetting) find(target Target, id string) (destination, error) {
 	return to, err
 }
 
-// firstKept is the sequence number of the oldest event that is kept, or of the next
-// one to arrive if there is none.
+// firstKept returns the sequence number of the oldest event that is kept, or of the
+// next one to arrive if there is none.
 func (at PartitionProperties) firstKept() int64 {
 	if at.IsEmpty {
 		return at.LastEnqueuedSequenceNumber + 1
@@ -284,7 +285,7 @@ func latest(at PartitionProperties) destination {
 	return to
 }
 
-// exactly is a position that was given.
+// exactly returns a given position, with a warning if it is out of range.
 func (r *resetting) exactly(to Position, at PartitionProperties, why string) destination {
 	d := destination{Position: to, why: why}
 	switch {
@@ -297,7 +298,7 @@ func (r *resetting) exactly(to Position, at PartitionProperties, why string) des
 	return d
 }
 
-// atTime is the position before the first event enqueued at t or later.
+// atTime returns the position before the first event enqueued at t or later.
 func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (destination, error) {
 	text := t.UTC().Format(time.RFC3339Nano)
 	if at.IsEmpty || t.After(at.LastEnqueuedTime) {
@@ -320,8 +321,8 @@ func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (dest
 	return to, err
 }
 
-// before is the position from which the event n is handled next: that of the last
-// event before it.
+// before returns the position of the last event before event n, so that event n is
+// handled next.
 func (r *resetting) before(id string, at PartitionProperties, n int64) (destination, error) {
 	first, end := at.firstKept(), add(at.LastEnqueuedSequenceNumber, 1)
 	why := fmt.Sprintf("event %d, or the first one after it, is next", n)
@@ -356,11 +357,11 @@ func (r *resetting) before(id string, at PartitionProperties, n int64) (destinat
 	}, nil
 }
 
-// lastBefore reads the last event before n that is kept, nil if there is none. In a
-// compacted event hub numbers are missing: it steps back, twice as far each time,
-// until there is an event before n, and then halves what is between.
+// lastBefore reads the last event before n that is kept, or nil if there is none. In a
+// compacted event hub sequence numbers are missing: it steps back, twice as far each
+// time, until it finds an event before n, and then searches by bisection.
 func (r *resetting) lastBefore(id string, first, n int64) (*Event, error) {
-	at := func(from int64) (*Event, error) { // nil if the first event from there on is not before n
+	at := func(from int64) (*Event, error) { // nil if there is no event in [from, n)
 		event, err := r.readEvent(id, ReadFrom{SequenceNumber: &from})
 		switch {
 		case err != nil:
@@ -374,7 +375,7 @@ func (r *resetting) lastBefore(id string, first, n int64) (*Event, error) {
 		}
 		return event, nil
 	}
-	end := n // there is no event from here to n
+	end := n // there is no event in [end, n)
 	var found *Event
 	for back := int64(1); found == nil; back *= 2 {
 		from := max(first, n-back)
@@ -408,7 +409,7 @@ func (r *resetting) readEvent(id string, from ReadFrom) (*Event, error) {
 	return limited(r.ctx, r.limiter, func(ctx context.Context) (*Event, error) { return r.eventHub.ReadEvent(ctx, id, from) })
 }
 
-// add adds without wrapping around.
+// add adds without overflow.
 func add(a, b int64) int64 {
 	switch {
 	case b > 0 && a > math.MaxInt64-b:

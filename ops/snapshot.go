@@ -10,62 +10,62 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// DefaultExpiration is after what time without renewal an ownership counts as
-// expired: the default of azeventhubs' Processor and of package processor.
+// DefaultExpiration is the time without renewal after which an ownership counts as
+// expired. It is the default of azeventhubs' Processor and of package processor.
 const DefaultExpiration = time.Minute
 
-// State says who has a partition.
+// State says whether a partition has an owner.
 type State string
 
 const (
 	Live         State = "live"         // owned, and renewed within the expiration
 	Expired      State = "expired"      // owned, and not renewed for longer
-	Relinquished State = "relinquished" // its last owner gave it up
+	Relinquished State = "relinquished" // the ownership record has no owner ID
 	NeverOwned   State = "never owned"  // there is no ownership record
 
-	// NotOfHub is only in snapshots that [Snapshot.WithHub] made: nobody owns the
-	// partition, and the event hub does not have it.
+	// NotOfHub is set only by [Snapshot.WithHub]: the partition has no live owner, and
+	// the event hub does not have it.
 	NotOfHub State = "not a partition of the hub"
 )
 
-// Snapshot is what is stored of a consumer group, at one time.
+// Snapshot is what a store held for a consumer group at one time.
 type Snapshot struct {
-	Scope      Scope         // as it was asked for
+	Scope      Scope         // as the caller spelled it
 	Spelling   Scope         // as the store writes it
-	Time       time.Time     // the store's clock when it answered, by which ages are told
-	Expiration time.Duration // after what time an ownership counts as expired
+	Time       time.Time     // the store's clock when it responded; ages are relative to it
+	Expiration time.Duration // the age from which an ownership counts as expired
 	Partitions []Partition   // sorted by ID, numbers first
 }
 
-// Partition is one partition of a Snapshot.
+// Partition is one partition of a [Snapshot].
 //
-// The store's own spelling of the names and the other one may both have records.
-// Ownership is then that under the store's own spelling, and Checkpoint the one that
-// ListCheckpoints of the store returns: that which was modified last, or with another
-// BlobNaming than the default the store's own.
+// There may be records under the store's own spelling of the names and under the other
+// one. Ownership is then the one under the store's own spelling. Checkpoint is the one
+// that ListCheckpoints of the store returns: with the default BlobNaming the one that
+// was modified last, otherwise the one under the store's own spelling.
 type Partition struct {
 	ID    string
-	State State // of Ownership
+	State State // the state of Ownership
 
 	// Ownership is nil if the partition was never owned under the store's spelling.
 	Ownership    *checkpointstore.Ownership
 	OwnershipAge time.Duration // since it was written
 
-	// Checkpoint is nil if there is none. Its SequenceNumber and Offset are nil where
-	// they cannot be read.
+	// Checkpoint is nil if there is none. Its SequenceNumber and Offset are nil if they
+	// cannot be read.
 	Checkpoint    *checkpointstore.CheckpointRecord
 	CheckpointAge time.Duration // since it was written
 
-	// Own is the checkpoint under the store's own spelling, nil if there is none. It
-	// differs from Checkpoint if the other spelling's was modified later.
+	// Own is the checkpoint under the store's own spelling, or nil if there is none. It
+	// differs from Checkpoint if the one under the other spelling was modified later.
 	Own *checkpointstore.CheckpointRecord
 
-	// Other is what the other spelling has; nil if it has nothing.
+	// Other has the records under the other spelling, or is nil if there are none.
 	Other *OtherSpelling
 }
 
-// OtherSpelling is what is stored of a partition under the spelling of the names
-// that the store does not write.
+// OtherSpelling has the records of a partition under the spelling of the names that
+// the store does not write.
 type OtherSpelling struct {
 	Scope      Scope
 	State      State
@@ -80,11 +80,11 @@ type ReadOptions struct {
 	Expiration time.Duration
 }
 
-// Read returns what is stored of a consumer group. A group without records is not
-// an error: its snapshot has no partitions.
+// Read returns what the store holds for a consumer group. A group without records is
+// not an error: its snapshot has no partitions.
 //
-// Errors are those of the store's ListRecords, and so are the requests: on blobs one
-// list, two if the names are not in lower case, for up to 2,500 partitions each.
+// Errors and requests are those of the store's ListRecords: on blobs one list request
+// for up to 2,500 partitions, and as many again if the names are not in lower case.
 func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (*Snapshot, error) {
 	if options == nil {
 		options = &ReadOptions{}
@@ -141,8 +141,8 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 	return s, nil
 }
 
-// Partition returns the partition with an id. One without records has State
-// [NeverOwned] and nothing else.
+// Partition returns the partition with an id. If it has no records, only its ID and
+// its State, [NeverOwned], are set.
 func (s *Snapshot) Partition(id string) Partition {
 	i, found := slices.BinarySearchFunc(s.Partitions, id, func(p Partition, id string) int { return compareIDs(p.ID, id) })
 	if !found {
@@ -151,9 +151,9 @@ func (s *Snapshot) Partition(id string) Partition {
 	return s.Partitions[i]
 }
 
-// WithHub returns a snapshot to show, which compares the partitions with those of the
-// event hub: partitions of the hub without records are in it as well, and those that
-// the hub does not have and that have no live owner have State [NotOfHub].
+// WithHub returns a copy of the snapshot for display, compared with an event hub. It
+// adds the hub's partitions that have no records, and sets the State of partitions
+// that the hub does not have to [NotOfHub], unless they have a live owner.
 func (s *Snapshot) WithHub(hub *Hub) *Snapshot {
 	shown := *s
 	shown.Partitions = slices.Clone(s.Partitions)
@@ -200,11 +200,11 @@ func spellingOf(records checkpointstore.ScopeRecords) Scope {
 	}
 }
 
-// age is how long before now something was. Records may be younger than the answer
-// that lists them.
+// age returns the time since at, never negative: a record may be written after the
+// response's time was set.
 func age(now, at time.Time) time.Duration { return max(0, now.Sub(at)) }
 
-// compareIDs sorts numbers by value, before all other text.
+// compareIDs orders numbers by value, before all other texts.
 func compareIDs(a, b string) int {
 	m, errA := strconv.ParseUint(a, 10, 64)
 	n, errB := strconv.ParseUint(b, 10, 64)

@@ -16,15 +16,15 @@ import (
 	"github.com/ea947076/checkpointstore/internal/redact"
 )
 
-// Source is where another package keeps its checkpoints: [ContainerSource] or
-// [FolderSource]. Nothing in it is changed.
+// Source is where another package keeps its checkpoints. [ContainerSource] and
+// [FolderSource] return one. It is only read.
 type Source interface {
 	// Names returns the names of the blobs or files that begin with a prefix, sorted.
 	Names(ctx context.Context, prefix string) ([]string, error)
 
-	// Read returns one of them, an error that is fs.ErrNotExist if it was deleted
-	// since, and one without Content and with TooLarge set if it has more than limit
-	// bytes.
+	// Read returns one of them. If it was deleted since, errors.Is finds
+	// fs.ErrNotExist in the error. If it has more than limit bytes, TooLarge is set and
+	// Content is empty.
 	Read(ctx context.Context, name string, limit int64) (SourceFile, error)
 }
 
@@ -32,14 +32,15 @@ type Source interface {
 type SourceFile struct {
 	Content      []byte
 	TooLarge     bool
-	Metadata     map[string]string // of a blob, with the keys in lower case
+	Metadata     map[string]string // the blob's metadata, with the keys in lower case
 	Leased       bool              // somebody has a lease on the blob
 	LastModified time.Time
 	Time         time.Time // the source's clock when it was read
 }
 
-// ContainerSource reads checkpoints from a container: one List Blobs for each 5,000
-// blobs with the prefix, and one Get Blob for each that is read.
+// ContainerSource returns a source that reads blobs of a container. Requests: one List
+// Blobs for each 5,000 blobs with the prefix, and one Get Blob for each blob that is
+// read.
 func ContainerSource(client *container.Client) Source { return containerSource{client} }
 
 type containerSource struct{ client *container.Client }
@@ -92,7 +93,8 @@ func (s containerSource) Read(ctx context.Context, name string, limit int64) (So
 	return file, nil
 }
 
-// FolderSource reads checkpoints from the files of a folder: os.DirFS(path).
+// FolderSource returns a source that reads the files of a folder, such as
+// os.DirFS(path). It does not read subfolders.
 func FolderSource(folder fs.FS) Source { return folderSource{folder} }
 
 type folderSource struct{ fs.FS }
@@ -129,7 +131,7 @@ func (s folderSource) Read(_ context.Context, name string, limit int64) (SourceF
 	return found, nil
 }
 
-// read takes the content, up to the limit.
+// read reads the content, up to the limit.
 func (f *SourceFile) read(r io.Reader, limit int64) error {
 	content, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {

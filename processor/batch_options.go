@@ -18,7 +18,7 @@ const (
 )
 
 // BatchOptions are the options of [Batches]. Nil is the same as the zero value;
-// what is zero has the default of its name.
+// a field that is zero has the default with its name.
 type BatchOptions struct {
 	// MaxEvents, MaxBytes and MaxWait bound a batch, whichever comes first: its
 	// events, the sum of their bodies, and the time since its first event was

@@ -17,8 +17,8 @@ import (
 //
 // When a handler returns before that, Run calls it again after a delay, from the
 // last checkpoint on. Errors and panics count as failures, which make the delay
-// longer; nil does not. A handler that returns [Fatal] ends Run, one that returns
-// [Relinquish] its tenure. What it returns after ctx was done has no effect.
+// longer; nil does not. A handler that returns [Fatal] ends Run, and one that returns
+// [Relinquish] ends its tenure. What it returns after ctx was done has no effect.
 type Handler func(ctx context.Context, partition *Partition) error
 
 // Partition is what a [Handler] reads. Its methods may be called from several

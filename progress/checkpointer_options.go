@@ -15,7 +15,7 @@ const (
 )
 
 // CheckpointerOptions are the options of [NewCheckpointer]. Nil is the same as
-// the zero value; what is zero has the default of its name.
+// the zero value. A field that is zero has the default with its name.
 type CheckpointerOptions struct {
 	// Events is the number of events after which a position is written, if that is
 	// sooner than Interval.

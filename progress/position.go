@@ -7,7 +7,7 @@ import (
 	"github.com/ea947076/checkpointstore"
 )
 
-// Position is where an event stands in its partition.
+// Position is the position of an event in its partition.
 type Position struct {
 	// SequenceNumber orders the positions of a partition.
 	SequenceNumber int64

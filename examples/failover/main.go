@@ -51,6 +51,11 @@ func main() {
 	flag.StringVar(&s.accountURL, "account-url", "", "https://<account>.blob.core.windows.net, to sign in with DefaultAzureCredential")
 	flag.StringVar(&s.container, "container", "checkpointstore-failover", "container; created if it does not exist")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "failover: unknown argument %q\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := s.run(ctx, os.Stdout); err != nil {
@@ -68,6 +73,8 @@ func (s settings) run(ctx context.Context, out io.Writer) error {
 		return checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.connectionString, s.container, nil)
 	}
 	switch {
+	case s.azurite && s.connectionString != "", s.azurite && s.accountURL != "", s.connectionString != "" && s.accountURL != "":
+		return errors.New("-azurite, -connection-string and -account-url cannot be combined")
 	case s.azurite:
 		server, err := azurite.Start(ctx)
 		if err != nil {
@@ -130,7 +137,7 @@ func (f *fleet) run(ctx context.Context, stores ...checkpointstore.CheckpointSto
 		return err
 	}
 
-	f.logf("carol dies; she had reached the events %v of her partitions", carol.next)
+	f.logf("carol dies; her next events are %s", carol.nextEvents())
 	resumed := func() bool {
 		for id, hers := range carol.next {
 			if max(alice.next[id], bob.next[id]) < hers+checkpointEach {
@@ -199,6 +206,15 @@ func (f *fleet) owner(id string, store checkpointstore.CheckpointStore) *owner {
 }
 
 func (o *owner) owns(n int) bool { return len(o.next) == n }
+
+// nextEvents says where the owner is in each of its partitions.
+func (o *owner) nextEvents() string {
+	var next []string
+	for _, id := range slices.Sorted(maps.Keys(o.next)) {
+		next = append(next, fmt.Sprintf("%d of partition %s", o.next[id], id))
+	}
+	return strings.Join(next, " and ")
+}
 
 // slowest is the next event of the partition that has most of them left.
 func (o *owner) slowest() int64 { return slices.Min(slices.Collect(maps.Values(o.next))) }

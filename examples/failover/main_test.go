@@ -15,7 +15,7 @@ func requireFailover(t *testing.T, s settings) {
 	var out bytes.Buffer
 	require.NoError(t, s.run(t.Context(), &out), out.String())
 	for _, line := range []string{
-		"carol dies",
+		"carol dies; her next events are ",
 		" from carol and resumes at event",
 		"her late checkpoint is refused",
 		"bob stops and relinquishes 3 partitions",
@@ -41,6 +41,9 @@ func TestWrongFlagsAreErrors(t *testing.T) {
 	}{
 		{settings{connectionString: "AccountName", container: "checkpoints"}, "connection string"},
 		{settings{accountURL: "account", container: "checkpoints"}, "https://"},
+		{settings{azurite: true, connectionString: "AccountName"}, "cannot be combined"},
+		{settings{azurite: true, accountURL: "https://account"}, "cannot be combined"},
+		{settings{connectionString: "AccountName", accountURL: "https://account"}, "cannot be combined"},
 	} {
 		require.ErrorContains(t, c.settings.run(t.Context(), &bytes.Buffer{}), c.contains)
 	}

@@ -144,7 +144,7 @@ func (h *Hub) Steal(partitionID string) {
 var errStolen = &azeventhubs.Error{Code: azeventhubs.ErrorCodeOwnershipLost}
 
 // Hang makes the hub answer nothing until it is called with false: properties and
-// closes hang whatever their context says, and no events come.
+// closes hang even after their context has ended, and no events arrive.
 func (h *Hub) Hang(hang bool) { h.change(func() { h.hung = hang }) }
 
 // HangPartition lets no events of one partition come until it is called with false.

@@ -24,8 +24,8 @@ const otherOwner = "another owner"
 
 // Partition is partition "0" of a hub in memory, the only one, with a handler that
 // a [processor.Processor] runs. It works in real time, where a round takes 10
-// milliseconds, and in a bubble of testing/synctest. Make one with [Start]. What
-// its methods wait for has to come within a minute, or the test fails.
+// milliseconds, and in a bubble of testing/synctest. Make one with [Start]. A method
+// that has waited for a minute fails the test.
 type Partition struct {
 	Hub       *Hub
 	Processor *processor.Processor
@@ -38,9 +38,9 @@ type Partition struct {
 	err   error
 }
 
-// Start runs handler until the test ends. Options may be nil. Those that are zero
-// have defaults for tests: the partition is read from its beginning, rounds and
-// the first back-off take 10 milliseconds, and the log goes to the test's output.
+// Start runs handler until the test ends. Options may be nil. Fields that are zero
+// have defaults for tests: the partition is read from its beginning, rounds and the
+// first back-off take 10 milliseconds, and the log goes to the test's output.
 func Start(t testing.TB, handler processor.Handler, options *processor.Options) *Partition {
 	t.Helper()
 	p := &Partition{Hub: NewHub(1), t: t, store: &store{Store: memstore.New()}, ended: make(chan struct{})}

@@ -28,13 +28,13 @@ func run(ctx context.Context) error {
 	client, err := azeventhubs.NewConsumerClientFromConnectionString(
 		os.Getenv("EVENTHUB_CONNECTION_STRING"), "", azeventhubs.DefaultConsumerGroup, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("EVENTHUB_CONNECTION_STRING: %w", err)
 	}
 	defer client.Close(context.Background())
 	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(
 		os.Getenv("AZURE_STORAGE_CONNECTION_STRING"), os.Getenv("CHECKPOINT_CONTAINER"), nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("AZURE_STORAGE_CONNECTION_STRING, CHECKPOINT_CONTAINER: %w", err)
 	}
 	defer store.Close()
 	// Checkpoints are stored every 15 seconds, and when a partition is released.

@@ -96,7 +96,7 @@ func Apply(ctx context.Context, store Store, plan *Plan, options *ApplyOptions) 
 	}
 	if options.Backup != nil {
 		if err := options.Backup(now.Export()); err != nil {
-			return nil, fmt.Errorf("nothing was changed, as the backup failed: %w", err)
+			return nil, fmt.Errorf("nothing was changed, because the backup failed: %w", err)
 		}
 	}
 	switch plan.Kind {
@@ -166,7 +166,7 @@ func (a *applying) checkChange(c Change, now Partition) error {
 	case live && deletes:
 		return fmt.Errorf("%w: %q wrote its ownership %s ago", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
 	case live && !a.options.Release:
-		return fmt.Errorf("%w: %q wrote its ownership %s ago: stop it, or ask for release", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
+		return fmt.Errorf("%w: %q wrote its ownership %s ago: stop it, or release its partitions", ErrLive, now.Ownership.OwnerID, now.OwnershipAge.Round(time.Second))
 	case deletes:
 		return checkDeletions(c, now)
 	case c.Release:

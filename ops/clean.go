@@ -51,7 +51,7 @@ func PlanClean(ctx context.Context, store Store, scope Scope, options CleanOptio
 			return nil, fmt.Errorf("asking the event hub for its partitions: %w", err)
 		}
 		if len(ids) == 0 {
-			return nil, errors.New("the event hub says that it has no partitions, which cannot be")
+			return nil, errors.New("the event hub returned no partitions")
 		}
 		known := make(map[string]bool)
 		for _, id := range ids {
@@ -124,7 +124,7 @@ func (p *Plan) deleteOther(partition Partition) {
 	own, theirs := positionOf(partition.Own), positionOf(partition.Other.Checkpoint)
 	switch {
 	case partition.Other.Checkpoint != nil && partition.Checkpoint != partition.Own:
-		p.skip(partition.ID, "its checkpoint under the other spelling is the one that counts: migrate first")
+		p.skip(partition.ID, "its current checkpoint is under the other spelling: migrate first")
 		return
 	case theirs != nil && (own == nil || own.SequenceNumber < theirs.SequenceNumber):
 		p.skip(partition.ID, "its checkpoint under the other spelling is further on: migrate first")

@@ -175,7 +175,7 @@ func (p *Plan) moveUp(before Partition, name string, to Position, why string) {
 	at := before.Position()
 	switch {
 	case at != nil && at.same(&to):
-		p.skip(name, "it is there already: %s", to)
+		p.skip(name, "already at %s", to)
 	case at != nil && !p.Rewind && to.SequenceNumber <= at.SequenceNumber:
 		p.skip(name, "%s is not ahead of what is stored, %s", to, at)
 	default:

@@ -60,7 +60,7 @@ func TestExportAndImport(t *testing.T) {
 		got, skipped = imported(nil)
 		require.Equal(t, map[string]int64{"0": 5, "2": 8, "10": 3}, got)
 		require.Contains(t, skipped, ops.Skipped{Name: "11", Why: "it has no offset, without which consumers of other packages fail"})
-		require.Contains(t, skipped, ops.Skipped{Name: "0", Why: "it is there already: sequence number 5, offset 500"})
+		require.Contains(t, skipped, ops.Skipped{Name: "0", Why: "already at sequence number 5, offset 500"})
 		got, _ = imported(&ops.ImportOptions{Lower: true})
 		require.Equal(t, map[string]int64{"0": 5, "2": 7, "10": 3}, got)
 		s, err := ops.Read(ctx, store, other, nil)

@@ -55,7 +55,7 @@ type Change struct {
 	DeleteOwnership  *checkpointstore.Ownership
 	DeleteCheckpoint *checkpointstore.CheckpointRecord
 
-	Why      string   // "the first event enqueued at 2026-11-21T14:00:00Z or later is next"
+	Why      string   // "starts with event 1040, the first one enqueued at 2026-11-21T14:00:00Z or later"
 	Warnings []string // risks of the change, and positions that were out of range
 }
 
@@ -147,7 +147,7 @@ func (p *Plan) skip(name, format string, args ...any) {
 // move adds a change of a partition's position, or skips it if it is stored already.
 func (p *Plan) move(before Partition, to Position, why string, warnings []string) {
 	if at := before.Position(); at.same(&to) {
-		p.skip(before.ID, "it is there already: %s", to)
+		p.skip(before.ID, "already at %s", to)
 		return
 	}
 	p.Changes = append(p.Changes, Change{

@@ -74,7 +74,7 @@ func ToOffset(offset string) Target {
 			return destination{}, fmt.Errorf("no event was read at offset %q or after it", offset)
 		}
 		to, err := r.before(p.ID, at, event.SequenceNumber)
-		to.why = fmt.Sprintf("the event at offset %s is next, %d", event.Offset, event.SequenceNumber)
+		to.why = fmt.Sprintf("starts with event %d, at offset %s", event.SequenceNumber, event.Offset)
 		if event.Offset != offset {
 			to.warnings = append(to.warnings, fmt.Sprintf("no event has offset %s: the first one after it is taken", offset))
 		}
@@ -274,11 +274,11 @@ func (at PartitionProperties) firstKept() int64 {
 }
 
 func earliest(at PartitionProperties) destination {
-	return destination{Position: Position{SequenceNumber: at.firstKept() - 1, Offset: "-1"}, why: "the oldest event that is kept is next"}
+	return destination{Position: Position{SequenceNumber: at.firstKept() - 1, Offset: "-1"}, why: "starts with the oldest event that is kept"}
 }
 
 func latest(at PartitionProperties) destination {
-	to := destination{Position: Position{SequenceNumber: at.LastEnqueuedSequenceNumber, Offset: at.LastEnqueuedOffset}, why: "the next event that arrives is next"}
+	to := destination{Position: Position{SequenceNumber: at.LastEnqueuedSequenceNumber, Offset: at.LastEnqueuedOffset}, why: "starts with the next event that arrives"}
 	if at.LastEnqueuedSequenceNumber >= 0 {
 		to.EnqueuedTime = &at.LastEnqueuedTime
 	}
@@ -314,7 +314,7 @@ func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (dest
 		return destination{}, fmt.Errorf("no event enqueued at %s or later was read, but there is one", text)
 	}
 	to, err := r.before(id, at, event.SequenceNumber)
-	to.why = fmt.Sprintf("the first event enqueued at %s or later is next, %d", text, event.SequenceNumber)
+	to.why = fmt.Sprintf("starts with event %d, the first one enqueued at %s or later", event.SequenceNumber, text)
 	if to.Offset == "-1" && at.firstKept() > 0 && t.Before(event.EnqueuedTime) {
 		to.warnings = append(to.warnings, fmt.Sprintf("events before %s are not kept", event.EnqueuedTime.UTC().Format(time.RFC3339Nano)))
 	}
@@ -325,7 +325,7 @@ func (r *resetting) atTime(id string, at PartitionProperties, t time.Time) (dest
 // handled next.
 func (r *resetting) before(id string, at PartitionProperties, n int64) (destination, error) {
 	first, end := at.firstKept(), add(at.LastEnqueuedSequenceNumber, 1)
-	why := fmt.Sprintf("event %d, or the first one after it, is next", n)
+	why := fmt.Sprintf("starts with event %d, or the first one after it", n)
 	switch {
 	case n < first:
 		to := earliest(at)

@@ -69,7 +69,7 @@ func TestBackupComesFirst(t *testing.T) {
 	before := w.records()
 	refused := w.run("set", "0", "--sequence-number", "3", "--offset", "256", "--execute", "--backup", filepath.Join("absent", "file"))
 	require.Equal(t, 1, refused.status)
-	require.Contains(t, refused.stderr, "nothing was changed, as the backup failed")
+	require.Contains(t, refused.stderr, "nothing was changed, because the backup failed")
 	require.NotContains(t, refused.stderr, "The checkpoints as they were")
 	require.Equal(t, before, w.records())
 }

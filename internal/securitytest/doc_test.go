@@ -62,6 +62,8 @@ func rowOf(which string) string {
 		return ", first of a tenure, or rewind"
 	case "first, " + withoutFence, withoutFence:
 		return ", all others, or unfenced"
+	case "of none":
+		return "[^|]*, if the condition was not met"
 	case "":
 		return ""
 	}

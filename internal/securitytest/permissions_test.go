@@ -27,6 +27,7 @@ var (
 	toList   = need{"l", "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read (SAS: l)"}
 	toWrite  = need{"w", "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write (SAS: w)"}
 	toCreate = need{"wc", toWrite.named}
+	toDelete = need{"d", "data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete (SAS: d)"}
 	never    = need{"", "action Microsoft.Storage/storageAccounts/blobServices/containers/write (account SAS: w or c)"}
 )
 
@@ -41,7 +42,8 @@ type permissionCall struct {
 const withoutFence = "unfenced"
 
 // permissionCalls are all calls, on the partition "0", which has records, or on a
-// fresh one, which has none.
+// fresh one, which has none. Azurite says of a blob that does not exist that the
+// condition was not met, so to delete none takes a read.
 func permissionCalls(owned checkpointstore.Ownership) []permissionCall {
 	ctx := context.Background()
 	ignore := func(_ any, err error) error { return err }
@@ -82,15 +84,27 @@ func permissionCalls(owned checkpointstore.Ownership) []permissionCall {
 		{"UpdateCheckpoint, first, " + withoutFence, []need{toWrite}, func(s *checkpointstore.BlobCheckpointStore, fresh string) error {
 			return s.UpdateCheckpoint(ctx, blobtest.Checkpoint(blobtest.Group, fresh, 1), nil)
 		}},
+		{"ListRecords", []need{toList}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
+			return ignore(s.ListRecords(ctx, blobtest.Namespace, blobtest.Hub, blobtest.Group, nil))
+		}},
+		{"ListScopes", []need{toList}, func(s *checkpointstore.BlobCheckpointStore, _ string) error {
+			return ignore(s.ListScopes(ctx, nil))
+		}},
+		{"DeleteOwnership, of none", []need{toDelete, toRead}, func(s *checkpointstore.BlobCheckpointStore, fresh string) error {
+			return s.DeleteOwnership(ctx, blobtest.Claim(blobtest.Group, "", fresh+"-none", owned.ETag), nil)
+		}},
+		{"DeleteCheckpoint, of none", []need{toDelete, toRead}, func(s *checkpointstore.BlobCheckpointStore, fresh string) error {
+			return s.DeleteCheckpoint(ctx, checkpointstore.CheckpointRecord{Checkpoint: blobtest.Checkpoint(blobtest.Group, fresh+"-none", 1), ETag: owned.ETag}, nil)
+		}},
 	}
 }
 
-// allPermissions are all sets of the four permissions that matter.
+// allPermissions are all sets of the five permissions that matter.
 func allPermissions() []string {
 	var all []string
-	for i := range 16 {
+	for i := range 32 {
 		set := ""
-		for j, p := range "rwcl" {
+		for j, p := range "rwcld" {
 			if i&(1<<j) != 0 {
 				set += string(p)
 			}
@@ -101,12 +115,12 @@ func allPermissions() []string {
 }
 
 // signed is the container's URL with a SAS of these permissions, and that to
-// delete, as a SAS must have one.
+// delete former versions, as a SAS must have one.
 func signed(t *testing.T, client *container.Client, permissions string) string {
 	t.Helper()
 	has := func(p string) bool { return strings.Contains(permissions, p) }
 	u, err := client.GetSASURL(sas.ContainerPermissions{
-		Read: has("r"), Write: has("w"), Create: has("c"), List: has("l"), Delete: true,
+		Read: has("r"), Write: has("w"), Create: has("c"), List: has("l"), Delete: has("d"), DeletePreviousVersion: true,
 	}, time.Now().Add(time.Hour), nil)
 	require.NoError(t, err)
 	return u
@@ -120,7 +134,7 @@ func signedByAccount(t *testing.T, client *container.Client, key *container.Shar
 	account, err := service.NewClientWithSharedKeyCredential(azurite.Shared(t).Endpoint(), key, nil)
 	require.NoError(t, err)
 	u, err := account.GetSASURL(types, sas.AccountPermissions{
-		Read: has("r"), Write: has("w"), Create: has("c"), List: has("l"), Delete: true,
+		Read: has("r"), Write: has("w"), Create: has("c"), List: has("l"), Delete: has("d"), DeletePreviousVersion: true,
 	}, time.Now().Add(time.Hour), nil)
 	require.NoError(t, err)
 	_, query, found := strings.Cut(u, "?")
@@ -210,8 +224,8 @@ func TestSignaturesThatDoNotFit(t *testing.T) {
 		return u
 	}
 	_, query, _ := strings.Cut(signed(t, other, "rwcl"), "?")
-	forged := strings.Replace(signed(t, client, "rl"), "sp=rdl", "sp=rwdl", 1)
-	require.Contains(t, forged, "sp=rwdl")
+	forged := strings.Replace(signed(t, client, "rl"), "sp=rxl", "sp=rwxl", 1)
+	require.Contains(t, forged, "sp=rwxl")
 	for name, c := range map[string]struct {
 		url, code string
 		works     string // the calls that work all the same
@@ -221,8 +235,8 @@ func TestSignaturesThatDoNotFit(t *testing.T) {
 		"of another container":     {client.URL() + "?" + query, "403 ", ""},
 		"with a permission added":  {forged, "403 ", ""},
 		"none":                     {client.URL(), "", ""}, // Azure: 401 or 409, see errors_refused.go
-		"of the account, no blobs": {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Container: true}), "403 AuthorizationResourceTypeMismatch", "EnsureContainer ListOwnership ListCheckpoints"},
-		"of the account, no list":  {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Object: true}), "403 AuthorizationResourceTypeMismatch", "Get Claim Update"},
+		"of the account, no blobs": {signedByAccount(t, client, key, "rwcl", sas.AccountResourceTypes{Container: true}), "403 AuthorizationResourceTypeMismatch", "EnsureContainer ListOwnership ListCheckpoints ListRecords ListScopes"},
+		"of the account, no list":  {signedByAccount(t, client, key, "rwcld", sas.AccountResourceTypes{Object: true}), "403 AuthorizationResourceTypeMismatch", "Get Claim Update Delete"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, call := range permissionCalls(owned) {

@@ -476,7 +476,7 @@ type notFree map[string]error
 
 func (n notFree) err() error {
 	var errs []error
-	for _, id := range slices.SortedFunc(maps.Keys(n), compareIDs) {
+	for _, id := range slices.SortedFunc(maps.Keys(n), CompareIDs) {
 		errs = append(errs, fmt.Errorf("partition %s may not be free before it expires: %w", id, n[id]))
 	}
 	return errors.Join(errs...)

@@ -150,7 +150,7 @@ func PlanImport(ctx context.Context, store Store, scope Scope, export *Export, o
 			plan.skip(id, "it is not in the export")
 		}
 	}
-	checkpoints := slices.SortedFunc(slices.Values(export.Checkpoints), func(a, b ExportCheckpoint) int { return compareIDs(a.PartitionID, b.PartitionID) })
+	checkpoints := slices.SortedFunc(slices.Values(export.Checkpoints), func(a, b ExportCheckpoint) int { return CompareIDs(a.PartitionID, b.PartitionID) })
 	for _, c := range checkpoints {
 		if options.Partitions != nil && !slices.Contains(options.Partitions, c.PartitionID) {
 			continue

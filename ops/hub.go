@@ -50,7 +50,7 @@ type HubPartition struct {
 
 // Partition returns the partition with an id, and whether the hub has it.
 func (h *Hub) Partition(id string) (HubPartition, bool) {
-	i, found := slices.BinarySearchFunc(h.Partitions, id, func(p HubPartition, id string) int { return compareIDs(p.ID, id) })
+	i, found := slices.BinarySearchFunc(h.Partitions, id, func(p HubPartition, id string) int { return CompareIDs(p.ID, id) })
 	if !found {
 		return HubPartition{}, false
 	}
@@ -84,7 +84,7 @@ func ReadHub(ctx context.Context, hub EventHub, options *HubOptions) (*Hub, erro
 		})
 	}
 	requests.Wait()
-	slices.SortFunc(read.Partitions, func(a, b HubPartition) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(read.Partitions, func(a, b HubPartition) int { return CompareIDs(a.ID, b.ID) })
 	return read, ctx.Err()
 }
 

@@ -198,7 +198,7 @@ func PlanReset(ctx context.Context, store Store, hub EventHub, scope Scope, targ
 		ids = r.allPartitions()
 	}
 	ids = slices.Clone(ids)
-	slices.SortFunc(ids, compareIDs)
+	slices.SortFunc(ids, CompareIDs)
 	ids = slices.Compact(ids)
 	found := make([]destination, len(ids))
 	errs := make([]error, len(ids))

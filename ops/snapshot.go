@@ -137,14 +137,14 @@ func Read(ctx context.Context, store Store, scope Scope, options *ReadOptions) (
 		}
 		s.Partitions = append(s.Partitions, *p)
 	}
-	slices.SortFunc(s.Partitions, func(a, b Partition) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(s.Partitions, func(a, b Partition) int { return CompareIDs(a.ID, b.ID) })
 	return s, nil
 }
 
 // Partition returns the partition with an id. If it has no records, only its ID and
 // its State, [NeverOwned], are set.
 func (s *Snapshot) Partition(id string) Partition {
-	i, found := slices.BinarySearchFunc(s.Partitions, id, func(p Partition, id string) int { return compareIDs(p.ID, id) })
+	i, found := slices.BinarySearchFunc(s.Partitions, id, func(p Partition, id string) int { return CompareIDs(p.ID, id) })
 	if !found {
 		return Partition{ID: id, State: NeverOwned}
 	}
@@ -164,7 +164,7 @@ func (s *Snapshot) WithHub(hub *Hub) *Snapshot {
 		}
 	}
 	for _, p := range hub.Partitions {
-		i, found := slices.BinarySearchFunc(shown.Partitions, p.ID, func(p Partition, id string) int { return compareIDs(p.ID, id) })
+		i, found := slices.BinarySearchFunc(shown.Partitions, p.ID, func(p Partition, id string) int { return CompareIDs(p.ID, id) })
 		if !found {
 			shown.Partitions = slices.Insert(shown.Partitions, i, Partition{ID: p.ID, State: NeverOwned})
 		}
@@ -204,8 +204,9 @@ func spellingOf(records checkpointstore.ScopeRecords) Scope {
 // response's time was set.
 func age(now, at time.Time) time.Duration { return max(0, now.Sub(at)) }
 
-// compareIDs orders numbers by value, before all other texts.
-func compareIDs(a, b string) int {
+// CompareIDs orders the IDs of partitions, as cmp.Compare does: numbers by value, and
+// before all other texts.
+func CompareIDs(a, b string) int {
 	m, errA := strconv.ParseUint(a, 10, 64)
 	n, errB := strconv.ParseUint(b, 10, 64)
 	switch {

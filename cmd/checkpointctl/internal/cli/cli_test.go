@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -124,7 +125,7 @@ func TestCells(t *testing.T) {
 		"a\ufffdb":             "a\u202eb",
 		"Jürgen 日本":            "Jürgen 日本",
 		"7":                    int64(7),
-		"2m5s":                 seconds(125),
+		"2m5s":                 report.Seconds(125),
 		"2026-11-21T14:00:00Z": time.Date(2026, 11, 21, 16, 0, 0, 0, time.FixedZone("", 7200)),
 	} {
 		require.Equal(t, want, a.cellText(cell))

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -242,8 +243,8 @@ func (a *app) cellText(cell any) string {
 		return "-"
 	}
 	switch c := cell.(type) {
-	case seconds:
-		return shortDuration(c.duration())
+	case report.Seconds:
+		return shortDuration(c.Duration())
 	case time.Time:
 		return c.UTC().Format(time.RFC3339)
 	case state:
@@ -272,19 +273,6 @@ func (a *app) coloured(s state) string {
 	}
 	return plain
 }
-
-// seconds is a duration in documents.
-type seconds float64
-
-func secondsOf(d *time.Duration) *seconds {
-	if d == nil {
-		return nil
-	}
-	s := seconds(d.Seconds())
-	return &s
-}
-
-func (s seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
 
 // shortDuration is a duration for people: "3d4h", "2m5s", "350ms".
 func shortDuration(d time.Duration) string {

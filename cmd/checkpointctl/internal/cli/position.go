@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -35,13 +36,13 @@ func (a *app) getCommand() *cobra.Command {
 				}
 				return fmt.Errorf("partition %q has no records in %s, which has %s", args[0], scopeText(s.Scope), strings.Join(ids, ", "))
 			}
-			row := statusRowOf(p)
+			row := report.PartitionOf(p)
 			names, values, err := flatten(row)
 			if err != nil {
 				return err
 			}
 			if a.output.format != "table" {
-				return a.write(document{kind: "partition", name: "partitions", rowType: statusRow{}, rows: []any{row}})
+				return a.write(document{kind: "partition", name: "partitions", rowType: report.Partition{}, rows: []any{row}})
 			}
 			d := document{head: []string{"FIELD", "VALUE"}}
 			d.cells = func(row any) []any { f := row.([2]string); return []any{f[0], f[1]} }

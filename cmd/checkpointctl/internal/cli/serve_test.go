@@ -5,13 +5,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"runtime"
 	"strings"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/live"
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/internal/azurite"
 )
 
@@ -137,7 +136,7 @@ func TestServe(t *testing.T) {
 	detail := p.get("api/v1/groups/" + g.Groups[0].ID)
 	require.NotContains(t, string(detail), "<script>")
 	var group struct {
-		Partitions []live.Partition `json:"partitions"`
+		Partitions []report.Partition `json:"partitions"`
 	}
 	require.NoError(t, json.Unmarshal(detail, &group))
 	require.Equal(t, hostile, *group.Partitions[0].OwnerID)
@@ -207,20 +206,6 @@ func TestListeningElsewhereIsWarnedOf(t *testing.T) {
 		require.Zero(t, p.end())
 		require.Equal(t, warned, strings.Contains(p.stderr.String(), "warning: the page listens on"), address)
 	}
-}
-
-// A partition of the page is one of checkpointctl status.
-func TestThePageHasTheFieldsOfStatus(t *testing.T) {
-	tags := func(v any) []string {
-		var all []string
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
-			if f.IsExported() {
-				all = append(all, fmt.Sprintf("%s %v", f.Tag.Get("json"), f.Type.Kind()))
-			}
-		}
-		return all
-	}
-	require.Subset(t, tags(live.Partition{}), tags(statusRow{}))
 }
 
 // The command as it is installed: it prints its URL, answers, and an interrupt ends it

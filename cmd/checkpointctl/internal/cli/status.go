@@ -9,43 +9,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
-// statusRow is one partition of a status.
-type statusRow struct {
-	PartitionID    string     `json:"partitionId"`
-	State          string     `json:"state"`
-	OwnerID        *string    `json:"ownerId"`
-	OwnershipAge   *seconds   `json:"ownershipAgeSeconds"`
-	SequenceNumber *int64     `json:"sequenceNumber"`
-	Offset         *string    `json:"offset"`
-	Generation     *int64     `json:"generation"`
-	Writer         *string    `json:"writer"`
-	EnqueuedTime   *time.Time `json:"enqueuedTime"`
-	CheckpointTime *time.Time `json:"checkpointTime"`
-	CheckpointAge  *seconds   `json:"checkpointAgeSeconds"`
-	Spelling       *string    `json:"checkpointSpelling"`
-	LagState       *string    `json:"lagState"`
-	Lag            *int64     `json:"lag"`
-	Kept           *int64     `json:"kept"`
-	Lost           *int64     `json:"lost"`
-	Ahead          *int64     `json:"ahead"`
-	LagTime        *seconds   `json:"lagSeconds"`
-	LagMethod      *string    `json:"lagMethod"`
-
-	lagState state // as the table has it
-}
-
 type statusAbout struct {
-	Namespace  string    `json:"fullyQualifiedNamespace"`
-	EventHub   string    `json:"eventHubName"`
-	Group      string    `json:"consumerGroup"`
-	Time       time.Time `json:"time"`
-	Lag        *int64    `json:"lag"`
-	Lost       *int64    `json:"lost"`
-	LagTime    *seconds  `json:"lagSeconds"`
-	LagUnknown *int      `json:"lagUnknownPartitions"`
+	Namespace  string          `json:"fullyQualifiedNamespace"`
+	EventHub   string          `json:"eventHubName"`
+	Group      string          `json:"consumerGroup"`
+	Time       time.Time       `json:"time"`
+	Lag        *int64          `json:"lag"`
+	Lost       *int64          `json:"lost"`
+	LagTime    *report.Seconds `json:"lagSeconds"`
+	LagUnknown *int            `json:"lagUnknownPartitions"`
 }
 
 // threshold is the value of --fail-above: events, or time.
@@ -82,7 +58,9 @@ func (t threshold) exceeded(partitions []ops.Partition, lags []ops.Lag) error {
 		case l.State == ops.LagNoPartition:
 			continue
 		case l.State != ops.LagKnown && l.State != ops.LagEmpty:
-			why = string(lagState(l))
+			var p report.Partition
+			p.AddLag(l)
+			why = string(lagState(p))
 		case t.time == 0 && *l.Events > t.events:
 			why = fmt.Sprintf("%d events", *l.Events)
 		case t.time > 0 && l.Time == nil:
@@ -201,7 +179,7 @@ func (s *status) once(ctx context.Context) error {
 			lags = append(lags, hub.Lag(p, s.history))
 		}
 		total := ops.Total(lags)
-		about.Lag, about.Lost, about.LagTime, about.LagUnknown = &total.Events, &total.Lost, secondsOf(total.Time), &total.Unknown
+		about.Lag, about.Lost, about.LagTime, about.LagUnknown = &total.Events, &total.Lost, report.SecondsOf(total.Time), &total.Unknown
 	}
 	if err := s.write(statusDocument(snapshot, about, lags)); err != nil {
 		return err
@@ -215,81 +193,47 @@ func (s *status) once(ctx context.Context) error {
 
 // statusDocument is a snapshot, with lags if they are not nil.
 func statusDocument(snapshot *ops.Snapshot, about statusAbout, lags []ops.Lag) document {
-	d := document{kind: "status", about: about, name: "partitions", rowType: statusRow{}}
+	d := document{kind: "status", about: about, name: "partitions", rowType: report.Partition{}}
 	d.head = []string{"PARTITION", "STATE", "OWNER", "RENEWED", "SEQUENCE", "CHECKPOINTED"}
 	if lags != nil {
 		d.head = append(d.head, "LAG", "LAG TIME", "LAG STATE")
 	}
 	d.cells = func(row any) []any {
-		r := row.(statusRow)
+		r := row.(report.Partition)
 		cells := []any{r.PartitionID, state(r.State), r.OwnerID, ago(r.OwnershipAge), r.SequenceNumber, ago(r.CheckpointAge)}
 		if lags != nil {
-			cells = append(cells, r.Lag, r.LagTime, r.lagState)
+			cells = append(cells, r.Lag, r.LagTime, lagState(r))
 		}
 		return cells
 	}
 	for i, p := range snapshot.Partitions {
-		row := statusRowOf(p)
+		row := report.PartitionOf(p)
 		if lags != nil {
-			row.addLag(lags[i])
+			row.AddLag(lags[i])
 		}
 		d.rows = append(d.rows, row)
 	}
 	return d
 }
 
-func ago(age *seconds) any {
+func ago(age *report.Seconds) any {
 	if age == nil {
 		return nil
 	}
-	return shortDuration(age.duration()) + " ago"
+	return shortDuration(age.Duration()) + " ago"
 }
 
-func statusRowOf(p ops.Partition) statusRow {
-	row := statusRow{PartitionID: p.ID, State: string(p.State)}
-	if o := p.Ownership; o != nil {
-		row.OwnershipAge = secondsOf(&p.OwnershipAge)
-		if o.OwnerID != "" {
-			row.OwnerID = &o.OwnerID
-		}
-	}
-	if c := p.Checkpoint; c != nil {
-		spelling := c.FullyQualifiedNamespace + "/" + c.EventHubName + "/" + c.ConsumerGroup
-		row.SequenceNumber, row.Offset, row.Generation, row.EnqueuedTime = c.SequenceNumber, c.Offset, &c.Generation, c.EnqueuedTime
-		row.CheckpointTime, row.CheckpointAge, row.Spelling = &c.LastModifiedTime, secondsOf(&p.CheckpointAge), &spelling
-		if c.ClientID != "" {
-			row.Writer = &c.ClientID
-		}
-	}
-	return row
-}
-
-func (r *statusRow) addLag(l ops.Lag) {
-	word := string(l.State)
-	r.LagState, r.lagState, r.Lag, r.Kept, r.LagTime = &word, lagState(l), l.Events, l.Kept, secondsOf(l.Time)
-	switch l.State {
+// lagState is the state of a partition's lag with its number.
+func lagState(p report.Partition) state {
+	switch ops.LagState(*p.LagState) {
 	case ops.LagExpired:
-		r.Lost = &l.Lost
+		return state(fmt.Sprintf("expired (%d events lost)", *p.Lost))
 	case ops.LagAhead:
-		r.Ahead = &l.Ahead
-	}
-	if l.Method != "" {
-		method := string(l.Method)
-		r.LagMethod = &method
-	}
-}
-
-// lagState is a lag's state with its number.
-func lagState(l ops.Lag) state {
-	switch l.State {
-	case ops.LagExpired:
-		return state(fmt.Sprintf("expired (%d events lost)", l.Lost))
-	case ops.LagAhead:
-		return state(fmt.Sprintf("ahead (by %d: was the hub recreated?)", l.Ahead))
+		return state(fmt.Sprintf("ahead (by %d: was the hub recreated?)", *p.Ahead))
 	case ops.LagNoCheckpoint:
-		return state(fmt.Sprintf("no checkpoint (%d events kept)", *l.Kept))
+		return state(fmt.Sprintf("no checkpoint (%d events kept)", *p.Kept))
 	}
-	return state(l.State)
+	return state(*p.LagState)
 }
 
 // sayMore says what the table does not show.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 )
 
 // schemaVersion is that of all JSON, as of the command's output. It grows when a field
@@ -106,12 +108,12 @@ func renderGroup(v *view, id string) []byte {
 		return nil
 	}
 	return marshal(struct {
-		SchemaVersion int         `json:"schemaVersion"`
-		Time          time.Time   `json:"time"`
-		Group         Group       `json:"group"`
-		Partitions    []Partition `json:"partitions"`
-		Events        []Event     `json:"events"`
-	}{schemaVersion, v.time.UTC(), g.summary, append([]Partition{}, g.partitions...), append([]Event{}, g.events...)})
+		SchemaVersion int                `json:"schemaVersion"`
+		Time          time.Time          `json:"time"`
+		Group         Group              `json:"group"`
+		Partitions    []report.Partition `json:"partitions"`
+		Events        []Event            `json:"events"`
+	}{schemaVersion, v.time.UTC(), g.summary, append([]report.Partition{}, g.partitions...), append([]Event{}, g.events...)})
 }
 
 // healthy is how many intervals the latest round may be old.

@@ -60,7 +60,7 @@ func TestResources(t *testing.T) {
 		golden(w.T, "metrics.txt", w.get("/metrics").body)
 		var ids []string
 		for _, p := range w.group("audit").Partitions {
-			ids = append(ids, p.ID)
+			ids = append(ids, p.PartitionID)
 		}
 		require.Equal(w, []string{"0", "1", "2", "3", "4", "5"}, ids, "all but one of which only the event hub has")
 	})
@@ -159,7 +159,7 @@ func TestHostileNames(t *testing.T) {
 		got := w.group(names[0])
 		require.Equal(w, names[0], got.Group.Group)
 		require.Contains(w, *got.Group.Error, markup)
-		require.Equal(w, names[1], got.Partitions[1].ID)
+		require.Equal(w, names[1], got.Partitions[1].PartitionID)
 		require.Equal(w, markup, *got.Partitions[1].Writer)
 		require.Equal(w, markup, *got.Events[0].From)
 		require.Contains(w, w.history(names[0]).Partitions, names[1])

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -56,7 +57,7 @@ type group struct {
 	snapshot   *ops.Snapshot // of the latest round that could read it
 	err        error         // of the latest round
 	lags       map[string]ops.Lag
-	partitions []Partition
+	partitions []report.Partition
 	events     []Event  // never changed in place: views have them
 	history    *history // guarded by collector.mu
 }
@@ -74,7 +75,7 @@ type view struct {
 type groupView struct {
 	summary    Group
 	read       bool // in this round
-	partitions []Partition
+	partitions []report.Partition
 	events     []Event
 	history    *history // to be read under collector.mu
 }

@@ -1,11 +1,11 @@
 package live
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"time"
+
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 )
 
 // maxEvents is how many events of a consumer group are kept.
@@ -70,16 +70,16 @@ func (e Event) MarshalJSON() ([]byte, error) {
 
 // addEvents compares the partitions of two rounds, and returns the events with those
 // that it found, the newest last. Without a round before there is nothing to compare.
-func addEvents(events []Event, at time.Time, before, now []Partition) []Event {
+func addEvents(events []Event, at time.Time, before, now []report.Partition) []Event {
 	if before == nil {
 		return events
 	}
-	old := make(map[string]Partition, len(before))
+	old := make(map[string]report.Partition, len(before))
 	for _, p := range before {
-		old[p.ID] = p
+		old[p.PartitionID] = p
 	}
 	var found []Event
-	add := func(id string, was, is Partition) {
+	add := func(id string, was, is report.Partition) {
 		if !equal(was.OwnerID, is.OwnerID) {
 			found = append(found, Event{Time: at, PartitionID: id, Kind: OwnerChanged, From: was.OwnerID, To: is.OwnerID})
 		}
@@ -96,12 +96,12 @@ func addEvents(events []Event, at time.Time, before, now []Partition) []Event {
 		}
 	}
 	for _, p := range now {
-		add(p.ID, old[p.ID], p)
-		delete(old, p.ID)
+		add(p.PartitionID, old[p.PartitionID], p)
+		delete(old, p.PartitionID)
 	}
 	for _, p := range before {
-		if _, gone := old[p.ID]; gone {
-			add(p.ID, p, Partition{})
+		if _, gone := old[p.PartitionID]; gone {
+			add(p.PartitionID, p, report.Partition{})
 		}
 	}
 	if len(found) == 0 {
@@ -113,21 +113,4 @@ func addEvents(events []Event, at time.Time, before, now []Partition) []Event {
 
 func equal(a, b *string) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
-}
-
-// sortPartitions sorts by ID, numbers first.
-func sortPartitions(partitions []Partition) {
-	slices.SortFunc(partitions, func(a, b Partition) int {
-		m, errA := strconv.ParseUint(a.ID, 10, 64)
-		n, errB := strconv.ParseUint(b.ID, 10, 64)
-		switch {
-		case errA == nil && errB == nil:
-			return cmp.Or(cmp.Compare(m, n), cmp.Compare(a.ID, b.ID))
-		case errA == nil:
-			return -1
-		case errB == nil:
-			return 1
-		}
-		return cmp.Compare(a.ID, b.ID)
-	})
 }

@@ -1,8 +1,10 @@
 package live
 
 import (
+	"slices"
 	"time"
 
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/ops"
 )
 
@@ -18,108 +20,50 @@ type Group struct {
 	States              map[ops.State]int `json:"states"`
 	Owners              int               `json:"owners"` // of live partitions
 	Lag                 *int64            `json:"lag"`    // of the partitions that are known
-	LagTime             *seconds          `json:"lagSeconds"`
+	LagTime             *report.Seconds   `json:"lagSeconds"`
 	LagUnknown          int               `json:"lagUnknownPartitions"`
 	Lost                *int64            `json:"lost"`
-	OldestCheckpointAge *seconds          `json:"oldestCheckpointAgeSeconds"`
+	OldestCheckpointAge *report.Seconds   `json:"oldestCheckpointAgeSeconds"`
 	Error               *string           `json:"error"`
 }
 
-// Partition is one partition of a consumer group in JSON, with the fields of
-// checkpointctl status.
-type Partition struct {
-	ID             string     `json:"partitionId"`
-	State          ops.State  `json:"state"`
-	OwnerID        *string    `json:"ownerId"`
-	OwnershipAge   *seconds   `json:"ownershipAgeSeconds"`
-	SequenceNumber *int64     `json:"sequenceNumber"`
-	Offset         *string    `json:"offset"`
-	Generation     *int64     `json:"generation"`
-	Writer         *string    `json:"writer"`
-	EnqueuedTime   *time.Time `json:"enqueuedTime"`
-	CheckpointTime *time.Time `json:"checkpointTime"`
-	CheckpointAge  *seconds   `json:"checkpointAgeSeconds"`
-	Spelling       *string    `json:"checkpointSpelling"`
-	LagState       *string    `json:"lagState"`
-	Lag            *int64     `json:"lag"`
-	Kept           *int64     `json:"kept"`
-	Lost           *int64     `json:"lost"`
-	Ahead          *int64     `json:"ahead"`
-	LagTime        *seconds   `json:"lagSeconds"`
-	LagMethod      *string    `json:"lagMethod"`
-}
-
-// seconds is a duration in JSON, to the millisecond.
-type seconds float64
-
-func secondsOf(d time.Duration) *seconds {
-	s := seconds(d.Round(time.Millisecond).Seconds())
-	return &s
-}
+// rounded is a duration as the page has it, to the millisecond.
+func rounded(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 // partitionsOf returns the partitions of a consumer group's snapshot and those that
-// only its event hub has, in the order of the event hub.
-func partitionsOf(g *group) []Partition {
+// only its event hub has, in the order of their IDs.
+func partitionsOf(g *group) []report.Partition {
 	known := make(map[string]bool)
-	partitions := make([]Partition, 0, max(len(g.lags), len(g.snapshot.Partitions)))
+	partitions := make([]report.Partition, 0, max(len(g.lags), len(g.snapshot.Partitions)))
 	for _, p := range g.snapshot.Partitions {
 		known[p.ID] = true
 		partitions = append(partitions, partitionOf(g, p))
 	}
-	added := false
 	for id := range g.lags {
 		if !known[id] {
-			partitions, added = append(partitions, partitionOf(g, g.snapshot.Partition(id))), true
+			partitions = append(partitions, partitionOf(g, g.snapshot.Partition(id)))
 		}
 	}
-	if added {
-		sortPartitions(partitions)
-	}
+	slices.SortFunc(partitions, func(a, b report.Partition) int { return ops.CompareIDs(a.PartitionID, b.PartitionID) })
 	return partitions
 }
 
-func partitionOf(g *group, p ops.Partition) Partition {
-	out := Partition{ID: p.ID, State: p.State}
-	if o := p.Ownership; o != nil {
-		out.OwnershipAge = secondsOf(p.OwnershipAge)
-		if o.OwnerID != "" {
-			out.OwnerID = &o.OwnerID
-		}
+func partitionOf(g *group, p ops.Partition) report.Partition {
+	p.OwnershipAge, p.CheckpointAge = rounded(p.OwnershipAge), rounded(p.CheckpointAge)
+	out := report.PartitionOf(p)
+	if g.hub == nil {
+		return out
 	}
-	if c := p.Checkpoint; c != nil {
-		spelling := c.FullyQualifiedNamespace + "/" + c.EventHubName + "/" + c.ConsumerGroup
-		out.SequenceNumber, out.Offset, out.Generation, out.EnqueuedTime = c.SequenceNumber, c.Offset, &c.Generation, c.EnqueuedTime
-		out.CheckpointTime, out.CheckpointAge, out.Spelling = &c.LastModifiedTime, secondsOf(p.CheckpointAge), &spelling
-		if c.ClientID != "" {
-			out.Writer = &c.ClientID
-		}
+	lag := g.lags[p.ID]
+	if lag.State == "" { // it was not asked for yet
+		lag.State = ops.LagUnknown
 	}
-	if g.hub != nil {
-		out.addLag(g.lags[p.ID])
+	if lag.Time != nil {
+		d := rounded(*lag.Time)
+		lag.Time = &d
 	}
+	out.AddLag(lag)
 	return out
-}
-
-// addLag adds a lag. The zero value is one that is not known yet.
-func (p *Partition) addLag(l ops.Lag) {
-	state := string(l.State)
-	if l.State == "" {
-		state = string(ops.LagUnknown)
-	}
-	p.LagState, p.Lag, p.Kept = &state, l.Events, l.Kept
-	switch l.State {
-	case ops.LagExpired:
-		p.Lost = &l.Lost
-	case ops.LagAhead:
-		p.Ahead = &l.Ahead
-	}
-	if l.Time != nil {
-		p.LagTime = secondsOf(*l.Time)
-	}
-	if l.Method != "" {
-		method := string(l.Method)
-		p.LagMethod = &method
-	}
 }
 
 // summaryOf sums up what is known of a consumer group.
@@ -165,7 +109,7 @@ func summaryOf(g *group) Group {
 }
 
 // longer returns the longer one of two durations. Nil is not known.
-func longer(a, b *seconds) *seconds {
+func longer(a, b *report.Seconds) *report.Seconds {
 	if a == nil || b != nil && *b > *a {
 		return b
 	}

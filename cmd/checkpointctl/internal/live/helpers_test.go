@@ -24,6 +24,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/live"
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/ops"
 )
@@ -168,9 +169,9 @@ type groupsJSON struct {
 }
 
 type groupJSON struct {
-	Group      live.Group       `json:"group"`
-	Partitions []live.Partition `json:"partitions"`
-	Events     []eventJSON      `json:"events"`
+	Group      live.Group         `json:"group"`
+	Partitions []report.Partition `json:"partitions"`
+	Events     []eventJSON        `json:"events"`
 }
 
 type eventJSON struct {

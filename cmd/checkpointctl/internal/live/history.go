@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 )
 
 // maxPoints bounds a history: an hour at intervals of 5 seconds.
@@ -50,7 +52,7 @@ func newHistory(points int) *history {
 }
 
 // add adds a round. A nil list of partitions is one that could not be read.
-func (h *history) add(at time.Time, total *Group, partitions []Partition) {
+func (h *history) add(at time.Time, total *Group, partitions []report.Partition) {
 	i := h.rounds % h.points
 	h.rounds++
 	h.times[i], h.lag[i], h.lagTime[i] = at.UnixMilli(), unknown, unknown
@@ -64,13 +66,13 @@ func (h *history) add(at time.Time, total *Group, partitions []Partition) {
 		}
 	}
 	for _, p := range partitions {
-		s := h.partitions[p.ID]
+		s := h.partitions[p.PartitionID]
 		if s == nil {
 			s = &series{lag: make([]int64, h.points), age: make([]tenths, h.points)}
 			for j := range h.points {
 				s.lag[j], s.age[j] = unknown, unknown
 			}
-			h.partitions[p.ID] = s
+			h.partitions[p.PartitionID] = s
 		}
 		s.lag[i], s.age[i], s.last = orUnknown(p.Lag), tenthsOf(p.CheckpointAge), h.rounds
 	}
@@ -83,7 +85,7 @@ func orUnknown(n *int64) int64 {
 	return *n
 }
 
-func tenthsOf(s *seconds) tenths {
+func tenthsOf(s *report.Seconds) tenths {
 	if s == nil {
 		return unknown
 	}

@@ -75,7 +75,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 			gauge(m.partitions, float64(n), with(string(state))...)
 		}
 		for _, p := range g.partitions {
-			of := with(label(p.ID))
+			of := with(label(p.PartitionID))
 			live := 0.0
 			if p.State == ops.Live {
 				live = 1

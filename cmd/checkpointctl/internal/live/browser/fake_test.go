@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
 )
 
 // The API's resources, as the page reads them.
@@ -45,30 +47,11 @@ type (
 		Error                *string        `json:"error"`
 	}
 	groupDocument struct {
-		SchemaVersion int            `json:"schemaVersion"`
-		Time          time.Time      `json:"time"`
-		Group         groupRow       `json:"group"`
-		Partitions    []partitionRow `json:"partitions"`
-		Events        []eventRow     `json:"events"`
-	}
-	partitionRow struct {
-		PartitionID    string     `json:"partitionId"`
-		State          string     `json:"state"`
-		OwnerID        *string    `json:"ownerId"`
-		OwnershipAge   *float64   `json:"ownershipAgeSeconds"`
-		SequenceNumber *int64     `json:"sequenceNumber"`
-		Offset         *string    `json:"offset"`
-		Generation     *int64     `json:"generation"`
-		Writer         *string    `json:"writer"`
-		EnqueuedTime   *time.Time `json:"enqueuedTime"`
-		CheckpointTime *time.Time `json:"checkpointTime"`
-		CheckpointAge  *float64   `json:"checkpointAgeSeconds"`
-		Spelling       *string    `json:"checkpointSpelling"`
-		LagState       *string    `json:"lagState"`
-		Lag            *int64     `json:"lag"`
-		Lost           *int64     `json:"lost"`
-		LagSeconds     *float64   `json:"lagSeconds"`
-		LagMethod      *string    `json:"lagMethod"`
+		SchemaVersion int                `json:"schemaVersion"`
+		Time          time.Time          `json:"time"`
+		Group         groupRow           `json:"group"`
+		Partitions    []report.Partition `json:"partitions"`
+		Events        []eventRow         `json:"events"`
 	}
 	eventRow struct {
 		Time        time.Time `json:"time"`
@@ -98,7 +81,7 @@ func ptr[T any](v T) *T { return &v }
 // fakeGroup is one consumer group of the fake server.
 type fakeGroup struct {
 	row        groupRow
-	partitions []partitionRow
+	partitions []report.Partition
 	events     []eventRow
 	history    historyDocument
 }
@@ -133,11 +116,11 @@ func newGroup(name string, partitions int, owners ...string) *fakeGroup {
 		}
 		g.history.Partitions[strconv.Itoa(i)] = h
 		lag, age, sequence := lagAt(i, points-1), ageAt(i, points-1), int64(100000+i*977)
-		g.partitions = append(g.partitions, partitionRow{
-			PartitionID: strconv.Itoa(i), State: "live", OwnerID: ptr(owners[i%len(owners)]), OwnershipAge: ptr(float64(i % 10)),
+		g.partitions = append(g.partitions, report.Partition{
+			PartitionID: strconv.Itoa(i), State: "live", OwnerID: ptr(owners[i%len(owners)]), OwnershipAge: ptr(report.Seconds(i % 10)),
 			SequenceNumber: &sequence, Offset: ptr(strconv.FormatInt(sequence*1024, 10)), Generation: ptr(int64(3)),
 			Writer: ptr("azsdk-go-azeventhubs/2.0.2"), EnqueuedTime: ptr(now.Add(-time.Minute)), CheckpointTime: ptr(now.Add(-time.Duration(age) * time.Second)),
-			CheckpointAge: &age, Spelling: &g.row.Spellings[0], LagState: ptr("ok"), Lag: &lag, LagSeconds: ptr(float64(lag) / 8), LagMethod: ptr("metadata"),
+			CheckpointAge: ptr(report.Seconds(age)), Spelling: &g.row.Spellings[0], LagState: ptr("ok"), Lag: &lag, LagTime: ptr(report.Seconds(lag) / 8), LagMethod: ptr("metadata"),
 		})
 	}
 	for point := range points {
@@ -159,7 +142,7 @@ func (g *fakeGroup) takeOver(to string, partitions ...int) {
 	for _, i := range partitions {
 		p := &g.partitions[i]
 		g.event(0, eventRow{PartitionID: p.PartitionID, Kind: "owner", From: p.OwnerID, To: &to})
-		p.OwnerID, p.State, p.OwnershipAge = &to, "live", ptr(0.0)
+		p.OwnerID, p.State, p.OwnershipAge = &to, "live", new(report.Seconds)
 	}
 }
 
@@ -169,7 +152,7 @@ func (g *fakeGroup) totals() groupRow {
 	row.States = map[string]int{"live": 0, "expired": 0, "relinquished": 0, "never owned": 0}
 	owners := map[string]bool{}
 	for _, p := range g.partitions {
-		row.States[p.State]++
+		row.States[string(p.State)]++
 		if p.OwnerID != nil {
 			owners[*p.OwnerID] = true
 		}
@@ -178,11 +161,11 @@ func (g *fakeGroup) totals() groupRow {
 		} else {
 			row.Lag = ptr(*p.Lag + value(row.Lag))
 		}
-		if p.LagSeconds != nil {
-			row.LagSeconds = ptr(max(*p.LagSeconds, value(row.LagSeconds)))
+		if p.LagTime != nil {
+			row.LagSeconds = ptr(max(float64(*p.LagTime), value(row.LagSeconds)))
 		}
 		if p.CheckpointAge != nil {
-			row.OldestCheckpointAge = ptr(max(*p.CheckpointAge, value(row.OldestCheckpointAge)))
+			row.OldestCheckpointAge = ptr(max(float64(*p.CheckpointAge), value(row.OldestCheckpointAge)))
 		}
 		row.Lost += value(p.Lost)
 	}

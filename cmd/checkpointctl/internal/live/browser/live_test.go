@@ -7,6 +7,9 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/ea947076/checkpointstore/cmd/checkpointctl/internal/report"
+	"github.com/ea947076/checkpointstore/ops"
 )
 
 // The keys that the page knows.
@@ -22,9 +25,9 @@ func viewOf(s *fakeServer, g *fakeGroup) string { return s.url() + "#/groups/" +
 // mixed is a group with every state of a partition, with events, and with data lost.
 func mixed(partitions int) *fakeGroup {
 	g := newGroup("checkout", partitions, "worker-1", "worker-2", "worker-3", "worker-4")
-	g.partitions[5].State, g.partitions[5].OwnershipAge = "expired", ptr(95.0)
+	g.partitions[5].State, g.partitions[5].OwnershipAge = "expired", ptr(report.Seconds(95))
 	g.partitions[9].State, g.partitions[9].OwnerID = "relinquished", nil
-	g.partitions[11] = partitionRow{PartitionID: "11", State: "never owned", LagState: ptr("no checkpoint")}
+	g.partitions[11] = report.Partition{PartitionID: "11", State: "never owned", LagState: ptr("no checkpoint")}
 	g.partitions[7].LagState, g.partitions[7].Lost = ptr("expired"), ptr(int64(120))
 	for i := range 12 {
 		from, to := fmt.Sprintf("worker-%d", i%4+1), fmt.Sprintf("worker-%d", (i+1)%4+1)
@@ -295,7 +298,7 @@ func TestHostileNames(t *testing.T) {
 	for i := range g.partitions {
 		g.partitions[i].Writer, g.partitions[i].Offset, g.partitions[i].LagState, g.partitions[i].LagMethod = ptr(image), ptr(script), ptr(image), ptr(image)
 	}
-	g.partitions[5].PartitionID, g.partitions[5].State = image, script
+	g.partitions[5].PartitionID, g.partitions[5].State = image, ops.State(script)
 	g.partitions[4].PartitionID, g.partitions[3].PartitionID, g.partitions[2].OwnerID = "constructor", "__proto__", ptr("__proto__")
 	g.history.Partitions[image] = g.history.Partitions["5"]
 	g.event(time.Minute, eventRow{PartitionID: image, Kind: "owner", From: ptr(image), To: ptr(script)})
@@ -392,7 +395,7 @@ func TestHiddenTab(t *testing.T) {
 func TestErrors(t *testing.T) {
 	g := newGroup("checkout", 8, "a")
 	for i := range g.partitions {
-		g.partitions[i].Lag, g.partitions[i].LagSeconds, g.partitions[i].LagState = nil, nil, ptr("unknown")
+		g.partitions[i].Lag, g.partitions[i].LagTime, g.partitions[i].LagState = nil, nil, ptr("unknown")
 	}
 	for i := range g.history.Times {
 		g.history.Lag[i], g.history.LagSeconds[i] = nil, nil

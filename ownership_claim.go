@@ -3,8 +3,6 @@ package checkpointstore
 import (
 	"context"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -80,29 +78,6 @@ func (s *BlobCheckpointStore) scopes(ownerships []Ownership) func(i int) layout.
 		}
 		return spelled
 	}
-}
-
-// inParallel calls do for 0 to n-1, at most limit at once, and returns when all
-// have returned.
-func inParallel(n, limit int, do func(int)) {
-	if n == 1 {
-		do(0)
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(n, limit) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // claimResult is the outcome of one claim: won, with the record's new state; lost;

@@ -3,7 +3,6 @@ package checkpointstore
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -87,11 +86,7 @@ func (s *BlobCheckpointStore) ListRecords(ctx context.Context, fullyQualifiedNam
 	}
 	found := make([]ScopeRecords, len(spellings))
 	errs := make([]error, len(spellings))
-	var lists sync.WaitGroup
-	for i, scope := range spellings {
-		lists.Go(func() { found[i], errs[i] = s.listRecords(ctx, scope) })
-	}
-	lists.Wait()
+	inParallel(len(spellings), len(spellings), func(i int) { found[i], errs[i] = s.listRecords(ctx, spellings[i]) })
 	other, listed := s.otherScope(verbatim)
 	for i, scope := range spellings {
 		found[i].Listed = i == 0 || listed && scope == other

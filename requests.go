@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -191,4 +193,27 @@ func newBlobState(m layout.Metadata, etag *azcore.ETag, lastModified *time.Time)
 // blob returns the client of one blob.
 func (s *BlobCheckpointStore) blob(name string) *blockblob.Client {
 	return s.client.NewBlockBlobClient(name)
+}
+
+// inParallel calls do for 0 to n-1, at most limit at once, and returns when all
+// have returned.
+func inParallel(n, limit int, do func(int)) {
+	if n == 1 {
+		do(0)
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, limit) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
 }

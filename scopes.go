@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -20,6 +19,21 @@ type Scope struct {
 	FullyQualifiedNamespace string // "mynamespace.servicebus.windows.net"
 	EventHubName            string
 	ConsumerGroup           string
+}
+
+// String returns the names with slashes between them, as blobs' names begin.
+func (s Scope) String() string {
+	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
+}
+
+// Compare orders scopes by namespace, event hub and consumer group, as cmp.Compare
+// does.
+func (s Scope) Compare(other Scope) int {
+	return cmp.Or(
+		cmp.Compare(s.FullyQualifiedNamespace, other.FullyQualifiedNamespace),
+		cmp.Compare(s.EventHubName, other.EventHubName),
+		cmp.Compare(s.ConsumerGroup, other.ConsumerGroup),
+	)
 }
 
 // ListScopesOptions has no fields yet.
@@ -69,13 +83,7 @@ func (s *BlobCheckpointStore) ListScopes(ctx context.Context, options *ListScope
 			}
 		}
 	}
-	slices.SortFunc(scopes, func(a, b Scope) int { // the service sorts with the slashes
-		return cmp.Or(
-			cmp.Compare(a.FullyQualifiedNamespace, b.FullyQualifiedNamespace),
-			cmp.Compare(a.EventHubName, b.EventHubName),
-			cmp.Compare(a.ConsumerGroup, b.ConsumerGroup),
-		)
-	})
+	slices.SortFunc(scopes, Scope.Compare) // the service sorts with the slashes
 	return scopes, nil
 }
 
@@ -93,16 +101,7 @@ func scopeIn(prefix string) (layout.Scope, bool) {
 func (s *BlobCheckpointStore) walk(ctx context.Context, prefixes []string) ([][]string, error) {
 	below := make([][]string, len(prefixes))
 	errs := make([]error, len(prefixes))
-	slots := make(chan struct{}, maxConcurrentWalks)
-	var walks sync.WaitGroup
-	for i, prefix := range prefixes {
-		walks.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			below[i], errs[i] = s.children(ctx, prefix)
-		})
-	}
-	walks.Wait()
+	inParallel(len(prefixes), maxConcurrentWalks, func(i int) { below[i], errs[i] = s.children(ctx, prefixes[i]) })
 	for i, err := range errs {
 		if err != nil {
 			return nil, s.failure("ListScopes", target{blobName: prefixes[i], action: listBlobs}, err)

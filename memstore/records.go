@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -88,13 +87,7 @@ func (s *Store) ListScopes(ctx context.Context, options *checkpointstore.ListSco
 			ConsumerGroup:           k.ConsumerGroup,
 		})
 	}
-	slices.SortFunc(scopes, func(a, b checkpointstore.Scope) int {
-		return cmp.Or(
-			cmp.Compare(a.FullyQualifiedNamespace, b.FullyQualifiedNamespace),
-			cmp.Compare(a.EventHubName, b.EventHubName),
-			cmp.Compare(a.ConsumerGroup, b.ConsumerGroup),
-		)
-	})
+	slices.SortFunc(scopes, checkpointstore.Scope.Compare)
 	return scopes, nil
 }
 
@@ -120,12 +113,13 @@ func (s *Store) DeleteCheckpoint(ctx context.Context, c checkpointstore.Checkpoi
 // delete removes the record whose ETag is still the given one.
 func (s *Store) delete(ctx context.Context, op, namespace, eventHub, consumerGroup, partition string, etag *azcore.ETag, stored func(key) string, remove func(key)) error {
 	k, err := one(ctx, op, namespace, eventHub, consumerGroup, partition)
-	if err == nil && etag == nil {
-		err = errors.New("the record has no ETag: delete one that ListRecords returned")
-	} else if err == nil {
-		err = layout.CheckETag(string(*etag))
-	} else {
+	if err != nil {
 		return err
+	}
+	if etag == nil {
+		err = errors.New("the record has no ETag: delete one that ListRecords returned")
+	} else {
+		err = layout.CheckETag(string(*etag))
 	}
 	if err != nil {
 		return &checkpointstore.Error{Op: op, PartitionID: partition, Kind: checkpointstore.ErrInvalidArgument, Detail: err.Error()}

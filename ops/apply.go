@@ -157,7 +157,7 @@ func (a *applying) check(now *Snapshot) error {
 
 func (a *applying) checkChange(c Change, now Partition) error {
 	if other := now.Other; other != nil && other.State == Live {
-		return fmt.Errorf("%w: %q, under the spelling %s: stop it, or use a store with that naming", ErrLive, other.Ownership.OwnerID, pathOf(other.Scope))
+		return fmt.Errorf("%w: %q, under the spelling %s: stop it, or use a store with that naming", ErrLive, other.Ownership.OwnerID, other.Scope.String())
 	}
 	deletes := c.DeleteOwnership != nil || c.DeleteCheckpoint != nil
 	// The owners under the store's own spelling do not see the other one's records.
@@ -399,7 +399,7 @@ func (a *applying) checkHeld(ctx context.Context, now *Snapshot) error {
 		case is.Ownership == nil || is.Ownership.OwnerID != a.ownerOf(c.PartitionID):
 			return fmt.Errorf("partition %s: %w: somebody else claimed it", c.PartitionID, ErrOutdated)
 		case is.Other != nil && is.Other.State == Live:
-			return fmt.Errorf("partition %s: %w: %q, under the spelling %s", c.PartitionID, ErrLive, is.Other.Ownership.OwnerID, pathOf(is.Other.Scope))
+			return fmt.Errorf("partition %s: %w: %q, under the spelling %s", c.PartitionID, ErrLive, is.Other.Ownership.OwnerID, is.Other.Scope.String())
 		case err != nil:
 			return fmt.Errorf("partition %s: %w", c.PartitionID, err)
 		}

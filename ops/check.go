@@ -426,16 +426,16 @@ func (c *checking) sameGroup(ctx context.Context, name string, g Group) error {
 		}
 	}
 	var found []string
-	for _, spelling := range slices.SortedFunc(maps.Keys(live), compareScopes) {
+	for _, spelling := range slices.SortedFunc(maps.Keys(live), Scope.Compare) {
 		if live[spelling] > 0 {
-			found = append(found, fmt.Sprintf("%s (%d)", pathOf(spelling), live[spelling]))
+			found = append(found, fmt.Sprintf("%s (%d)", spelling.String(), live[spelling]))
 		}
 	}
 	switch len(found) {
 	case 0:
-		c.found(SeverityWarning, name, pathOf(g.Scope)+": records under several spellings, without live owners", "migrate them, then clean up")
+		c.found(SeverityWarning, name, g.Scope.String()+": records under several spellings, without live owners", "migrate them, then clean up")
 	case 1:
-		c.found(SeverityWarning, name, fmt.Sprintf("%s: records under several spellings, with live owners under %s", pathOf(g.Scope), found[0]), "clean up once the others are not needed any more")
+		c.found(SeverityWarning, name, fmt.Sprintf("%s: records under several spellings, with live owners under %s", g.Scope.String(), found[0]), "clean up once the others are not needed any more")
 	default:
 		c.found(SeverityProblem, name, fmt.Sprintf("partitions have live owners that do not see each other, under %s", strings.Join(found, " and ")),
 			"stop the consumers of one spelling, or set this store's BlobNaming to that of the others")

@@ -3,7 +3,8 @@ package ops
 import (
 	"context"
 	"slices"
-	"strings"
+
+	"github.com/ea947076/checkpointstore/internal/layout"
 )
 
 // Group is a consumer group that has records in a container.
@@ -35,38 +36,14 @@ func ListGroups(ctx context.Context, store Store) ([]Group, error) {
 	}
 	for i := range groups {
 		g := &groups[i]
-		slices.SortFunc(g.Spellings, compareScopes)
+		slices.SortFunc(g.Spellings, Scope.Compare)
 	}
-	slices.SortFunc(groups, func(a, b Group) int { return compareScopes(a.Scope, b.Scope) })
+	slices.SortFunc(groups, func(a, b Group) int { return a.Scope.Compare(b.Scope) })
 	return groups, nil
-}
-
-// pathOf returns a scope as the beginning of its blobs' names.
-func pathOf(s Scope) string {
-	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
-}
-
-func compareScopes(a, b Scope) int {
-	return slices.Compare(
-		[]string{a.FullyQualifiedNamespace, a.EventHubName, a.ConsumerGroup},
-		[]string{b.FullyQualifiedNamespace, b.EventHubName, b.ConsumerGroup},
-	)
 }
 
 // lowerScope returns a scope with A to Z in lower case, as stores write it.
 func lowerScope(s Scope) Scope {
-	return Scope{
-		FullyQualifiedNamespace: lower(s.FullyQualifiedNamespace),
-		EventHubName:            lower(s.EventHubName),
-		ConsumerGroup:           lower(s.ConsumerGroup),
-	}
-}
-
-func lower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
+	lower := layout.Scope{Namespace: s.FullyQualifiedNamespace, EventHub: s.EventHubName, ConsumerGroup: s.ConsumerGroup}.Lower()
+	return Scope{FullyQualifiedNamespace: lower.Namespace, EventHubName: lower.EventHub, ConsumerGroup: lower.ConsumerGroup}
 }

@@ -178,7 +178,7 @@ func (p *Plan) takeOtherSpelling(s *Snapshot) error {
 			continue
 		}
 		found = true
-		name := pathOf(other.Scope) + "/" + partition.ID
+		name := other.Scope.String() + "/" + partition.ID
 		if partition.isLive() {
 			return fmt.Errorf("%w: partition %s: %s", ErrLive, partition.ID, strings.Join(liveWarnings(partition), "; "))
 		}

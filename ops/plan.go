@@ -164,7 +164,7 @@ func (p *Plan) move(before Partition, to Position, why string, warnings []string
 func otherWarnings(p Partition) []string {
 	warnings := liveWarnings(p)
 	if p.Other != nil && p.Other.State != Live && p.Other.Checkpoint != nil {
-		warnings = append(warnings, fmt.Sprintf("there is a checkpoint under the spelling %s too, which is not changed: a consumer with those names goes on from it", pathOf(p.Other.Scope)))
+		warnings = append(warnings, fmt.Sprintf("there is a checkpoint under the spelling %s too, which is not changed: a consumer with those names goes on from it", p.Other.Scope.String()))
 	}
 	return warnings
 }
@@ -177,7 +177,7 @@ func liveWarnings(p Partition) []string {
 	}
 	if p.Other != nil && p.Other.State == Live {
 		warnings = append(warnings, fmt.Sprintf("owner %q is live under the spelling %s: stop it, it does not see this change",
-			p.Other.Ownership.OwnerID, pathOf(p.Other.Scope)))
+			p.Other.Ownership.OwnerID, p.Other.Scope.String()))
 	}
 	return warnings
 }

@@ -153,7 +153,7 @@ func (a *app) fits(s ops.Scope) bool {
 func (a *app) scopeToWrite(ctx context.Context, cmd *cobra.Command, store ops.Store) (ops.Scope, error) {
 	scope, err := a.knownScope(ctx, cmd, store)
 	if named := a.scope.whole(); named != nil && errors.Is(err, errNoGroup) {
-		a.say("warning: %s is new: %s", scopeText(*named), err)
+		a.say("warning: %s is new: %s", named, err)
 		return *named, nil
 	}
 	return scope, err
@@ -175,14 +175,10 @@ func (a *app) read(ctx context.Context, cmd *cobra.Command, store ops.Store, opt
 	return ops.Read(ctx, store, scope, options)
 }
 
-func scopeText(s ops.Scope) string {
-	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
-}
-
 func scopeLines(scopes []ops.Scope) string {
 	var lines []string
 	for _, s := range scopes {
-		lines = append(lines, scopeText(s))
+		lines = append(lines, s.String())
 	}
 	return strings.Join(lines, "\n  ")
 }

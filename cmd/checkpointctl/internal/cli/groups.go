@@ -41,7 +41,7 @@ func (a *app) groupsCommand() *cobra.Command {
 			for _, g := range groups {
 				r := groupRow{g.Scope.FullyQualifiedNamespace, g.Scope.EventHubName, g.Scope.ConsumerGroup, []string{}}
 				for _, s := range g.Spellings {
-					r.Spellings = append(r.Spellings, scopeText(s))
+					r.Spellings = append(r.Spellings, s.String())
 				}
 				d.rows = append(d.rows, r)
 			}

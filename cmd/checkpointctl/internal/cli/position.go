@@ -34,7 +34,7 @@ func (a *app) getCommand() *cobra.Command {
 				for _, p := range s.Partitions {
 					ids = append(ids, p.ID)
 				}
-				return fmt.Errorf("partition %q has no records in %s, which has %s", args[0], scopeText(s.Scope), strings.Join(ids, ", "))
+				return fmt.Errorf("partition %q has no records in %s, which has %s", args[0], s.Scope.String(), strings.Join(ids, ", "))
 			}
 			row := report.PartitionOf(p)
 			names, values, err := flatten(row)
@@ -142,7 +142,7 @@ consumer group without live owners: with --release, name another group of the hu
 					return err
 				}
 				if from := (ops.Scope{FullyQualifiedNamespace: export.FullyQualifiedNamespace, EventHubName: export.EventHubName, ConsumerGroup: export.ConsumerGroup}); !a.fits(from) {
-					a.say("warning: the file has the positions of %s", scopeText(from))
+					a.say("warning: the file has the positions of %s", from.String())
 				}
 				a.scopeOf(export)
 				target, needsHub = ops.ToExport(export), false

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +65,7 @@ and can change nothing.
 			defer store.Close()
 			options := live.Options{
 				Store:        store,
-				Include:      a.includes,
+				Include:      a.fits,
 				EachSpelling: a.connection.verbatim,
 				Interval:     time.Duration(f.interval),
 				Expiration:   expiration,
@@ -86,14 +85,6 @@ and can change nothing.
 	expirationFlag(flags, &expiration)
 	flags.BoolVar(&lag, "lag", false, "ask the event hubs how far behind the partitions are (default if EVENTHUB_CONNECTION_STRING is set)")
 	return cmd
-}
-
-// includes reports whether the flags name a consumer group, or leave it open.
-func (a *app) includes(s ops.Scope) bool {
-	same := func(flag, name string) bool {
-		return flag == "" || flag == name || !a.connection.verbatim && strings.EqualFold(flag, name)
-	}
-	return same(a.scope.namespace, s.FullyQualifiedNamespace) && same(a.scope.eventHub, s.EventHubName) && same(a.scope.group, s.ConsumerGroup)
 }
 
 // The past of a demo, so that there is something to see at once.

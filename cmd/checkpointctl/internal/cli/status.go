@@ -239,7 +239,7 @@ func lagState(p report.Partition) state {
 // sayMore says what the table does not show.
 func (s *status) sayMore(snapshot *ops.Snapshot, about statusAbout, hub *ops.Hub) {
 	if s.output.format == "table" {
-		text := "Consumer group " + scopeText(snapshot.Scope)
+		text := "Consumer group " + snapshot.Scope.String()
 		if about.Lag != nil {
 			text += fmt.Sprintf(": %d events behind", *about.Lag)
 			if *about.LagUnknown > 0 {
@@ -270,7 +270,7 @@ func (s *status) sayMore(snapshot *ops.Snapshot, about statusAbout, hub *ops.Hub
 		}
 	}
 	if n > 0 {
-		s.say("warning: there are records of %s under the spelling %s, too, %d with a live owner.", count(n, "partition"), scopeText(other), live)
+		s.say("warning: there are records of %s under the spelling %s, too, %d with a live owner.", count(n, "partition"), other.String(), live)
 	}
 }
 

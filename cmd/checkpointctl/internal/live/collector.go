@@ -203,7 +203,7 @@ func (c *collector) groupsOf(f ops.Group) []*group {
 	if c.EachSpelling {
 		var groups []*group
 		for _, s := range f.Spellings {
-			groups = append(groups, &group{id: groupID(s), scope: s, read: s, spellings: []string{scopeText(s)}})
+			groups = append(groups, &group{id: groupID(s), scope: s, read: s, spellings: []string{s.String()}})
 		}
 		return groups
 	}
@@ -213,19 +213,15 @@ func (c *collector) groupsOf(f ops.Group) []*group {
 		g.read = f.Spellings[0]
 	}
 	for _, s := range f.Spellings {
-		g.spellings = append(g.spellings, scopeText(s))
+		g.spellings = append(g.spellings, s.String())
 	}
 	return []*group{g}
 }
 
 // groupID is a name of a consumer group that is safe in URLs.
 func groupID(s ops.Scope) string {
-	sum := sha256.Sum256([]byte(scopeText(s))) // names have no slashes
+	sum := sha256.Sum256([]byte(s.String())) // names have no slashes
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
-}
-
-func scopeText(s ops.Scope) string {
-	return s.FullyQualifiedNamespace + "/" + s.EventHubName + "/" + s.ConsumerGroup
 }
 
 // snapshots are the latest ones, by consumer group.
@@ -290,7 +286,7 @@ func (c *collector) publish(round int, at time.Time) {
 }
 
 func compareHubs(a, b ops.Scope) int {
-	return strings.Compare(scopeText(a), scopeText(b))
+	return strings.Compare(a.String(), b.String())
 }
 
 // current returns the latest view, nil before the first round is over.

@@ -300,7 +300,7 @@ func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 			closed := make(chan struct{}, 2*c.atOnce)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				round.Load().wait()
-				blobtest.Serve(w, req, service)
+				service.ServeHTTP(w, req)
 			}))
 			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 				switch state {

@@ -23,7 +23,7 @@ import (
 
 // refusalFrom is an answer of the service: with its headers, and with a body
 // unless the request is a HEAD.
-func refusalFrom(status int, code, detail string) blobtest.TransportFunc {
+func refusalFrom(status int, code, detail string) faults.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		header := http.Header{
 			"X-Ms-Request-Id": {"1"}, "X-Ms-Version": {"2021-12-02"}, "X-Ms-Error-Code": {code},
@@ -70,7 +70,7 @@ func TestARefusalSaysWhy(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		open   open
-		answer blobtest.TransportFunc
+		answer faults.TransportFunc
 		says   string
 		not    string // what it does not say
 	}{
@@ -150,7 +150,7 @@ func TestTheRightToReadIsNamed(t *testing.T) {
 
 // page is the answer of something in between: without a code, and without the
 // headers of the service.
-func page(status int) blobtest.TransportFunc {
+func page(status int) faults.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		return &http.Response{
 			StatusCode: status, Request: req, Header: http.Header{"Content-Type": {"text/html"}, "Server": {"nginx"}},
@@ -242,7 +242,7 @@ func TestAHugePageIsNotRead(t *testing.T) {
 	const size = 30 << 20
 	read := 0
 	o := &checkpointstore.BlobCheckpointStoreOptions{}
-	o.ClientOptions.Transport = blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+	o.ClientOptions.Transport = faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.LimitReader(&repeating{line, 0}, size)
 		return &http.Response{StatusCode: 403, Request: req, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(counted{body, &read})}, nil
 	})

@@ -86,7 +86,7 @@ func TestTextsOfErrors(t *testing.T) {
 // Credentials that fail.
 
 // entra is Microsoft Entra ID, which refuses a client secret.
-func entra() blobtest.TransportFunc {
+func entra() faults.TransportFunc {
 	return func(req *http.Request) (*http.Response, error) {
 		status, body := 200, `{"token_endpoint":"https://login.microsoftonline.com/t/oauth2/v2.0/token","authorization_endpoint":"https://login.microsoftonline.com/t/oauth2/v2.0/authorize","issuer":"https://login.microsoftonline.com/t/v2.0"}`
 		if !strings.Contains(req.URL.Path, "openid-configuration") {
@@ -215,7 +215,7 @@ func (final) NonRetriable() {}
 
 // TestATransportThatFailsIsNoCredential, whatever azcore makes of its error.
 func TestATransportThatFailsIsNoCredential(t *testing.T) {
-	closed := blobtest.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, final{} })
+	closed := faults.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, final{} })
 	for how, build := range builds(t) {
 		store := build(closed, token{}, blobtest.QuickRetries(), 0)
 		for call, do := range blobtest.Calls() {

@@ -206,7 +206,7 @@ func TestAResponseThatIsNotAListIsAnError(t *testing.T) {
 		for name, body := range bodies {
 			for op, call := range listCalls {
 				t.Run(constructor+"/"+name+"/"+op, func(t *testing.T) {
-					store, _ := open(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+					store, _ := open(t, faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 						return &http.Response{
 							StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/xml"}},
 							Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
@@ -257,7 +257,7 @@ func TestAListThatIsCutAnywhereIsAnError(t *testing.T) {
 	whole := listBody(t, withOwners(t, 1))
 	eachDecoder(t, func(t *testing.T, open opener) {
 		for length := range len(whole) {
-			store, _ := open(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+			store, _ := open(t, faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 				body, length := known(whole[:length])
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: length, Request: req}, nil
 			}))
@@ -577,7 +577,7 @@ func TestResponsesWithoutEnd(t *testing.T) {
 				read, requests := 0, 0
 				store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(fake.New().URL(), &checkpointstore.BlobCheckpointStoreOptions{
 					Timeout: -1, // the response ends it, however slow the machine is
-					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Retry: policy.RetryOptions{TryTimeout: time.Hour}, Transport: blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+					ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Retry: policy.RetryOptions{TryTimeout: time.Hour}, Transport: faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 						requests++
 						body := io.MultiReader(strings.NewReader("<EnumerationResults><Blobs>"), &repeating{entry, 0})
 						status := map[string]int{http.MethodGet: 200, http.MethodPut: 201, http.MethodHead: 404}[req.Method]
@@ -629,7 +629,7 @@ func TestBodiesOfListsAreClosed(t *testing.T) {
 	for name, body := range map[string][]byte{"a list": whole, "a cut list": whole[:len(whole)/2], "HTML": []byte("<html/>")} {
 		t.Run(name, func(t *testing.T) {
 			var sent, closed atomic.Int32
-			store, _ := built(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+			store, _ := built(t, faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 				sent.Add(1)
 				return &http.Response{
 					StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
@@ -648,7 +648,7 @@ func TestBodiesOfListsAreNotKept(t *testing.T) {
 	const size = 16 << 20
 	entry := []byte(`<Blob><Name>another/x</Name></Blob>`)
 	body := slices.Concat([]byte(`<EnumerationResults><Blobs>`), bytes.Repeat(entry, size/len(entry)), []byte(`</Blobs><NextMarker/></EnumerationResults>`))
-	store, _ := built(t, blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+	store, _ := built(t, faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	}))
 	var before, after runtime.MemStats
@@ -665,7 +665,7 @@ func TestListAllocations(t *testing.T) {
 	service := withOwners(t, 256)
 	service.SetRecording(false)
 	body := listBody(t, service)
-	respond := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+	respond := faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 	})
 	built, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(service.URL(), &checkpointstore.BlobCheckpointStoreOptions{ClientOptions: container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: respond}}})

@@ -287,7 +287,7 @@ func TestAClaimThatCannotBeResolved(t *testing.T) {
 
 // TestABodyThatDoesNotEndIsNoAnswer, though its status has come.
 func TestABodyThatDoesNotEndIsNoAnswer(t *testing.T) {
-	transport := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+	transport := faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.NopCloser(readerFunc(func([]byte) (int, error) {
 			<-req.Context().Done()
 			return 0, req.Context().Err()

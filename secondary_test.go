@@ -184,7 +184,7 @@ func TestAContextThatEndsAtTheSecondary(t *testing.T) {
 // challenge asks for a token of a tenant, once.
 func challenge(next policy.Transporter, host string) policy.Transporter {
 	var once sync.Once
-	return blobtest.TransportFunc(func(req *http.Request) (resp *http.Response, err error) {
+	return faults.TransportFunc(func(req *http.Request) (resp *http.Response, err error) {
 		if req.URL.Host == host {
 			once.Do(func() {
 				resp = &http.Response{

@@ -5,8 +5,6 @@ package blobtest
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"testing"
 	"time"
 
@@ -120,38 +118,12 @@ func Position(sequenceNumber int64) map[string]string {
 	return map[string]string{"sequencenumber": fmt.Sprint(sequenceNumber), "offset": fmt.Sprint(sequenceNumber * 64)}
 }
 
-// TransportFunc is a function as a transport.
-type TransportFunc func(*http.Request) (*http.Response, error)
-
-// Do calls the function.
-func (f TransportFunc) Do(req *http.Request) (*http.Response, error) { return f(req) }
-
 // FailingCredential is a credential that has no token.
 type FailingCredential struct{ Err error }
 
 // GetToken returns the error.
 func (c FailingCredential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return azcore.AccessToken{}, c.Err
-}
-
-// Serve hands a request that came over a socket to the fake service.
-func Serve(w http.ResponseWriter, req *http.Request, service *fakeblob.Service) {
-	out := req.Clone(context.Background())
-	out.URL.Scheme, out.URL.Host = "https", PrimaryHost
-	out.RequestURI = ""
-	for name, values := range req.Header { // as a client of the fake writes them
-		out.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	resp, err := service.Do(out)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	defer resp.Body.Close()
-	for name, values := range resp.Header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(resp.StatusCode)
-	_, _ = io.Copy(w, resp.Body)
 }
 
 // ETag returns a pointer to an ETag.

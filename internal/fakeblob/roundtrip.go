@@ -3,6 +3,7 @@ package fakeblob
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 
@@ -67,4 +68,23 @@ func checkHeader(header http.Header) error {
 		}
 	}
 	return nil
+}
+
+// ServeHTTP answers a request that came over a socket. It breaks the connection where Do returns an error.
+func (s *Service) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	out := req.Clone(context.Background())
+	out.URL.Scheme, out.URL.Host, out.RequestURI = "https", primaryHost, ""
+	for name, values := range req.Header { // as a client of the fake writes them
+		out.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	resp, err := s.Do(out)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer resp.Body.Close()
+	for name, values := range resp.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ea947076/checkpointstore/internal/blobtest"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // What is left of an error's causes without the secrets.
@@ -22,7 +22,7 @@ import (
 func TestAnswersAreCopiesWithoutCredentials(t *testing.T) {
 	for how, o := range openings(t) {
 		t.Run(how, func(t *testing.T) {
-			_, errs := o.run(t, context.Background(), "http://account.invalid", blobtest.TransportFunc(answers()["403"]), timeoutFor("403"))
+			_, errs := o.run(t, context.Background(), "http://account.invalid", faults.TransportFunc(answers()["403"]), timeoutFor("403"))
 			for _, err := range errs {
 				var answer *azcore.ResponseError
 				require.ErrorAs(t, err, &answer)
@@ -45,7 +45,7 @@ func TestAnswersAreCopiesWithoutCredentials(t *testing.T) {
 // TestTypesAndSentinelsStayReachable through what had to be replaced.
 func TestTypesAndSentinelsStayReachable(t *testing.T) {
 	sentinel := errors.New("a sentinel of the transport, sig=" + secretSignature)
-	_, errs := openings(t)["SAS"].run(t, context.Background(), "http://account.invalid", blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+	_, errs := openings(t)["SAS"].run(t, context.Background(), "http://account.invalid", faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		told := fmt.Errorf("%w for %s", sentinel, req.URL)
 		return nil, quiet{&url.Error{Op: "Put", URL: req.URL.String(), Err: &net.OpError{Op: "dial", Net: "tcp", Err: told}}}
 	}), timeoutFor(""))

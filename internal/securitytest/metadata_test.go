@@ -181,7 +181,7 @@ func TestHostileAnswersForgeNoLine(t *testing.T) {
 func refusedBy(text string) *checkpointstore.BlobCheckpointStoreOptions {
 	o := &checkpointstore.BlobCheckpointStoreOptions{}
 	o.ClientOptions.Retry.MaxRetries = -1
-	o.ClientOptions.Transport = blobtest.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New(text) })
+	o.ClientOptions.Transport = faults.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New(text) })
 	return o
 }
 
@@ -192,7 +192,7 @@ func TestForgedHeadersStayValues(t *testing.T) {
 	var headers []http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		headers = append(headers, req.Header.Clone())
-		blobtest.Serve(w, req, service)
+		service.ServeHTTP(w, req)
 	}))
 	defer server.Close()
 	store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential(server.URL+"/c", nil)

@@ -191,9 +191,9 @@ func TestPathsOverTheWire(t *testing.T) {
 			odd = append(odd, req.RequestURI)
 			mu.Unlock()
 		}
-		blobtest.Serve(w, req, service)
+		service.ServeHTTP(w, req)
 	})
-	mux.HandleFunc("/c", func(w http.ResponseWriter, req *http.Request) { blobtest.Serve(w, req, service) })
+	mux.HandleFunc("/c", func(w http.ResponseWriter, req *http.Request) { service.ServeHTTP(w, req) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()

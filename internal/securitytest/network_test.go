@@ -24,6 +24,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/blobtest"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // TestNoSecretComesOutOfTheNetwork drives the store's own transport into the
@@ -268,7 +269,7 @@ func TestNoSecretComesOutOfAConstructor(t *testing.T) {
 // TestNoSecretComesOutOfAClientSecret: azidentity tells what the login service answered, and that may repeat the form
 // that it was sent.
 func TestNoSecretComesOutOfAClientSecret(t *testing.T) {
-	login := blobtest.TransportFunc(func(req *http.Request) (*http.Response, error) {
+	login := faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
 		const at = `"https://login.microsoftonline.com/t/`
 		status, body := 200, `{"token_endpoint":`+at+`oauth2/v2.0/token","authorization_endpoint":`+at+`oauth2/v2.0/authorize","issuer":`+at+`v2.0"}`
 		if !strings.Contains(req.URL.Path, "openid-configuration") {

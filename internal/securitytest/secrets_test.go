@@ -21,6 +21,7 @@ import (
 
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/internal/blobtest"
+	"github.com/ea947076/checkpointstore/internal/faults"
 )
 
 // The secrets of these tests. They have characters that a URL and JSON escape.
@@ -263,7 +264,7 @@ func TestNoSecretComesOut(t *testing.T) {
 		for _, failures := range []map[string]failure{answers(), noAnswers()} {
 			for name, fails := range failures {
 				t.Run(how+"/"+name, func(t *testing.T) {
-					all, errs := o.run(t, context.Background(), "http://account.invalid", blobtest.TransportFunc(fails), timeoutFor(name))
+					all, errs := o.run(t, context.Background(), "http://account.invalid", faults.TransportFunc(fails), timeoutFor(name))
 					require.GreaterOrEqual(t, len(errs), 4, "the failure shows")
 					require.Empty(t, all.leaks(o.secret, secretSignature, secretKey, secretToken))
 				})
@@ -277,7 +278,7 @@ func TestNoSecretComesOut(t *testing.T) {
 func TestAzcoreLogsWhatAClientHandedInIsTold(t *testing.T) {
 	o := openings(t)["client with a SAS"]
 	o.handed = false // listen
-	all, _ := o.run(t, context.Background(), "http://account.invalid", blobtest.TransportFunc(noAnswers()["reset"]), timeoutFor("reset"))
+	all, _ := o.run(t, context.Background(), "http://account.invalid", faults.TransportFunc(noAnswers()["reset"]), timeoutFor("reset"))
 	leaks := all.leaks(secretSignature)
 	require.NotEmpty(t, leaks, "azcore has mended it: tell so in SECURITY.md")
 	for _, leak := range leaks {

@@ -5,11 +5,14 @@ import (
 	"fmt"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/ea947076/checkpointstore"
 )
 
 // Batch is what [Batches] gives to its handler: events of one partition, in order,
 // none of which was done before.
 type Batch struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 	Events      []*azeventhubs.ReceivedEventData // at least one
 

@@ -202,7 +202,7 @@ func (b *batcher) batchOf(items []item, attempt int) *Batch {
 	for i := range items {
 		events[i] = items[i].event
 	}
-	return &Batch{PartitionID: b.partition.PartitionID(), Events: events, Attempt: attempt}
+	return &Batch{Scope: b.partition.processor.scope(), PartitionID: b.partition.PartitionID(), Events: events, Attempt: attempt}
 }
 
 func (b *batcher) backoff(failures int) time.Duration {

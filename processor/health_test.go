@@ -54,13 +54,17 @@ func TestOutageIsNotReadyAndStaysLive(t *testing.T) {
 		a := f.start("a")
 		pass(opening)
 		down := errors.New("down")
+		began := time.Now()
 		a.store.set(func(s *faultyStore) { s.list = failing(down) })
 		pass(time.Hour)
 		require.ErrorIs(t, a.Healthy().Ready, down)
 		require.NoError(t, a.Healthy().Live)
+		require.ErrorIs(t, a.Status().StoreError, down)
+		require.Less(t, a.Status().StoreErrorSince.Sub(began), 2*roundTime)
 		a.store.set(func(s *faultyStore) { s.list = nil })
 		pass(2 * roundTime)
 		require.NoError(t, a.Healthy().Ready)
+		require.Zero(t, a.Status().StoreErrorSince)
 	})
 }
 
@@ -125,6 +129,7 @@ func TestStatusTellsWhereEachPartitionStands(t *testing.T) {
 		s = p.Processor.Status().Partitions[0]
 		require.EqualValues(t, 149, *s.CheckpointSequenceNumber)
 		require.Equal(t, 18*time.Second, s.CheckpointedAt.Sub(began))
+		require.True(t, began.Equal(*s.CheckpointEnqueuedTime))
 		require.Zero(t, s.Pending)
 		require.Nil(t, s.OldestSequenceNumber)
 		require.Zero(t, s.OldestPending)
@@ -136,5 +141,20 @@ func TestStatusTellsWhereEachPartitionStands(t *testing.T) {
 		require.ErrorContains(t, s.LastError, "denied")
 		require.False(t, s.Reading)
 		require.Zero(t, s.ReadingSince)
+	})
+}
+
+// A new owner knows the position that it begins after, but not when that was written.
+func TestStatusOfANewOwnerHasTheStoredCheckpoint(t *testing.T) {
+	inBatches(t, nil, func(context.Context, *processor.Batch) error { return nil }, func(t *testing.T, p *batched) {
+		p.sendMany(10)
+		p.AwaitCheckpoint(9)
+		p.Lose()
+		p.GiveBack()
+		p.AwaitReading()
+		s := p.Processor.Status().Partitions[0]
+		require.EqualValues(t, 9, *s.CheckpointSequenceNumber)
+		require.Nil(t, s.CheckpointEnqueuedTime)
+		require.Zero(t, s.CheckpointedAt)
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
 	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/progress"
 )
@@ -12,14 +14,22 @@ import (
 // Hooks are functions that a [Processor] calls when something has happened, for
 // metrics and tests. Each may be nil. Several may be called at once, from the
 // goroutines that do the work: they must return soon, and must not wait for the
-// Processor. Later versions may add fields to their arguments.
+// Processor. Several Processors may have the same hooks. Later versions may add
+// fields to their arguments.
 type Hooks struct {
+	// RunStart is called when Run begins, and RunEnd when it is about to return.
+	RunStart func(RunStartInfo)
+	RunEnd   func(RunEndInfo)
+
 	// Claim is called for each attempt to write an ownership record.
 	Claim func(ClaimInfo)
 
 	// TenureEnd is called when a partition is no longer handled: it was lost, or is
 	// about to be released.
 	TenureEnd func(TenureEndInfo)
+
+	// Receive is called when events have arrived, before the handler gets them.
+	Receive func(ReceiveInfo)
 
 	// Checkpoint is called for each attempt to store a checkpoint.
 	Checkpoint func(CheckpointInfo)
@@ -40,6 +50,57 @@ type Hooks struct {
 	Outage func(OutageInfo)
 }
 
+// JoinHooks returns hooks that call those of each argument, in their order. Nil
+// arguments are left out.
+func JoinHooks(hooks ...*Hooks) *Hooks {
+	var all Hooks
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		all = Hooks{
+			RunStart:     both(all.RunStart, h.RunStart),
+			RunEnd:       both(all.RunEnd, h.RunEnd),
+			Claim:        both(all.Claim, h.Claim),
+			TenureEnd:    both(all.TenureEnd, h.TenureEnd),
+			Receive:      both(all.Receive, h.Receive),
+			Checkpoint:   both(all.Checkpoint, h.Checkpoint),
+			HandlerStart: both(all.HandlerStart, h.HandlerStart),
+			HandlerEnd:   both(all.HandlerEnd, h.HandlerEnd),
+			BatchEnd:     both(all.BatchEnd, h.BatchEnd),
+			Restart:      both(all.Restart, h.Restart),
+			Outage:       both(all.Outage, h.Outage),
+		}
+	}
+	return &all
+}
+
+// both returns a function that calls two, of which either may be nil.
+func both[Info any](first, second func(Info)) func(Info) {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return func(info Info) {
+		first(info)
+		second(info)
+	}
+}
+
+// RunStartInfo describes a Processor whose Run begins.
+type RunStartInfo struct {
+	Processor *Processor
+	EventHub  EventHub // what it reads
+}
+
+// RunEndInfo describes a Processor whose Run is about to return.
+type RunEndInfo struct {
+	Processor *Processor
+	Err       error // what Run returns
+}
+
 // ClaimOutcome is the result of writing an ownership record.
 type ClaimOutcome string
 
@@ -54,6 +115,7 @@ const (
 
 // ClaimInfo describes an attempt to write an ownership record.
 type ClaimInfo struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 	Outcome     ClaimOutcome
 	Err         error // if it failed
@@ -61,16 +123,26 @@ type ClaimInfo struct {
 
 // TenureEndInfo describes the end of a tenure.
 type TenureEndInfo struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 	Cause       error         // what [context.Cause] told the handler; [ErrPartitionLost] wins for a loss
 	Owned       time.Duration // since the partition was won
 }
 
+// ReceiveInfo describes events that have arrived.
+type ReceiveInfo struct {
+	Scope       checkpointstore.Scope
+	PartitionID string
+	Events      []*azeventhubs.ReceivedEventData // the handler's: not to be kept or changed
+	Duration    time.Duration                    // of the receive, the wait for events included
+}
+
 // CheckpointInfo describes an attempt to store a checkpoint.
 type CheckpointInfo struct {
+	Scope          checkpointstore.Scope
 	PartitionID    string
 	SequenceNumber int64
-	Coalesced      int // positions that this one stands for, itself left out
+	Coalesced      int // positions that this one stands for, itself left out; the next attempt after an error counts them again
 	Duration       time.Duration
 
 	// Err is nil if the checkpoint is stored. It is stale or rewound if [errors.Is]
@@ -81,11 +153,13 @@ type CheckpointInfo struct {
 
 // HandlerStartInfo describes a call of the handler.
 type HandlerStartInfo struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 }
 
 // HandlerEndInfo describes the end of a call of the handler.
 type HandlerEndInfo struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 	Cause       error // with which its context had ended; nil if it had not
 	Err         error // what it returned
@@ -94,6 +168,7 @@ type HandlerEndInfo struct {
 
 // BatchEndInfo describes the end of a call of the handler of [Batches].
 type BatchEndInfo struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 	Events      int
 	Attempt     int
@@ -103,6 +178,7 @@ type BatchEndInfo struct {
 
 // RestartInfo describes a handler that will be called again.
 type RestartInfo struct {
+	Scope       checkpointstore.Scope
 	PartitionID string
 	Err         error // why the last one or its link ended; nil if the handler returned nil
 	Failures    int   // in a row
@@ -112,9 +188,28 @@ type RestartInfo struct {
 // OutageInfo describes the beginning or the end of a time in which one kind of
 // request fails.
 type OutageInfo struct {
-	Operation string    // "listing ownerships", "claiming", …
-	Began     time.Time // when the first of the failures was noticed
-	Err       error     // of the first failure; nil when the outage is over
+	Scope     checkpointstore.Scope // without names until the hub was read
+	Operation string                // "listing ownerships", "claiming", …
+	Began     time.Time             // when the first of the failures was noticed
+	Err       error                 // of the first failure; nil when the outage is over
+}
+
+func (p *Processor) hookRunStart() {
+	if h := p.options.Hooks; h != nil && h.RunStart != nil {
+		h.RunStart(RunStartInfo{Processor: p, EventHub: p.hub})
+	}
+}
+
+func (p *Processor) hookRunEnd(err error) {
+	if h := p.options.Hooks; h != nil && h.RunEnd != nil {
+		h.RunEnd(RunEndInfo{Processor: p, Err: err})
+	}
+}
+
+func (p *Processor) hookReceive(t *tenure, events []*azeventhubs.ReceivedEventData, d time.Duration) {
+	if h := p.options.Hooks; h != nil && h.Receive != nil {
+		h.Receive(ReceiveInfo{Scope: p.scope(), PartitionID: t.id, Events: events, Duration: d})
+	}
 }
 
 func (p *Processor) hookClaims(claims, won []checkpointstore.Ownership, err error) {
@@ -134,7 +229,7 @@ func (p *Processor) hookClaims(claims, won []checkpointstore.Ownership, err erro
 		}
 	}
 	for _, c := range claims {
-		info := ClaimInfo{PartitionID: c.PartitionID, Outcome: ClaimLost}
+		info := ClaimInfo{Scope: p.scope(), PartitionID: c.PartitionID, Outcome: ClaimLost}
 		failed := failures[c.PartitionID]
 		if each == nil {
 			failed = err
@@ -156,43 +251,43 @@ func (p *Processor) hookClaims(claims, won []checkpointstore.Ownership, err erro
 
 func (p *Processor) hookTenureEnd(t *tenure) {
 	if h := p.options.Hooks; h != nil && h.TenureEnd != nil {
-		h.TenureEnd(TenureEndInfo{PartitionID: t.id, Cause: context.Cause(t.ctx), Owned: time.Since(t.status.OwnedSince)})
+		h.TenureEnd(TenureEndInfo{Scope: p.scope(), PartitionID: t.id, Cause: context.Cause(t.ctx), Owned: time.Since(t.status.OwnedSince)})
 	}
 }
 
 func (p *Processor) hookCheckpoint(t *tenure, sequenceNumber int64, coalesced int, d time.Duration, err error) {
 	if h := p.options.Hooks; h != nil && h.Checkpoint != nil {
-		h.Checkpoint(CheckpointInfo{PartitionID: t.id, SequenceNumber: sequenceNumber, Coalesced: coalesced, Duration: d, Err: err})
+		h.Checkpoint(CheckpointInfo{Scope: p.scope(), PartitionID: t.id, SequenceNumber: sequenceNumber, Coalesced: coalesced, Duration: d, Err: err})
 	}
 }
 
 func (p *Processor) hookHandlerStart(t *tenure) {
 	if h := p.options.Hooks; h != nil && h.HandlerStart != nil {
-		h.HandlerStart(HandlerStartInfo{PartitionID: t.id})
+		h.HandlerStart(HandlerStartInfo{Scope: p.scope(), PartitionID: t.id})
 	}
 }
 
 func (p *Processor) hookHandlerEnd(t *tenure, d time.Duration, cause, err error) {
 	if h := p.options.Hooks; h != nil && h.HandlerEnd != nil {
-		h.HandlerEnd(HandlerEndInfo{PartitionID: t.id, Cause: cause, Err: err, Duration: d})
+		h.HandlerEnd(HandlerEndInfo{Scope: p.scope(), PartitionID: t.id, Cause: cause, Err: err, Duration: d})
 	}
 }
 
 func (p *Processor) hookBatch(t *tenure, events, attempt int, d time.Duration, err error) {
 	if h := p.options.Hooks; h != nil && h.BatchEnd != nil {
-		h.BatchEnd(BatchEndInfo{PartitionID: t.id, Events: events, Attempt: attempt, Duration: d, Err: err})
+		h.BatchEnd(BatchEndInfo{Scope: p.scope(), PartitionID: t.id, Events: events, Attempt: attempt, Duration: d, Err: err})
 	}
 }
 
 func (p *Processor) hookRestart(t *tenure, err error, failures int, delay time.Duration) {
 	if h := p.options.Hooks; h != nil && h.Restart != nil {
-		h.Restart(RestartInfo{PartitionID: t.id, Err: err, Failures: failures, Delay: delay})
+		h.Restart(RestartInfo{Scope: p.scope(), PartitionID: t.id, Err: err, Failures: failures, Delay: delay})
 	}
 }
 
 func (p *Processor) hookOutage(op operation, began time.Time, err error) {
 	if h := p.options.Hooks; h != nil && h.Outage != nil {
-		h.Outage(OutageInfo{Operation: string(op), Began: began, Err: err})
+		h.Outage(OutageInfo{Scope: p.scope(), Operation: string(op), Began: began, Err: err})
 	}
 }
 

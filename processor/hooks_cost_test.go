@@ -14,7 +14,10 @@ func TestNilHooksCostNothing(t *testing.T) {
 			p := &Processor{options: Options{Hooks: hooks}}
 			of := &tenure{id: "0"}
 			require.Zero(t, testing.AllocsPerRun(100, func() {
+				p.hookRunStart()
+				p.hookRunEnd(nil)
 				p.hookClaims(nil, nil, nil)
+				p.hookReceive(of, nil, time.Second)
 				p.hookHandlerStart(of)
 				p.hookHandlerEnd(of, time.Second, nil, nil)
 				p.hookBatch(of, 100, 1, time.Second, nil)

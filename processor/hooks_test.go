@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -52,6 +53,11 @@ func (c *calls) hooks() *processor.Hooks {
 		return "none"
 	}
 	return &processor.Hooks{
+		RunStart: func(i processor.RunStartInfo) { c.note("run of %s starts", i.EventHub.OwnerID()) },
+		RunEnd:   func(i processor.RunEndInfo) { c.note("run ends: %s", kind(i.Err)) },
+		Receive: func(i processor.ReceiveInfo) {
+			c.note("received %d to %d", i.Events[0].SequenceNumber, i.Events[len(i.Events)-1].SequenceNumber)
+		},
 		Claim: func(i processor.ClaimInfo) {
 			if i.Outcome != processor.ClaimRenewed {
 				c.note("claim %s", i.Outcome)
@@ -84,12 +90,12 @@ func TestHooksTellWhatHappens(t *testing.T) {
 		}
 		p := processortest.Start(t, processor.Batches(handle, nil), &processor.Options{UpdateInterval: 20 * time.Second, Hooks: c.hooks()})
 		p.AwaitReading()
-		require.Equal(t, []string{"claim won", "handler starts"}, c.take())
+		require.Equal(t, []string{"run of owner starts", "claim won", "handler starts"}, c.take())
 
 		p.Send("one", "two", "three")
 		p.FailCheckpoints(errors.New("throttled"))
 		pass(19 * time.Second)
-		require.Equal(t, []string{"batch of 3, attempt 1: failed", "batch of 3, attempt 2: none", "checkpoint 2 for 3: failed"}, slices.Compact(c.take()))
+		require.Equal(t, []string{"received 0 to 0", "received 1 to 2", "batch of 3, attempt 1: failed", "batch of 3, attempt 2: none", "checkpoint 2 for 3: failed"}, slices.Compact(c.take()))
 		p.FailCheckpoints(nil)
 		p.AwaitCheckpoint(2)
 		list := c.take()
@@ -110,7 +116,7 @@ func TestHooksTellWhatHappens(t *testing.T) {
 		p.GiveBack()
 		require.Equal(t, []string{"claim won", "handler starts"}, c.take())
 		require.NoError(t, p.Stop())
-		require.Equal(t, []string{"handler ends: stopping", "tenure ends: stopping", "claim released"}, c.take())
+		require.Equal(t, []string{"handler ends: stopping", "tenure ends: stopping", "claim released", "run ends: none"}, c.take())
 	})
 }
 
@@ -151,7 +157,7 @@ func TestHooksTellOfClaimsThatAreLost(t *testing.T) {
 			}
 		})
 		pass(opening)
-		require.Equal(t, []string{"claim lost"}, c.take())
+		require.Equal(t, []string{"run of a starts", "claim lost"}, c.take())
 	})
 }
 
@@ -164,4 +170,78 @@ func TestHooksTellOfCheckpointsOfAHandlerOfOnesOwn(t *testing.T) {
 		list := c.take()
 		require.Equal(t, []string{"checkpoint 0 for 1: none", "checkpoint 1 for 1: none"}, slices.DeleteFunc(list, func(s string) bool { return s[:5] != "check" }))
 	})
+}
+
+// everyHook returns hooks that all call f with their name and argument.
+func everyHook(f func(hook string, info reflect.Value)) *processor.Hooks {
+	var h processor.Hooks
+	fields := reflect.ValueOf(&h).Elem()
+	for i := range fields.NumField() {
+		hook := fields.Type().Field(i)
+		fields.Field(i).Set(reflect.MakeFunc(hook.Type, func(arguments []reflect.Value) []reflect.Value {
+			f(hook.Name, arguments[0])
+			return nil
+		}))
+	}
+	return &h
+}
+
+func TestHooksNameTheConsumerGroupAndThePartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		called := make(map[string]bool)
+		var group checkpointstore.Scope
+		hooks := everyHook(func(hook string, info reflect.Value) {
+			mu.Lock()
+			defer mu.Unlock()
+			called[hook] = true
+			if hook != "RunStart" && hook != "RunEnd" {
+				require.Equal(t, group, info.FieldByName("Scope").Interface(), hook)
+			}
+			if id := info.FieldByName("PartitionID"); id.IsValid() {
+				require.Equal(t, "0", id.String(), hook)
+			}
+		})
+		handle := func(_ context.Context, b *processor.Batch) error {
+			require.Equal(t, group, b.Scope)
+			return nil
+		}
+		properties, err := processortest.NewHub(1).Client("").Properties(t.Context())
+		require.NoError(t, err)
+		group = checkpointstore.Scope{
+			FullyQualifiedNamespace: properties.FullyQualifiedNamespace,
+			EventHubName:            properties.EventHubName,
+			ConsumerGroup:           properties.ConsumerGroup,
+		}
+		p := processortest.Start(t, processor.Batches(handle, nil), &processor.Options{Hooks: hooks})
+		p.AwaitReading()
+		require.Equal(t, group, p.Processor.Status().Scope)
+		p.Send("one")
+		p.AwaitCheckpoint(0)
+		p.Hub.Deny("0", errors.New("detached"))
+		p.Hub.Deny("0", nil)
+		pass(time.Second)
+		p.Hub.Hang(true)
+		pass(time.Minute)
+		p.Hub.Hang(false)
+		require.NoError(t, p.Stop())
+		for i := range reflect.TypeFor[processor.Hooks]().NumField() {
+			require.Contains(t, called, reflect.TypeFor[processor.Hooks]().Field(i).Name)
+		}
+	})
+}
+
+func TestJoinHooksCallsAll(t *testing.T) {
+	var called []string
+	noting := func(who string) *processor.Hooks {
+		return everyHook(func(hook string, _ reflect.Value) { called = append(called, who+hook) })
+	}
+	joined := reflect.ValueOf(processor.JoinHooks(nil, noting("first "), &processor.Hooks{}, noting("second "))).Elem()
+	for i := range joined.NumField() {
+		called = nil
+		name := joined.Type().Field(i).Name
+		joined.Field(i).Call([]reflect.Value{reflect.Zero(joined.Field(i).Type().In(0))})
+		require.Equal(t, []string{"first " + name, "second " + name}, called)
+	}
+	require.Zero(t, *processor.JoinHooks(nil, &processor.Hooks{}), "functions that nobody needs cost nothing")
 }

@@ -49,8 +49,10 @@ func (p *Partition) StartPosition() azeventhubs.StartPosition { return p.start }
 //
 // A failed link ends the handler's context. Concurrent calls wait for each other.
 func (p *Partition) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
+	begun := time.Now()
 	events, err := p.link.receive(ctx, count)
 	if len(events) > 0 {
+		p.processor.hookReceive(p.tenure, events, time.Since(begun))
 		p.first.Do(func() { _ = p.processor.storeInitial(p.ctx, p.tenure) })
 		p.processor.noteReceived(p.tenure, events[len(events)-1].SequenceNumber)
 	}
@@ -134,7 +136,7 @@ func (p *Processor) storePosition(ctx context.Context, t *tenure, at position) e
 	err := p.store.UpdateCheckpoint(ctx, checkpoint, &checkpointstore.UpdateCheckpointOptions{EnqueuedTime: at.enqueued})
 	switch {
 	case err == nil:
-		p.noteStored(t, checkpoint)
+		p.noteStored(t, checkpoint, at.enqueued)
 	case errors.Is(err, checkpointstore.ErrRewound):
 		t.end(ErrRewound)
 		return fmt.Errorf("%w: %w", ErrRewound, err)

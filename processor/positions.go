@@ -53,8 +53,7 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 	p.mu.Lock()
 	rewound := found && wentBack(c, t.at)
 	if found {
-		start := startAfter(c)
-		t.resume, t.at = &start, c.SequenceNumber
+		t.resumeAt(c)
 	}
 	known := t.resume
 	p.mu.Unlock()
@@ -68,6 +67,15 @@ func (p *Processor) startOf(ctx context.Context, t *tenure) (azeventhubs.StartPo
 		return azeventhubs.StartPosition{}, fmt.Errorf("the checkpoint cannot be read: %w", err)
 	}
 	return p.initialOf(ctx, t)
+}
+
+// resumeAt takes in a checkpoint that was listed. The caller has the Processor's lock.
+func (t *tenure) resumeAt(c checkpointstore.Checkpoint) {
+	if t.at == nil || c.SequenceNumber == nil || *t.at != *c.SequenceNumber {
+		t.enqueued = nil
+	}
+	start := startAfter(c)
+	t.resume, t.at = &start, c.SequenceNumber
 }
 
 // wentBack reports whether a checkpoint is behind what a tenure knew to be stored
@@ -166,11 +174,10 @@ func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.Start
 			return start, fmt.Errorf("the checkpoint cannot be read: %w", err)
 		}
 		if c, found := all[t.id]; found { // an earlier owner's, who may have found an earlier end
-			start = startAfter(c)
 			p.mu.Lock()
-			t.resume, t.at = &start, c.SequenceNumber
-			p.mu.Unlock()
-			return start, nil
+			defer p.mu.Unlock()
+			t.resumeAt(c)
+			return *t.resume, nil
 		}
 	}
 	p.mu.Lock()

@@ -131,7 +131,7 @@ func newProcessor(hub EventHub, store checkpointstore.CheckpointStore, handler H
 //
 // A round sends one list request, and a write for each partition whose record is
 // older than a third of the expiration. It lists again only while partitions move.
-func (p *Processor) Run(ctx context.Context) error {
+func (p *Processor) Run(ctx context.Context) (err error) {
 	if !p.started.CompareAndSwap(false, true) {
 		return errors.New("processor: Run was called before; make another Processor")
 	}
@@ -139,6 +139,8 @@ func (p *Processor) Run(ctx context.Context) error {
 	defer end(nil)
 	p.abort = func(err *fatalError) { end(err) }
 	defer close(p.returned)
+	p.hookRunStart()
+	defer func() { p.hookRunEnd(err) }()
 	handlers, endHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endHandlers(ErrStopping)
 	defer context.AfterFunc(running, func() {
@@ -149,7 +151,7 @@ func (p *Processor) Run(ctx context.Context) error {
 
 	p.work(running, handlers)
 	endHandlers(ErrStopping)
-	err := p.stop(running)
+	err = p.stop(running)
 	if hub, ok := p.hub.(*consumerClient); ok {
 		_, _ = bounded(context.Background(), closeTimeout, &p.hung, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, hub.closeMade(ctx)
@@ -164,6 +166,15 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	p.log.Info("stopped")
 	return err
+}
+
+// scope is the consumer group that is read, without names until the hub was read.
+func (p *Processor) scope() checkpointstore.Scope {
+	return checkpointstore.Scope{
+		FullyQualifiedNamespace: p.names.FullyQualifiedNamespace,
+		EventHubName:            p.names.EventHubName,
+		ConsumerGroup:           p.names.ConsumerGroup,
+	}
 }
 
 // work runs rounds, and releases what handlers have left, until ctx is done.

@@ -303,10 +303,10 @@ func (p *Processor) readHub(ctx context.Context) bool {
 		return false
 	}
 	first := p.partitionIDs == nil
+	p.mu.Lock()
 	if first { // read by the goroutines of tenures, so written before there are any
 		p.names = properties
 	}
-	p.mu.Lock()
 	for _, id := range properties.PartitionIDs {
 		if !first && !slices.Contains(p.partitionIDs, id) {
 			p.added[id] = true

@@ -13,7 +13,9 @@ import (
 type Status struct {
 	OwnerID string
 
-	// PartitionCount is how many partitions the hub has, zero until that is known.
+	// Scope and PartitionCount are the names of the hub and how many partitions it
+	// has, zero until the hub was read.
+	Scope          checkpointstore.Scope
 	PartitionCount int
 
 	// Partitions are those that this Processor owns or still reads, by id.
@@ -25,6 +27,10 @@ type Status struct {
 	// StoreError and EventHubError are the errors of the last requests of a round, nil
 	// if they succeeded.
 	StoreError, EventHubError error
+
+	// StoreErrorSince is when the requests to the store that fail now began to fail,
+	// zero if StoreError is nil.
+	StoreErrorSince time.Time
 
 	// HungCalls is how many calls to Event Hubs have not returned although their
 	// context has ended. Closing their ConsumerClient ends them.
@@ -44,10 +50,15 @@ type PartitionStatus struct {
 	// Ending is why the partition's handler is told to return, nil if it is not.
 	Ending error
 
-	// LastSequenceNumber is the sequence number of the last event that was received,
-	// CheckpointSequenceNumber that of the last checkpoint that was stored, both since
-	// this owner won the partition.
-	LastSequenceNumber, CheckpointSequenceNumber *int64
+	// LastSequenceNumber is the sequence number of the last event that was received
+	// since this owner won the partition.
+	LastSequenceNumber *int64
+
+	// CheckpointSequenceNumber is the sequence number of the stored checkpoint, as this
+	// owner last read or wrote it, nil if it knows none. CheckpointEnqueuedTime is when
+	// that event was enqueued, nil if this owner did not write the checkpoint.
+	CheckpointSequenceNumber *int64
+	CheckpointEnqueuedTime   *time.Time
 
 	// CheckpointedAt is when this owner last stored a checkpoint, zero if it has not
 	// since it won the partition. CheckpointError is why [Batches] could not store the
@@ -77,20 +88,29 @@ func (p *Processor) Status() Status {
 	defer p.mu.Unlock()
 	s := Status{
 		OwnerID:        p.hub.OwnerID(),
+		Scope:          p.scope(),
 		PartitionCount: p.partitionCount,
 		ListedAt:       p.listedAt,
 		EventHubError:  p.errors[readingHub],
 		HungCalls:      int(p.hung.Load()),
 	}
 	for _, op := range []operation{listingOwnerships, claiming, listingCheckpoints} {
-		if err := p.errors[op]; err != nil && s.StoreError == nil {
+		err, since := p.errors[op], p.outages[op]
+		if err == nil {
+			continue
+		}
+		if s.StoreError == nil {
 			s.StoreError = err
+		}
+		if s.StoreErrorSince.IsZero() || since.Before(s.StoreErrorSince) {
+			s.StoreErrorSince = since
 		}
 	}
 	for _, t := range p.tenures {
 		status := t.status
 		status.Ending = context.Cause(t.ctx)
 		status.Reading = status.Reading && status.Ending == nil
+		status.CheckpointSequenceNumber, status.CheckpointEnqueuedTime = t.at, t.enqueued
 		if t.batcher != nil {
 			t.batcher.describe(&status)
 		}
@@ -139,14 +159,13 @@ func (p *Processor) noteFailure(t *tenure, err error, failures int) {
 }
 
 // noteStored records a checkpoint that was stored.
-func (p *Processor) noteStored(t *tenure, c checkpointstore.Checkpoint) {
+func (p *Processor) noteStored(t *tenure, c checkpointstore.Checkpoint, enqueued *time.Time) {
 	start := startAfter(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t.initial = nil
 	t.status.CheckpointedAt = time.Now()
 	if t.at == nil || *t.at < *c.SequenceNumber {
-		t.resume, t.at = &start, c.SequenceNumber
+		t.resume, t.at, t.enqueued = &start, c.SequenceNumber, enqueued
 	}
-	t.status.CheckpointSequenceNumber = t.at
 }

@@ -32,11 +32,12 @@ type tenure struct {
 	foreign bool                      // record is not that of the last win: released, but not renewed
 
 	// Guarded by Processor.mu.
-	resume  *azeventhubs.StartPosition // as seen or stored in this tenure
-	at      *int64                     // the sequence number of resume, if it has one
-	initial *position                  // to be stored as the first checkpoint
-	status  PartitionStatus
-	batcher *batcher // of the handler that runs, if it is one of Batches
+	resume   *azeventhubs.StartPosition // as seen or stored in this tenure
+	at       *int64                     // the sequence number of resume, if it has one
+	enqueued *time.Time                 // when that event was, if this tenure wrote it
+	initial  *position                  // to be stored as the first checkpoint
+	status   PartitionStatus
+	batcher  *batcher // of the handler that runs, if it is one of Batches
 }
 
 // renewable reports whether a renewal goes on with the tenure.

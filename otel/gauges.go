@@ -1,0 +1,158 @@
+package otel
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/ea947076/checkpointstore/processor"
+)
+
+// gauges show what a Processor's status says, when the metrics are read.
+type gauges struct {
+	owned, pending                         metric.Int64ObservableUpDownCounter
+	position, lag, lost                    metric.Int64ObservableGauge
+	lagTime, checkpointAge, oldest, outage metric.Float64ObservableGauge
+}
+
+func newGauges(t *telemetry) *gauges {
+	sum := func(name, unit, description string) metric.Int64ObservableUpDownCounter {
+		return instrument(t.meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(description)))
+	}
+	count := func(name, unit, description string) metric.Int64ObservableGauge {
+		return instrument(t.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description)))
+	}
+	seconds := func(name, description string) metric.Float64ObservableGauge {
+		return instrument(t.meter.Float64ObservableGauge(name, metric.WithUnit("s"), metric.WithDescription(description)))
+	}
+	return &gauges{
+		owned:         sum("checkpointstore.partition.owned", "{partition}", "1 for each partition that is owned."),
+		pending:       sum("checkpointstore.pending.events", "{event}", "Events that were received and are not done."),
+		position:      count("messaging.eventhubs.checkpoint.sequence_number", "{seqNo}", "Sequence number of the checkpoint."),
+		lag:           count("checkpointstore.consumer.lag.events", "{event}", "Events that are kept and not handled."),
+		lost:          count("checkpointstore.consumer.lost.events", "{event}", "Events that were not handled and are no longer kept."),
+		lagTime:       seconds("checkpointstore.consumer.lag.duration", "How much later the last event was enqueued than the one of the checkpoint."),
+		checkpointAge: seconds("checkpointstore.checkpoint.age", "Time since the checkpoint was written or, by this owner not yet, since the partition was claimed."),
+		oldest:        seconds("checkpointstore.pending.oldest_age", "Time for which the oldest pending event has been pending."),
+		outage:        seconds("checkpointstore.storage.outage", "Time for which the Processor's requests to the store have failed; 0 if they succeed."),
+	}
+}
+
+// watch shows a Processor's status until the function that it returns is called.
+func (h *hooks) watch(i processor.RunStartInfo) (end func()) {
+	lags := newLags(i.Processor, i.EventHub)
+	g := h.gauges
+	registration, err := h.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		h.observe(o, i.Processor.Status(), lags.latest())
+		return nil
+	}, g.owned, g.pending, g.position, g.lag, g.lost, g.lagTime, g.checkpointAge, g.oldest, g.outage)
+	if err != nil {
+		otel.Handle(err)
+	}
+	if h.LagInterval > 0 {
+		lags.start(h.LagInterval)
+	}
+	return func() {
+		lags.stop()
+		if registration != nil {
+			if err := registration.Unregister(); err != nil {
+				otel.Handle(err)
+			}
+		}
+	}
+}
+
+// reading is what the gauges show for one set of attributes.
+type reading struct {
+	owned, pending        int64
+	position, lag, lost   *int64
+	lagTime               map[string]float64 // by method
+	checkpointAge, oldest float64
+}
+
+// observe shows a status. Without partitions, the counts are sums, and the times those
+// of the partition where they are greatest.
+func (h *hooks) observe(o metric.Observer, s processor.Status, lags map[string]lagOf) {
+	if s.Scope.EventHubName == "" { // the hub was not read yet
+		return
+	}
+	now := time.Now()
+	readings := make(map[string]*reading)
+	for _, p := range s.Partitions {
+		id := p.PartitionID
+		if h.WithoutPartition {
+			id = ""
+		}
+		r := readings[id]
+		if r == nil {
+			r = &reading{lagTime: make(map[string]float64)}
+			readings[id] = r
+		}
+		r.add(now, p, lags[p.PartitionID])
+	}
+	group := place{Scope: s.Scope}
+	for id, r := range readings {
+		at := group
+		at.partitionID = id
+		h.gauges.show(o, at, r)
+	}
+	outage := 0.0
+	if !s.StoreErrorSince.IsZero() {
+		outage = now.Sub(s.StoreErrorSince).Seconds()
+	}
+	o.ObserveFloat64(h.gauges.outage, outage, measuredWith(group.attributes()))
+}
+
+func (r *reading) add(now time.Time, p processor.PartitionStatus, lag lagOf) {
+	r.owned++
+	r.pending += int64(p.Pending)
+	r.position = p.CheckpointSequenceNumber
+	r.oldest = max(r.oldest, p.OldestPending.Seconds())
+	since := p.OwnedSince
+	if p.CheckpointedAt.After(since) {
+		since = p.CheckpointedAt
+	}
+	r.checkpointAge = max(r.checkpointAge, now.Sub(since).Seconds())
+	if !lag.read.After(p.OwnedSince) { // of an earlier tenure
+		return
+	}
+	r.lag, r.lost = plus(r.lag, lag.Events), plus(r.lost, lag.lost())
+	if lag.Time != nil {
+		method := string(lag.Method)
+		r.lagTime[method] = max(r.lagTime[method], lag.Time.Seconds())
+	}
+}
+
+// plus adds what is known.
+func plus(a, b *int64) *int64 {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	n := *a + *b
+	return &n
+}
+
+func (g *gauges) show(o metric.Observer, at place, r *reading) {
+	with := measuredWith(at.attributes())
+	o.ObserveInt64(g.owned, r.owned, with)
+	o.ObserveInt64(g.pending, r.pending, with)
+	o.ObserveFloat64(g.checkpointAge, r.checkpointAge, with)
+	o.ObserveFloat64(g.oldest, r.oldest, with)
+	if r.lag != nil {
+		o.ObserveInt64(g.lag, *r.lag, with)
+	}
+	if r.lost != nil {
+		o.ObserveInt64(g.lost, *r.lost, with)
+	}
+	if r.position != nil && at.partitionID != "" {
+		o.ObserveInt64(g.position, *r.position, with)
+	}
+	for method, seconds := range r.lagTime {
+		o.ObserveFloat64(g.lagTime, seconds, measuredWith(at.attributes(methodKey.String(method))))
+	}
+}

@@ -3,6 +3,8 @@ package otel
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +52,9 @@ const (
 // hub>", with the number of records, claims of each outcome, or the checkpoint's
 // outcome; and its time in messaging.client.operation.duration, retries included.
 // checkpointstore.claims and checkpointstore.checkpoints count by outcome. A lost
-// claim and a stale or rewound checkpoint are results, not errors.
+// claim and a stale or rewound checkpoint are results, not errors. The status of a span
+// has the text of an error only if the error is one of this module, whose texts have
+// no credentials; otherwise it is error.type.
 //
 // Store sends no requests. It may be called concurrently if next may.
 func Store(next checkpointstore.CheckpointStore, options *Options) checkpointstore.CheckpointStore {
@@ -132,8 +136,8 @@ func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span
 	return ctx, span, begun
 }
 
-// end ends a call. The owner ids of its claims are not to be shown.
-func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error, ownerIDs ...string) {
+// end ends a call, which made claims if it is one of ClaimOwnership.
+func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error, claims ...checkpointstore.Ownership) {
 	if !begun.IsZero() {
 		with := c.succeeded
 		if err != nil {
@@ -143,16 +147,41 @@ func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Ti
 	}
 	if err != nil && span.IsRecording() {
 		kind := errorType(err)
-		text := err.Error()
-		for _, id := range ownerIDs {
-			if id != "" && !s.WithOwnerID && strings.Contains(text, id) {
-				text = kind
-			}
+		text, ok := shownText(err)
+		if !ok || !s.WithOwnerID && mayName(err, text, claims) {
+			text = kind
 		}
 		span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 		span.SetStatus(codes.Error, text)
 	}
 	span.End()
+}
+
+// shownText returns the text of the error of this module that err is or wraps. It has
+// no credential, unlike the texts of other errors: that of a failed request may have
+// its URL.
+func shownText(err error) (string, bool) {
+	var each *checkpointstore.PartitionErrors
+	var own *checkpointstore.Error
+	switch {
+	case errors.As(err, &each):
+		return each.Error(), true
+	case errors.As(err, &own):
+		return own.Error(), true
+	}
+	return "", false
+}
+
+// mayName reports whether the text of an error may have the owner id of a claim. That
+// of an invalid argument has a part of it.
+func mayName(err error, text string, claims []checkpointstore.Ownership) bool {
+	if len(claims) > 0 && errors.Is(err, checkpointstore.ErrInvalidArgument) {
+		return true
+	}
+	return slices.ContainsFunc(claims, func(c checkpointstore.Ownership) bool {
+		quoted := strconv.Quote(c.OwnerID)
+		return c.OwnerID != "" && (strings.Contains(text, c.OwnerID) || strings.Contains(text, quoted[1:len(quoted)-1]))
+	})
 }
 
 func placeOf(namespace, eventHub, group, partitionID string) place {
@@ -230,19 +259,15 @@ func (s *store) ClaimOwnership(ctx context.Context, claims []checkpointstore.Own
 			s.claims.Add(ctx, 1, s.claimOutcomes.get(placeOfClaim(claims[i]))[outcome]...)
 		}
 	}
-	var owners []string
-	for _, claim := range claims {
-		owners = append(owners, claim.OwnerID)
-	}
 	if span.IsRecording() {
 		for _, outcome := range []string{won, renewed, released, lost, failed} {
 			span.SetAttributes(attribute.Int("checkpointstore.claims."+outcome, counts[outcome]))
 		}
-		if s.WithOwnerID {
+		if s.WithOwnerID && first.OwnerID != "" {
 			span.SetAttributes(semconv.MessagingClientID(first.OwnerID))
 		}
 	}
-	s.end(ctx, c, span, begun, err, owners...)
+	s.end(ctx, c, span, begun, err, claims...)
 	return wins, err
 }
 
@@ -280,7 +305,9 @@ func (s *store) outcomesOfClaims(claims, wins []checkpointstore.Ownership, err e
 			results[i] = failed
 		case !isWon:
 			results[i] = lost
-			delete(s.wins, p)
+			if last.ownerID == claim.OwnerID { // else another Processor with this store has it
+				delete(s.wins, p)
+			}
 		case claim.OwnerID == "":
 			results[i] = released
 			delete(s.wins, p)

@@ -2,6 +2,7 @@ package otel
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -106,16 +107,19 @@ func (h *hooks) observe(o metric.Observer, s processor.Status, lags map[string]l
 }
 
 func (r *reading) add(now time.Time, p processor.PartitionStatus, lag lagOf) {
-	r.owned++
 	r.pending += int64(p.Pending)
-	r.position = p.CheckpointSequenceNumber
 	r.oldest = max(r.oldest, p.OldestPending.Seconds())
+	if errors.Is(p.Ending, processor.ErrPartitionLost) { // its handler has not returned yet
+		return
+	}
+	r.owned++
+	r.position = p.CheckpointSequenceNumber
 	since := p.OwnedSince
 	if p.CheckpointedAt.After(since) {
 		since = p.CheckpointedAt
 	}
 	r.checkpointAge = max(r.checkpointAge, now.Sub(since).Seconds())
-	if !lag.read.After(p.OwnedSince) { // of an earlier tenure
+	if !lag.ownedSince.Equal(p.OwnedSince) { // of an earlier tenure
 		return
 	}
 	r.lag, r.lost = plus(r.lag, lag.Events), plus(r.lost, lag.lost())
@@ -139,10 +143,13 @@ func plus(a, b *int64) *int64 {
 
 func (g *gauges) show(o metric.Observer, at place, r *reading) {
 	with := measuredWith(at.attributes())
-	o.ObserveInt64(g.owned, r.owned, with)
 	o.ObserveInt64(g.pending, r.pending, with)
-	o.ObserveFloat64(g.checkpointAge, r.checkpointAge, with)
 	o.ObserveFloat64(g.oldest, r.oldest, with)
+	if r.owned == 0 {
+		return
+	}
+	o.ObserveInt64(g.owned, r.owned, with)
+	o.ObserveFloat64(g.checkpointAge, r.checkpointAge, with)
 	if r.lag != nil {
 		o.ObserveInt64(g.lag, *r.lag, with)
 	}

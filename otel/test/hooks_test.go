@@ -110,7 +110,7 @@ func TestRestartsCountByErrorType(t *testing.T) {
 		pass(opening)
 		for _, err := range []error{nil, named("database"), named("database"), errors.New("no type"), &azeventhubs.Error{Code: azeventhubs.ErrorCodeConnectionLost}} {
 			results <- err
-			pass(5 * time.Minute)
+			pass(5 * time.Second)
 		}
 		require.Equal(t, map[string]float64{
 			"messaging.destination.partition.id=0":                                1,
@@ -130,9 +130,9 @@ func TestRestartsBecauseOfTheLink(t *testing.T) {
 		p.AwaitReading()
 		p.Hub.Deny("0", errors.New("detached"))
 		p.Hub.Deny("0", nil)
-		pass(5 * time.Minute)
+		pass(5 * time.Second)
 		p.Hub.Steal("0")
-		pass(5 * time.Minute)
+		pass(5 * time.Second)
 		require.Equal(t, map[string]float64{
 			"error.type=link_failed messaging.destination.partition.id=0":    1,
 			"error.type=partition_lost messaging.destination.partition.id=0": 1, // the link is, for a moment

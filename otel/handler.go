@@ -146,6 +146,9 @@ func links(events []*azeventhubs.ReceivedEventData) []trace.Link {
 func contextOf(e *azeventhubs.ReceivedEventData) trace.SpanContext {
 	for _, key := range []string{"traceparent", "Diagnostic-Id"} {
 		parent, _ := e.Properties[key].(string)
+		if parent == "" {
+			continue
+		}
 		state, _ := e.Properties["tracestate"].(string)
 		carrier := propagation.MapCarrier{"traceparent": parent, "tracestate": state}
 		of := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))

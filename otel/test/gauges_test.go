@@ -37,8 +37,8 @@ func TestGaugesOfAPartition(t *testing.T) {
 			}
 			return context.Cause(ctx)
 		}
-		c := h.start("a", processor.Batches(handle, &processor.BatchOptions{MaxEvents: 1}), otel.Hooks(h.options))
 		h.storeAs("0", 0, nil)
+		c := h.start("a", processor.Batches(handle, &processor.BatchOptions{MaxEvents: 1}), otel.Hooks(h.options))
 		pass(opening)
 		owned := c.Status().Partitions[0].OwnedSince
 		pass(time.Minute)
@@ -103,9 +103,9 @@ func TestALostPartitionWhoseHandlerGoesOnIsNotOwned(t *testing.T) {
 			<-gate
 			return nil
 		}
-		a := h.start("a", processor.Batches(stuck, nil), hooks)
 		h.storeAs("0", 0, nil)
 		h.Send("0", "zero", "one")
+		a := h.start("a", processor.Batches(stuck, nil), hooks)
 		pass(opening)
 		require.Equal(t, map[string]float64{first: 1}, h.points(hubGroup, "checkpointstore.partition.owned"))
 		h.claimAs("b", "0")

@@ -3,6 +3,8 @@ package otel
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -140,14 +142,33 @@ func links(events []*azeventhubs.ReceivedEventData) []trace.Link {
 
 // contextOf returns the context that the sender of an event gave it.
 func contextOf(e *azeventhubs.ReceivedEventData) trace.SpanContext {
-	for _, key := range []string{"traceparent", "Diagnostic-Id"} {
-		parent, _ := e.Properties[key].(string)
-		state, _ := e.Properties["tracestate"].(string)
-		carrier := propagation.MapCarrier{"traceparent": parent, "tracestate": state}
-		of := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+	for _, parent := range []string{"traceparent", "Diagnostic-Id"} {
+		if e.Properties[parent] == nil {
+			continue
+		}
+		from := carrier{parent, e.Properties}
+		of := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), from))
 		if of.IsValid() {
 			return of
 		}
 	}
 	return trace.SpanContext{}
 }
+
+// carrier reads W3C Trace Context from the application properties of an event.
+type carrier struct {
+	parent     string // the property in which traceparent stands
+	properties map[string]any
+}
+
+func (c carrier) Get(key string) string {
+	if key == "traceparent" {
+		key = c.parent
+	}
+	text, _ := c.properties[key].(string)
+	return text
+}
+
+func (c carrier) Set(string, string) {} // an event that was received is not changed
+
+func (c carrier) Keys() []string { return slices.Collect(maps.Keys(c.properties)) }

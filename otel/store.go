@@ -132,8 +132,8 @@ func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span
 	return ctx, span, begun
 }
 
-// end ends a call. The owner ids of its claims are not to be shown.
-func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error, ownerIDs ...string) {
+// end ends a call. The owner ids of its claims are shown only if asked for.
+func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error, claims ...checkpointstore.Ownership) {
 	if !begun.IsZero() {
 		with := c.succeeded
 		if err != nil {
@@ -144,9 +144,10 @@ func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Ti
 	if err != nil && span.IsRecording() {
 		kind := errorType(err)
 		text := err.Error()
-		for _, id := range ownerIDs {
-			if id != "" && !s.WithOwnerID && strings.Contains(text, id) {
+		for _, claim := range claims {
+			if id := claim.OwnerID; id != "" && !s.WithOwnerID && strings.Contains(text, id) {
 				text = kind
+				break
 			}
 		}
 		span.SetAttributes(semconv.ErrorTypeKey.String(kind))
@@ -222,28 +223,26 @@ func (s *store) ClaimOwnership(ctx context.Context, claims []checkpointstore.Own
 	c := s.claiming.get(placeOf(first.FullyQualifiedNamespace, first.EventHubName, first.ConsumerGroup, ""))
 	ctx, span, begun := s.begin(ctx, c)
 	wins, err := s.next.ClaimOwnership(ctx, claims, options)
-	results := s.outcomesOfClaims(claims, wins, err)
+	if span.IsRecording() || s.claims.Enabled(ctx) {
+		s.count(ctx, span, claims, s.outcomesOfClaims(claims, wins, err))
+	}
+	s.end(ctx, c, span, begun, err, claims...)
+	return wins, err
+}
+
+// count reports the outcomes of claims.
+func (s *store) count(ctx context.Context, span trace.Span, claims []checkpointstore.Ownership, results []string) {
 	counts := make(map[string]int)
 	for i, outcome := range results {
 		counts[outcome]++
-		if s.claims.Enabled(ctx) {
-			s.claims.Add(ctx, 1, s.claimOutcomes.get(placeOfClaim(claims[i]))[outcome]...)
-		}
+		s.claims.Add(ctx, 1, s.claimOutcomes.get(placeOfClaim(claims[i]))[outcome]...)
 	}
-	var owners []string
-	for _, claim := range claims {
-		owners = append(owners, claim.OwnerID)
+	for _, outcome := range []string{won, renewed, released, lost, failed} {
+		span.SetAttributes(attribute.Int("checkpointstore.claims."+outcome, counts[outcome]))
 	}
-	if span.IsRecording() {
-		for _, outcome := range []string{won, renewed, released, lost, failed} {
-			span.SetAttributes(attribute.Int("checkpointstore.claims."+outcome, counts[outcome]))
-		}
-		if s.WithOwnerID {
-			span.SetAttributes(semconv.MessagingClientID(first.OwnerID))
-		}
+	if s.WithOwnerID {
+		span.SetAttributes(semconv.MessagingClientID(claims[0].OwnerID))
 	}
-	s.end(ctx, c, span, begun, err, owners...)
-	return wins, err
 }
 
 func placeOfClaim(o checkpointstore.Ownership) place {

@@ -74,8 +74,11 @@ func (panicked) ErrorType() string { return "panic" }
 
 func (h *handler) process(ctx context.Context, b *processor.Batch) error {
 	c := h.calls.get(place{b.Scope, b.PartitionID})
-	start := append(c.start[:len(c.start):len(c.start)], trace.WithLinks(links(b.Events)...), trace.WithAttributes(ofBatch(b)...))
-	within, span := h.tracer.Start(ctx, c.span, start...)
+	start := c.start
+	if h.traces {
+		start = append(start[:len(start):len(start)], trace.WithLinks(links(b.Events)...), trace.WithAttributes(ofBatch(b)...))
+	}
+	within, span := h.startSpan(ctx, c.span, start)
 	begun := time.Now()
 	err := errPanicked
 	defer func() { // also after a panic

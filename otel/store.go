@@ -124,7 +124,7 @@ func (t *telemetry) callOf(p place, name string, more ...attribute.KeyValue) *ca
 
 // begin begins a call.
 func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span, time.Time) {
-	ctx, span := s.tracer.Start(ctx, c.span, c.start...)
+	ctx, span := s.startSpan(ctx, c.span, c.start)
 	var begun time.Time
 	if s.duration.Enabled(ctx) {
 		begun = time.Now()

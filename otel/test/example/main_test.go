@@ -158,7 +158,7 @@ func TestExample(t *testing.T) {
 	})
 	require.Equal(t, 2.0, p.sum("checkpointstore_claims_total", `outcome="won"`))
 	require.Equal(t, 2.0, p.sum("checkpointstore_partition_owned", ""))
-	require.Equal(t, 2.0, p.sum("checkpointstore_storage_requests_total", `operation="PutBlob"`))
+	require.GreaterOrEqual(t, p.sum("checkpointstore_storage_requests_total", `operation="PutBlob"`), 2.0)
 	require.Equal(t, 1.0, p.sum("target_info", `service_name="tested"`))
 
 	p.await("readiness", func() bool { status, _ := p.get("/readyz"); return status == http.StatusOK })
@@ -172,7 +172,7 @@ func TestExample(t *testing.T) {
 	require.GreaterOrEqual(t, spans["list hub"], 1)
 	require.GreaterOrEqual(t, spans["claim hub"], 2, "the claim and the release")
 	require.GreaterOrEqual(t, spans["process hub"], 2)
-	require.Equal(t, 2, spans["checkpoint hub"], "those of the end")
+	require.GreaterOrEqual(t, spans["checkpoint hub"], 2, "those of the end")
 	stored, err := store.ListCheckpoints(t.Context(), hub.Namespace(), hub.Hub(), "$Default", nil)
 	require.NoError(t, err)
 	require.Len(t, stored, 2)

@@ -246,3 +246,37 @@ func (c claim) log() { c.Logger.LogAttrs(ctx, level, message) }
 		}
 	}
 }
+
+var prometheusName = regexp.MustCompile("`((?:checkpointstore|messaging)_[a-z_]+)`")
+
+// unknownMetrics returns the names in Prometheus that a document has in its text, and
+// not in its table of metrics.
+func unknownMetrics(text string) (unknown []string) {
+	var known []string
+	for line := range strings.Lines(text) {
+		if cells := strings.Split(line, "|"); len(cells) == 8 { // six columns
+			for _, found := range prometheusName.FindAllStringSubmatch(cells[2], -1) {
+				known = append(known, found[1])
+			}
+		}
+	}
+	for _, found := range prometheusName.FindAllStringSubmatch(text, -1) {
+		name := strings.TrimSuffix(found[1], "_count") // of a histogram
+		if !slices.Contains(known, name) {
+			unknown = append(unknown, found[1])
+		}
+	}
+	return unknown
+}
+
+// TestWatchedMetricsExist finds every metric that docs/observability.md says to watch in
+// its table of metrics.
+func TestWatchedMetricsExist(t *testing.T) {
+	text := read(t, "docs/observability.md")
+	if unknown := unknownMetrics(text); len(unknown) > 0 {
+		t.Errorf("not in the table: %q", unknown)
+	}
+	if broken := strings.Replace(text, "`checkpointstore_pending_events`; `Status`", "`checkpointstore_pending_event`; `Status`", 1); len(unknownMetrics(broken)) != 1 {
+		t.Error("a wrong name is not found")
+	}
+}

@@ -67,6 +67,7 @@ short-oldest: ## the short tests of every module with the oldest Go release that
 .PHONY: no-arrow
 no-arrow: ## no dependency on Apache Arrow, which azblob after v1.8.0 brings
 	@if $(GO) list -deps . ./ops | grep -i arrow; then echo 'the library depends on Apache Arrow'; exit 1; fi
+	@if $(GO) -C otel list -deps . | grep -i arrow; then echo 'package otel depends on Apache Arrow'; exit 1; fi
 	@if $(GO) -C cmd/checkpointctl list -deps . | grep -i arrow; then echo 'checkpointctl depends on Apache Arrow'; exit 1; fi
 
 .PHONY: demo
@@ -104,4 +105,4 @@ release-check: ## build a user's program from this tree as if it were released
 
 .PHONY: vulnerabilities
 vulnerabilities: ## known vulnerabilities, if the database can be reached
-	.ci/govulncheck . processor cmd/checkpointctl
+	.ci/govulncheck . processor otel cmd/checkpointctl

@@ -1,0 +1,462 @@
+package test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ea947076/checkpointstore"
+	"github.com/ea947076/checkpointstore/internal/azurite"
+	"github.com/ea947076/checkpointstore/internal/emulator"
+	"github.com/ea947076/checkpointstore/internal/faults"
+	"github.com/ea947076/checkpointstore/otel"
+	"github.com/ea947076/checkpointstore/processor"
+	"github.com/ea947076/checkpointstore/progress"
+)
+
+// firstEvent is the sequence number of the first event that the hub keeps, and
+// lostEvents how many before it the consumer group has not handled in partition 0.
+const (
+	firstEvent = 1000
+	lostEvents = 100
+)
+
+// script is an event hub, a container, and what happens to the owners of a consumer
+// group.
+type script struct {
+	t       *testing.T
+	began   time.Time
+	hub     *emulator.Emulator
+	scope   checkpointstore.Scope
+	storage string                               // connection string
+	blobs   string                               // the container
+	eye     *checkpointstore.BlobCheckpointStore // the operator's: without faults and metrics
+	poison  map[string]int64                     // the event that no attempt handles, by partition
+	sentAt  time.Time                            // just before events were sent
+	seen    map[string]map[string]bool           // keys of attributes by instrument, and "a value" if one was not 0
+}
+
+func newScript(t *testing.T) *script {
+	s := &script{
+		t: t, began: time.Now(),
+		hub:     emulator.Start(t, emulator.Options{FirstSequenceNumber: firstEvent}),
+		storage: azurite.Shared(t).ConnectionString(), blobs: azurite.NewContainerName(t),
+		poison: make(map[string]int64), seen: make(map[string]map[string]bool),
+	}
+	s.scope = checkpointstore.Scope{FullyQualifiedNamespace: s.hub.Namespace(), EventHubName: s.hub.Hub(), ConsumerGroup: azeventhubs.DefaultConsumerGroup}
+	var err error
+	s.eye, err = checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storage, s.blobs, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.eye.EnsureContainer(t.Context(), nil))
+	return s
+}
+
+// scriptedOwner is a Processor with package otel around and within it.
+type scriptedOwner struct {
+	*ledger
+	name     string
+	recorded *recorded
+	network  *faults.Transport // between its store and the container
+	store    checkpointstore.CheckpointStore
+	client   *azeventhubs.ConsumerClient
+	running  *processor.Processor
+	cancel   context.CancelFunc
+	result   chan error
+
+	ended       bool
+	outageSince time.Time // when its requests to the store began to fail; zero if they succeed
+}
+
+// start starts an owner: each with a recorder of its own.
+func (s *script) start(name string) *scriptedOwner {
+	t := s.t
+	o := &scriptedOwner{ledger: newLedger(s.scope), name: name, recorded: record(t), result: make(chan error, 1)}
+	options := o.recorded.options
+	options.LagInterval = 20 * time.Millisecond
+
+	wire := &http.Client{Transport: &http.Transport{}}
+	o.network = faults.New(wire, 1)
+	transport := faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
+		begun := time.Now()
+		resp, err := o.network.Do(req)
+		o.requested(req, resp, err, time.Since(begun))
+		return resp, err
+	})
+	blobs, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(s.storage, s.blobs, &checkpointstore.BlobCheckpointStoreOptions{
+		ClientOptions: container.ClientOptions{ClientOptions: azcore.ClientOptions{
+			Transport: transport, PerRetryPolicies: []policy.Policy{otel.Policy(options)},
+			Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 10 * time.Millisecond},
+		}},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	o.store = otel.Store(&ledgerStore{blobs, o.ledger}, options)
+
+	o.client, err = azeventhubs.NewConsumerClientFromConnectionString(s.hub.ConnectionString(), "", s.scope.ConsumerGroup,
+		&azeventhubs.ConsumerClientOptions{InstanceID: name, RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1}})
+	require.NoError(t, err)
+	batches := processor.Batches(otel.Handler(s.handlerOf(o), options), &processor.BatchOptions{
+		MaxWait: -1, MaxAttempts: 3, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond,
+		OnExhausted: func(ctx context.Context, failed *processor.Batch, err error) error {
+			o.skipped(failed)
+			return processor.Skip(ctx, failed, err)
+		},
+		Checkpoints: progress.CheckpointerOptions{Interval: 50 * time.Millisecond, MinBackoff: 50 * time.Millisecond, MaxBackoff: 100 * time.Millisecond},
+	})
+	handler := func(ctx context.Context, p *processor.Partition) error {
+		o.opened(p.PartitionID())
+		err := batches(ctx, p)
+		o.closed(p.PartitionID(), err)
+		return err
+	}
+	yes := true
+	o.running, err = processor.New(o.client, o.store, handler, &processor.Options{
+		UpdateInterval: 100 * time.Millisecond, PartitionExpirationDuration: 6 * time.Second,
+		MinBackoff: 200 * time.Millisecond, MaxBackoff: time.Second,
+		StartPositions: azeventhubs.StartPositions{
+			Default:      azeventhubs.StartPosition{Earliest: &yes},
+			PerPartition: map[string]azeventhubs.StartPosition{"3": {Latest: &yes}},
+		},
+		Logger: slog.New(slog.DiscardHandler),
+		Hooks:  processor.JoinHooks(otel.Hooks(options), o.hooks()),
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	o.cancel = cancel
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		o.result <- o.running.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = o.client.Close(context.Background())
+		wire.CloseIdleConnections()
+	})
+	return o
+}
+
+// poisonous is why a poison event fails.
+type poisonous struct{}
+
+func (poisonous) Error() string     { return "the event cannot be handled" }
+func (poisonous) ErrorType() string { return "poison" }
+
+// handlerOf returns the function that handles batches for an owner.
+func (s *script) handlerOf(o *scriptedOwner) func(context.Context, *processor.Batch) error {
+	return func(_ context.Context, b *processor.Batch) error {
+		begun := time.Now()
+		if blocked := o.called(b); blocked != nil {
+			<-blocked
+		}
+		done, kind, err := len(b.Events), "", error(nil)
+		for i, e := range b.Events {
+			if poison, found := s.poison[b.PartitionID]; found && e.SequenceNumber == poison {
+				done, kind, err = i, "poison", &processor.PartialError{Done: i, Err: poisonous{}}
+				break
+			}
+		}
+		o.returned(b, done, time.Since(begun), kind)
+		return err
+	}
+}
+
+// block makes the handler wait in a partition until the function that it returns is
+// called.
+func (o *scriptedOwner) block(partition string) (unblock func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	block := make(chan struct{})
+	o.of(partition).block = block
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.of(partition).block = nil
+		close(block)
+	}
+}
+
+// owns returns the partitions of an owner.
+func (s *script) owns(o *scriptedOwner) (partitions []string) {
+	for partition, owner := range s.owners() {
+		if owner == o.name {
+			partitions = append(partitions, partition)
+		}
+	}
+	return partitions
+}
+
+// send appends events to partitions, with the contexts of their senders.
+func (s *script) send(n int, partitions ...string) {
+	s.sentAt = time.Now()
+	for _, partition := range partitions {
+		for range n {
+			s.hub.AppendWith(s.t, partition, 1, senderOf(partition, s.hub.Last(partition)+1).properties())
+		}
+	}
+}
+
+// patience is how long the script waits for what has to come. It is no measure of how
+// fast that should be.
+const patience = 2 * time.Minute
+
+func (s *script) eventually(what string, condition func() bool) {
+	s.t.Helper()
+	for begun := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			require.FailNow(s.t, "waited in vain", what)
+		}
+	}
+}
+
+// handled waits until all events are handled and all checkpoints stored, by owners that
+// read all partitions.
+func (s *script) handled(owners ...*scriptedOwner) {
+	s.t.Helper()
+	s.eventually("checkpoints of the last events", func() bool {
+		last := make(map[string]int64)
+		for _, partition := range allPartitions {
+			last[partition] = s.hub.Last(partition)
+		}
+		reading := 0
+		for _, o := range owners {
+			for _, p := range o.running.Status().Partitions {
+				if p.Reading && p.Pending == 0 && p.Unwritten == 0 {
+					reading++
+				}
+			}
+		}
+		return reading == len(allPartitions) && maps.Equal(last, s.checkpoints())
+	})
+}
+
+// check requires that what owners have reported becomes equal to their ledgers. What is
+// counted twice stays different.
+func (s *script) check(owners ...*scriptedOwner) {
+	s.t.Helper()
+	for _, o := range owners {
+		var differences []string
+		for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			if differences = s.mismatch(o); len(differences) == 0 {
+				break
+			}
+			if time.Since(begun) > patience/40 {
+				require.FailNow(s.t, "the metrics and spans do not become equal to the ledger", strings.Join(differences, "\n"))
+			}
+		}
+	}
+}
+
+// finish stops an owner. Nothing is under way any more: what it has reported is equal to
+// its ledger at once, and its gauges show nothing.
+func (s *script) finish(o *scriptedOwner) {
+	s.t.Helper()
+	o.cancel()
+	require.NoError(s.t, <-o.result)
+	o.ended = true
+	require.Empty(s.t, s.mismatch(o))
+}
+
+// checkpointAt is a checkpoint of the consumer group.
+func (s *script) checkpointAt(partition string, sequenceNumber int64) checkpointstore.Checkpoint {
+	offset := emulator.Offset(sequenceNumber)
+	return checkpointstore.Checkpoint{
+		FullyQualifiedNamespace: s.scope.FullyQualifiedNamespace, EventHubName: s.scope.EventHubName, ConsumerGroup: s.scope.ConsumerGroup,
+		PartitionID: partition, SequenceNumber: &sequenceNumber, Offset: &offset,
+	}
+}
+
+// The requests that the script fails.
+var (
+	writesRecord    = faults.OpIs(faults.PutBlob, faults.SetMetadata)
+	writesOwnership = faults.All(writesRecord, faults.NameHas("/ownership/"))
+)
+
+var allPartitions = []string{"0", "1", "2", "3"}
+
+// TestScriptedRun runs real Processors through what happens to them, and compares every
+// instrument of docs/observability.md, and the spans, with independent counts.
+func TestScriptedRun(t *testing.T) {
+	s := newScript(t)
+	ctx := t.Context()
+	require.NoError(t, s.eye.UpdateCheckpoint(ctx, s.checkpointAt("0", firstEvent-1-lostEvents), nil))
+
+	// Two owners share the partitions. Events of one partition pile up.
+	a, b := s.start("owner-a"), s.start("owner-b")
+	s.eventually("two owners with two partitions each", func() bool {
+		return len(s.owns(a)) == 2 && len(s.owns(b)) == 2 && len(a.running.Status().Partitions) == 2 && len(b.running.Status().Partitions) == 2
+	})
+	s.check(a, b)
+	s.send(20, allPartitions...)
+	s.handled(a, b)
+	s.check(a, b)
+	own := s.owns(b)[0]
+	unblock := b.block(own)
+	s.send(7, own)
+	s.check(a, b)
+	require.Equal(t, 7.0, b.recorded.series("checkpointstore.consumer.lag.events", "messaging.destination.partition.id")["messaging.destination.partition.id="+own])
+	unblock()
+	s.handled(a, b)
+	s.check(a, b)
+
+	// The process of one owner dies: it releases nothing. When its partitions have
+	// expired, the other one claims them, and loses a claim to a third one.
+	left := s.owns(a)
+	require.Len(t, left, 2)
+	lost := b.count("checkpointstore.claims", "outcome=lost")
+	b.network.Inject(faults.RunBefore(func() { s.rival(left[0]) }).On(faults.All(writesRecord, faults.NameHas("/ownership/"+left[0]))).Once())
+	a.network.Inject(faults.RefuseConnection())
+	s.finish(a)
+	require.Equal(t, 2, a.count("checkpointstore.claims", "outcome=failed"), "it could release nothing")
+	require.Equal(t, 2, len(s.owns(a)))
+	s.eventually("a take-over", func() bool {
+		return len(s.owns(b)) == len(allPartitions) && len(b.running.Status().Partitions) == len(allPartitions)
+	})
+	require.Equal(t, lost+1, b.count("checkpointstore.claims", "outcome=lost"))
+	s.send(5, allPartitions...)
+	s.handled(b)
+	s.check(b)
+
+	// The storage fails: first for claims, then for everything. Events are still handled.
+	b.outageSince = time.Now()
+	heal := b.network.Inject(faults.RefuseConnection().On(writesOwnership))
+	s.eventually("claims that fail", func() bool { return b.count("checkpointstore.claims", "outcome=failed") > 0 })
+	s.check(b)
+	b.network.Inject(faults.RefuseConnection())
+	heal()
+	s.send(3, allPartitions...)
+	s.eventually("lists and checkpoints that fail", func() bool {
+		return b.count("messaging.client.operation.duration", "messaging.operation.name=list", "error.type=*url.Error") > 0 &&
+			b.count("checkpointstore.checkpoints", "outcome=failed") >= len(allPartitions)
+	})
+	s.check(b)
+	b.network.Heal()
+	s.handled(b)
+	b.outageSince = time.Time{}
+	s.check(b)
+
+	// Somebody else stores a position ahead of the owner's, whose next checkpoint is
+	// stale; and so is one that goes back without a rewind.
+	ahead := s.hub.Last("3") + 2
+	require.NoError(t, s.eye.UpdateCheckpoint(ctx, s.checkpointAt("3", ahead), nil))
+	s.send(1, "3")
+	s.eventually("a stale checkpoint", func() bool { return b.count("checkpointstore.checkpoints", "outcome=stale") == 1 })
+	require.ErrorIs(t, b.store.UpdateCheckpoint(ctx, s.checkpointAt("3", firstEvent), nil), checkpointstore.ErrStaleCheckpoint)
+	s.send(4, "3")
+	s.handled(b)
+	s.check(b)
+	require.Equal(t, 2, b.count("checkpointstore.checkpoints", "outcome=stale"))
+
+	// An operator rewinds a partition that is quiet, and one just before the owner
+	// stores a checkpoint.
+	tenures := b.count("checkpointstore.claims", "outcome=won")
+	s.rewind("1", 4)
+	s.eventually("another tenure", func() bool { return b.count("checkpointstore.claims", "outcome=won") == tenures+1 })
+	s.handled(b)
+	s.check(b)
+	b.network.Inject(faults.RunBefore(func() { s.rewind("2", 2) }).On(faults.All(writesRecord, faults.NameHas("/checkpoint/2"))).Once())
+	s.send(1, "2")
+	s.eventually("another tenure", func() bool { return b.count("checkpointstore.claims", "outcome=won") == tenures+2 })
+	s.handled(b)
+	s.check(b)
+	require.Equal(t, 1, b.count("checkpointstore.checkpoints", "outcome=rewound"))
+
+	// A poison event is skipped after three attempts. Links are taken and refused, so
+	// that handlers are called again.
+	s.poison["0"] = s.hub.Last("0") + 3
+	s.send(5, "0")
+	s.handled(b)
+	s.check(b)
+	require.Equal(t, 3, b.count("messaging.process.duration", "error.type=poison"))
+	links := s.hub.Stats()
+	stolen, err := s.hub.Steal("0")
+	require.NoError(t, err)
+	require.Equal(t, 1, stolen)
+	require.NoError(t, s.hub.Deny(emulator.Partition("1"), emulator.UnauthorizedAccess))
+	_, err = s.hub.Steal("1")
+	require.NoError(t, err)
+	require.NoError(t, s.hub.Await(ctx, emulator.Partition("1"), emulator.LinksRefused, links["1"].LinksRefused+1))
+	require.NoError(t, s.hub.Allow(emulator.Partition("1")))
+	for _, partition := range []string{"0", "1"} {
+		require.NoError(t, s.hub.Await(ctx, emulator.Partition(partition), emulator.LinksOpened, links[partition].LinksOpened+1))
+	}
+	s.send(2, allPartitions...)
+	s.handled(b)
+	s.check(b)
+	require.Equal(t, 2, b.count("checkpointstore.processor.restarts", "error.type=partition_lost"))
+	require.Positive(t, b.count("checkpointstore.processor.restarts", "error.type="+string(azeventhubs.ErrorCodeUnauthorizedAccess)))
+
+	// The owner stops and releases its partitions.
+	s.finish(b)
+	require.Empty(t, s.owns(b))
+
+	// The hub's own count of what it has delivered is that of the owners together.
+	for partition, of := range s.hub.Stats() {
+		consumed := 0
+		for _, o := range []*scriptedOwner{a, b} {
+			consumed += o.count("messaging.client.consumed.messages", "messaging.destination.partition.id="+partition)
+		}
+		require.EqualValues(t, of.EventsSent, consumed, "partition %s", partition)
+	}
+	s.requireSeen()
+}
+
+// requireSeen requires that each instrument had a value, and the attributes that
+// docs/observability.md says and no others.
+func (s *script) requireSeen() {
+	common := []string{"messaging.system", "messaging.destination.name", "messaging.consumer.group.name", "server.address", "messaging.destination.partition.id"}
+	for name, attributes := range documentedAttributes(s.t) {
+		expected := append([]string{"a value"}, attributes...)
+		switch name {
+		case "checkpointstore.storage.requests", "checkpointstore.storage.request.duration":
+			expected = append(expected, "server.address")
+		case "checkpointstore.storage.outage":
+			expected = append(expected, common[:4]...)
+		default:
+			expected = append(expected, common...)
+		}
+		var seen []string
+		for key := range s.seen[name] {
+			seen = append(seen, key)
+		}
+		assert.ElementsMatch(s.t, expected, seen, name)
+	}
+}
+
+// rival claims a partition and releases it at once.
+func (s *script) rival(partition string) {
+	ctx := context.Background()
+	records, err := s.eye.ListOwnership(ctx, s.scope.FullyQualifiedNamespace, s.scope.EventHubName, s.scope.ConsumerGroup, nil)
+	assert.NoError(s.t, err)
+	for _, r := range records {
+		if r.PartitionID != partition {
+			continue
+		}
+		for _, name := range []string{"rival", ""} {
+			r.OwnerID = name
+			won, err := s.eye.ClaimOwnership(ctx, []checkpointstore.Ownership{r}, nil)
+			assert.NoError(s.t, err)
+			if assert.Len(s.t, won, 1) {
+				r = won[0]
+			}
+		}
+	}
+}
+
+// rewind sets the checkpoint of a partition back.
+func (s *script) rewind(partition string, events int64) {
+	to := s.checkpointAt(partition, s.checkpoints()[partition]-events)
+	assert.NoError(s.t, s.eye.UpdateCheckpoint(context.Background(), to, &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
+}

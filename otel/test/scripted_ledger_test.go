@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -25,7 +25,8 @@ import (
 // by the transport beneath otel.Policy and, for the number of receives, by hooks beside
 // otel.Hooks.
 type ledger struct {
-	scope checkpointstore.Scope
+	scope   checkpointstore.Scope
+	ownerID string
 
 	mu         sync.Mutex
 	counts     map[string]map[string]float64 // by instrument and attributes
@@ -36,13 +37,14 @@ type ledger struct {
 
 // partitionLedger is what one owner did in a partition.
 type partitionLedger struct {
-	owned      bool
-	wins       int // that began a tenure
+	owned      bool // as far as this owner has seen
+	wins       int  // that began a tenure
 	wonAt      time.Time
 	unsettled  []int64       // events that the handler was done with, and no checkpoint since has settled
 	writtenAt  time.Time     // of the last checkpoint that was written: its answer came
 	reportedAt time.Time     // and was reported
 	block      chan struct{} // if set, the handler waits until it is closed
+	poison     int64         // the event that the handler cannot handle; 0 is none
 
 	// Since the handler was opened, or when it was.
 	opens      int
@@ -54,9 +56,10 @@ type partitionLedger struct {
 	ended      string    // error.type of the end of the handler before
 }
 
-func newLedger(scope checkpointstore.Scope) *ledger {
+func newLedger(scope checkpointstore.Scope, ownerID string) *ledger {
 	return &ledger{
 		scope:      scope,
+		ownerID:    ownerID,
 		counts:     make(map[string]map[string]float64),
 		durations:  make(map[string]map[string]time.Duration),
 		spans:      make(map[string]int),
@@ -122,13 +125,12 @@ func (l *ledger) count(instrument string, parts ...string) (n int) {
 
 // kindOf is error.type of what fails in this script.
 func kindOf(err error) string {
+	var unanswered *url.Error
 	switch {
 	case err == nil:
 		return ""
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "*url.Error"
 	case errors.Is(err, processor.ErrRebalanced): // the cause with which a handler's context has ended
 		return "rebalanced"
 	case errors.Is(err, processor.ErrRewound):
@@ -139,6 +141,8 @@ func kindOf(err error) string {
 		return "partition_lost"
 	case errors.Is(err, context.Canceled):
 		return "canceled"
+	case errors.As(err, &unanswered): // such as a connection that is refused
+		return "*url.Error"
 	}
 	return "unexpected: " + err.Error()
 }
@@ -153,6 +157,13 @@ func (s *ledgerStore) ListOwnership(ctx context.Context, namespace, eventHub, gr
 	begun := time.Now()
 	records, err := s.next.ListOwnership(ctx, namespace, eventHub, group, options)
 	s.listed("ownership", len(records), time.Since(begun), err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range records {
+		if r.OwnerID != s.ownerID { // somebody stole it
+			s.of(r.PartitionID).owned = false
+		}
+	}
 	return records, err
 }
 
@@ -180,11 +191,18 @@ func (s *ledgerStore) ClaimOwnership(ctx context.Context, claims []checkpointsto
 	for _, w := range won {
 		wins[w.PartitionID] = true
 	}
+	failures := make(map[string]bool)
+	var each *checkpointstore.PartitionErrors
+	if errors.As(err, &each) {
+		for _, e := range each.Errors {
+			failures[e.PartitionID] = true
+		}
+	}
 	counts := make(map[string]int)
 	for _, claim := range claims {
 		p, outcome := s.of(claim.PartitionID), "lost"
 		switch {
-		case !wins[claim.PartitionID] && err != nil: // all fail, or none does
+		case failures[claim.PartitionID]:
 			outcome = "failed"
 		case !wins[claim.PartitionID]:
 			p.owned = false
@@ -263,7 +281,7 @@ func (l *ledger) closed(partition string, err error) {
 }
 
 // called and returned are called within otel.Handler.
-func (l *ledger) called(b *processor.Batch) (blocked <-chan struct{}) {
+func (l *ledger) called(b *processor.Batch) (blocked <-chan struct{}, poison int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.of(b.PartitionID)
@@ -275,7 +293,7 @@ func (l *ledger) called(b *processor.Batch) (blocked <-chan struct{}) {
 			l.add("messaging.eventhubs.consumer.lag", l.in(b.PartitionID), 1, 0)
 		}
 	}
-	return p.block
+	return p.block, p.poison
 }
 
 func (l *ledger) returned(b *processor.Batch, done int, d time.Duration, kind string) {
@@ -330,11 +348,14 @@ func (l *ledger) requested(req *http.Request, resp *http.Response, err error, d 
 	operation := map[faults.Op]string{
 		faults.ListBlobs: "ListBlobs", faults.PutBlob: "PutBlob", faults.SetMetadata: "SetBlobMetadata", faults.GetProperties: "GetBlobProperties",
 	}[faults.OpOf(req)]
-	status := ""
+	status, kind := "", kindOf(err)
 	if err == nil {
 		status = strconv.Itoa(resp.StatusCode)
+		if resp.StatusCode >= 500 {
+			kind = resp.Header.Get("x-ms-error-code")
+		}
 	}
-	attributes := textOf("operation="+operation, "server.address="+req.URL.Hostname(), "http.response.status_code="+status, "error.type="+kindOf(err))
+	attributes := textOf("operation="+operation, "server.address="+req.URL.Hostname(), "http.response.status_code="+status, "error.type="+kind)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.add("checkpointstore.storage.requests", attributes, 1, 0)

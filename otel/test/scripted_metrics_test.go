@@ -54,7 +54,7 @@ func documentedAttributes(t *testing.T) map[string][]string {
 		for i := range cells {
 			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "`", ""))
 		}
-		if !strings.ContainsAny(cells[5], "HSP") || cells[0] == "metric" { // Hooks, Handler, Store, Policy
+		if !strings.Contains(cells[5], "Hooks") && !strings.Contains(cells[5], "Store") && !strings.Contains(cells[5], "Handler") && !strings.Contains(cells[5], "Policy") {
 			continue
 		}
 		in, found := scriptedInstruments[cells[0]]

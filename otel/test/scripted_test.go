@@ -42,7 +42,6 @@ type script struct {
 	storage string                               // connection string
 	blobs   string                               // the container
 	eye     *checkpointstore.BlobCheckpointStore // the operator's: without faults and metrics
-	poison  map[string]int64                     // the event that no attempt handles, by partition
 	sentAt  time.Time                            // just before events were sent
 	seen    map[string]map[string]bool           // keys of attributes by instrument, and "a value" if one was not 0
 }
@@ -52,7 +51,7 @@ func newScript(t *testing.T) *script {
 		t: t, began: time.Now(),
 		hub:     emulator.Start(t, emulator.Options{FirstSequenceNumber: firstEvent}),
 		storage: azurite.Shared(t).ConnectionString(), blobs: azurite.NewContainerName(t),
-		poison: make(map[string]int64), seen: make(map[string]map[string]bool),
+		seen: make(map[string]map[string]bool),
 	}
 	s.scope = checkpointstore.Scope{FullyQualifiedNamespace: s.hub.Namespace(), EventHubName: s.hub.Hub(), ConsumerGroup: azeventhubs.DefaultConsumerGroup}
 	var err error
@@ -81,7 +80,7 @@ type scriptedOwner struct {
 // start starts an owner: each with a recorder of its own.
 func (s *script) start(name string) *scriptedOwner {
 	t := s.t
-	o := &scriptedOwner{ledger: newLedger(s.scope), name: name, recorded: record(t), result: make(chan error, 1)}
+	o := &scriptedOwner{ledger: newLedger(s.scope, name), name: name, recorded: record(t), result: make(chan error, 1)}
 	options := o.recorded.options
 	options.LagInterval = 20 * time.Millisecond
 
@@ -106,7 +105,7 @@ func (s *script) start(name string) *scriptedOwner {
 	o.client, err = azeventhubs.NewConsumerClientFromConnectionString(s.hub.ConnectionString(), "", s.scope.ConsumerGroup,
 		&azeventhubs.ConsumerClientOptions{InstanceID: name, RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1}})
 	require.NoError(t, err)
-	batches := processor.Batches(otel.Handler(s.handlerOf(o), options), &processor.BatchOptions{
+	batches := processor.Batches(otel.Handler(o.handle, options), &processor.BatchOptions{
 		MaxWait: -1, MaxAttempts: 3, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond,
 		OnExhausted: func(ctx context.Context, failed *processor.Batch, err error) error {
 			o.skipped(failed)
@@ -154,23 +153,22 @@ type poisonous struct{}
 func (poisonous) Error() string     { return "the event cannot be handled" }
 func (poisonous) ErrorType() string { return "poison" }
 
-// handlerOf returns the function that handles batches for an owner.
-func (s *script) handlerOf(o *scriptedOwner) func(context.Context, *processor.Batch) error {
-	return func(_ context.Context, b *processor.Batch) error {
-		begun := time.Now()
-		if blocked := o.called(b); blocked != nil {
-			<-blocked
-		}
-		done, kind, err := len(b.Events), "", error(nil)
-		for i, e := range b.Events {
-			if poison, found := s.poison[b.PartitionID]; found && e.SequenceNumber == poison {
-				done, kind, err = i, "poison", &processor.PartialError{Done: i, Err: poisonous{}}
-				break
-			}
-		}
-		o.returned(b, done, time.Since(begun), kind)
-		return err
+// handle handles a batch.
+func (o *scriptedOwner) handle(_ context.Context, b *processor.Batch) error {
+	begun := time.Now()
+	blocked, poison := o.called(b)
+	if blocked != nil {
+		<-blocked
 	}
+	done, kind, err := len(b.Events), "", error(nil)
+	for i, e := range b.Events {
+		if e.SequenceNumber == poison {
+			done, kind, err = i, "poison", &processor.PartialError{Done: i, Err: poisonous{}}
+			break
+		}
+	}
+	o.returned(b, done, time.Since(begun), kind)
+	return err
 }
 
 // block makes the handler wait in a partition until the function that it returns is
@@ -186,6 +184,13 @@ func (o *scriptedOwner) block(partition string) (unblock func()) {
 		o.of(partition).block = nil
 		close(block)
 	}
+}
+
+// spoil makes an event one that the handler cannot handle.
+func (o *scriptedOwner) spoil(partition string, sequenceNumber int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of(partition).poison = sequenceNumber
 }
 
 // owns returns the partitions of an owner.
@@ -252,7 +257,7 @@ func (s *script) check(owners ...*scriptedOwner) {
 			if differences = s.mismatch(o); len(differences) == 0 {
 				break
 			}
-			if time.Since(begun) > patience/40 {
+			if time.Since(begun) > patience/4 {
 				require.FailNow(s.t, "the metrics and spans do not become equal to the ledger", strings.Join(differences, "\n"))
 			}
 		}
@@ -290,7 +295,8 @@ var allPartitions = []string{"0", "1", "2", "3"}
 // instrument of docs/observability.md, and the spans, with independent counts.
 func TestScriptedRun(t *testing.T) {
 	s := newScript(t)
-	ctx := t.Context()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	require.NoError(t, s.eye.UpdateCheckpoint(ctx, s.checkpointAt("0", firstEvent-1-lostEvents), nil))
 
 	// Two owners share the partitions. Events of one partition pile up.
@@ -319,8 +325,10 @@ func TestScriptedRun(t *testing.T) {
 	b.network.Inject(faults.RunBefore(func() { s.rival(left[0]) }).On(faults.All(writesRecord, faults.NameHas("/ownership/"+left[0]))).Once())
 	a.network.Inject(faults.RefuseConnection())
 	s.finish(a)
-	require.Equal(t, 2, a.count("checkpointstore.claims", "outcome=failed"), "it could release nothing")
-	require.Equal(t, 2, len(s.owns(a)))
+	for _, partition := range left {
+		require.Positive(t, a.count("checkpointstore.claims", "outcome=failed", "messaging.destination.partition.id="+partition), "it could release nothing")
+	}
+	require.ElementsMatch(t, left, s.owns(a))
 	s.eventually("a take-over", func() bool {
 		return len(s.owns(b)) == len(allPartitions) && len(b.running.Status().Partitions) == len(allPartitions)
 	})
@@ -375,7 +383,7 @@ func TestScriptedRun(t *testing.T) {
 
 	// A poison event is skipped after three attempts. Links are taken and refused, so
 	// that handlers are called again.
-	s.poison["0"] = s.hub.Last("0") + 3
+	b.spoil("0", s.hub.Last("0")+3)
 	s.send(5, "0")
 	s.handled(b)
 	s.check(b)

@@ -230,11 +230,12 @@ func TestScriptedRun(t *testing.T) {
 	// An operator rewinds a partition that is quiet, and one just before the owner
 	// stores a checkpoint.
 	tenures := b.count("checkpointstore.claims", "outcome=won")
-	s.rewind("1", 4)
+	s.rewind("1", s.hub.Last("1")-4)
 	s.eventually("another tenure", func() bool { return b.count("checkpointstore.claims", "outcome=won") == tenures+1 })
 	s.handled(b)
 	s.check(b)
-	b.network.Inject(faults.RunBefore(func() { s.rewind("2", 2) }).On(faults.All(writesRecord, faults.NameHas("/checkpoint/2"))).Once())
+	back := s.hub.Last("2") - 2
+	b.network.Inject(faults.RunBefore(func() { s.rewind("2", back) }).On(faults.All(writesRecord, faults.NameHas("/checkpoint/2"))).Once())
 	s.send(1, "2")
 	s.eventually("another tenure", func() bool { return b.count("checkpointstore.claims", "outcome=won") == tenures+2 })
 	s.handled(b)
@@ -279,6 +280,35 @@ func TestScriptedRun(t *testing.T) {
 		require.EqualValues(t, of.EventsSent, consumed, "partition %s", partition)
 	}
 	s.requireSeen()
+	requireStatuses(t, a, b)
+}
+
+// requireStatuses requires that lost claims and stale or rewound checkpoints are results,
+// and that claims and checkpoints of the outage are errors.
+func requireStatuses(t *testing.T, owners ...*scriptedOwner) {
+	seen := make(map[string]int)
+	for _, o := range owners {
+		for _, span := range o.recorded.spans.Ended() {
+			for _, attribute := range span.Attributes() {
+				result := string(attribute.Key) + "=" + attribute.Value.String()
+				switch {
+				case strings.HasPrefix(result, "checkpointstore.claims.lost=") && attribute.Value.AsInt64() > 0:
+					result = "lost"
+				case strings.HasPrefix(result, "checkpointstore.claims.failed=") && attribute.Value.AsInt64() > 0:
+					result = "claims failed"
+				case !strings.HasPrefix(result, "outcome="):
+					continue
+				}
+				seen[result+" "+span.Status().Code.String()]++
+			}
+		}
+	}
+	for _, result := range []string{"lost Unset", "claims failed Error", "outcome=written Unset", "outcome=stale Unset", "outcome=rewound Unset", "outcome=failed Error"} {
+		require.Positive(t, seen[result], result)
+	}
+	for _, result := range []string{"claims failed Unset", "outcome=written Error", "outcome=stale Error", "outcome=rewound Error", "outcome=failed Unset"} {
+		require.Zero(t, seen[result], result)
+	}
 }
 
 // requireSeen requires that each instrument had a value, and the attributes that
@@ -324,7 +354,7 @@ func (s *script) rival(partition string) {
 }
 
 // rewind sets the checkpoint of a partition back.
-func (s *script) rewind(partition string, events int64) {
-	to := s.checkpointAt(partition, s.checkpoints()[partition]-events)
-	assert.NoError(s.t, s.eye.UpdateCheckpoint(context.Background(), to, &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
+func (s *script) rewind(partition string, sequenceNumber int64) {
+	at := s.checkpointAt(partition, sequenceNumber)
+	assert.NoError(s.t, s.eye.UpdateCheckpoint(context.Background(), at, &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
 }

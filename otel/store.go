@@ -277,9 +277,8 @@ func (s *store) outcomesOfClaims(claims, wins []checkpointstore.Ownership, err e
 		switch {
 		case !isWon && undecided(claim.PartitionID):
 			results[i] = failed
-		case !isWon:
+		case !isWon: // the last win may be another owner's, who shares this store
 			results[i] = lost
-			delete(s.wins, p)
 		case claim.OwnerID == "":
 			results[i] = released
 			delete(s.wins, p)

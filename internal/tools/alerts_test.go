@@ -85,11 +85,21 @@ func (s sample) Copy() chunks.Sample           { return s }
 
 // scripted is the storage of series that a scenario describes in the notation of
 // promtool's tests: a value each minute.
-type scripted []*storage.SeriesEntry
+type scripted struct {
+	engine  *promql.Engine
+	series  []*storage.SeriesEntry
+	minutes int
+}
 
-func script(t *testing.T, lines []string) (series scripted, minutes int) {
+// script reads series. $GROUP stands for the labels of a consumer group, $P0 for those
+// of its partition 0, and so on.
+func script(t *testing.T, lines []string) scripted {
 	t.Helper()
+	all := scripted{engine: promql.NewEngine(promql.EngineOpts{
+		MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{}),
+	})}
 	for _, line := range lines {
+		line = expandLabels(line)
 		of, values, err := parser.NewParser(parser.Options{}).ParseSeriesDesc(line)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -100,16 +110,16 @@ func script(t *testing.T, lines []string) (series scripted, minutes int) {
 				samples = append(samples, sample{int64(i) * time.Minute.Milliseconds(), v.Value})
 			}
 		}
-		series = append(series, storage.NewListSeries(of, samples))
-		minutes = max(minutes, len(values))
+		all.series = append(all.series, storage.NewListSeries(of, samples))
+		all.minutes = max(all.minutes, len(values))
 	}
-	return series, minutes
+	return all
 }
 
 func (s scripted) queryable() storage.Queryable {
 	return &storage.MockQueryable{MockQuerier: &storage.MockQuerier{
 		SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-			return &selection{series: slices.DeleteFunc(slices.Clone(s), func(entry *storage.SeriesEntry) bool {
+			return &selection{series: slices.DeleteFunc(slices.Clone(s.series), func(entry *storage.SeriesEntry) bool {
 				return slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(entry.Lset.Get(m.Name)) })
 			})}
 		},
@@ -118,7 +128,7 @@ func (s scripted) queryable() storage.Queryable {
 
 // selection is a storage.SeriesSet.
 type selection struct {
-	series scripted
+	series []*storage.SeriesEntry
 	next   int
 }
 
@@ -127,13 +137,36 @@ func (s *selection) At() storage.Series                { return s.series[s.next-
 func (s *selection) Err() error                        { return nil }
 func (s *selection) Warnings() annotations.Annotations { return nil }
 
+// evaluate returns the result of a query in one minute.
+func (s scripted) evaluate(t *testing.T, query string, minute int) promql.Vector {
+	t.Helper()
+	q, err := s.engine.NewInstantQuery(t.Context(), s.queryable(), nil, query, time.UnixMilli(0).Add(time.Duration(minute)*time.Minute))
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer q.Close()
+	result, err := q.Exec(t.Context()).Vector()
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return slices.Clone(result)
+}
+
+// show returns the result in the last minute, a line for each series.
+func (s scripted) show(t *testing.T, query string) string {
+	t.Helper()
+	var lines []string
+	for _, of := range s.evaluate(t, query, s.minutes-1) {
+		lines = append(lines, fmt.Sprintf("%s %v", of.Metric, of.F))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
 // firings evaluates the rules every minute, as Prometheus does. It returns a line for
 // each alert that fires: from which minute to which, its name, and what it is about.
-func (s scripted) firings(t *testing.T, rules []rule, minutes int) []string {
+func (s scripted) firings(t *testing.T, rules []rule) []string {
 	t.Helper()
-	engine := promql.NewEngine(promql.EngineOpts{
-		MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{}),
-	})
 	type alert struct{ active, last int } // minutes
 	var lines []string
 	for _, r := range rules {
@@ -149,16 +182,8 @@ func (s scripted) firings(t *testing.T, rules []rule, minutes int) []string {
 			}
 			delete(alerts, key)
 		}
-		for minute := range minutes {
-			query, err := engine.NewInstantQuery(t.Context(), s.queryable(), nil, r.Expr, time.UnixMilli(0).Add(time.Duration(minute)*time.Minute))
-			if err != nil {
-				t.Fatalf("%s: %v", r.Alert, err)
-			}
-			result, err := query.Exec(t.Context()).Vector()
-			if err != nil {
-				t.Fatalf("%s: %v", r.Alert, err)
-			}
-			for _, of := range result {
+		for minute := range s.minutes {
+			for _, of := range s.evaluate(t, r.Expr, minute) {
 				key := of.Metric.String()
 				a, active := alerts[key]
 				if !active {
@@ -172,7 +197,6 @@ func (s scripted) firings(t *testing.T, rules []rule, minutes int) []string {
 					end(key)
 				}
 			}
-			query.Close()
 		}
 		for key := range alerts {
 			end(key)
@@ -199,8 +223,8 @@ func (r rule) announce(t *testing.T, of promql.Sample) {
 	}
 }
 
-// scenarios describe 60 minutes and which alerts fire in them. $GROUP stands for the
-// labels of a consumer group, $P0 for those of its partition 0, and so on.
+// scenarios describe an hour and which alerts fire in it: none in the healthy ones,
+// which come first.
 var scenarios = []struct {
 	name   string
 	series []string
@@ -412,12 +436,7 @@ func TestAlertScenarios(t *testing.T) {
 	fired := map[string]bool{}
 	for _, scenario := range scenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			var lines []string
-			for _, line := range scenario.series {
-				lines = append(lines, expandLabels(line))
-			}
-			series, minutes := script(t, lines)
-			got := series.firings(t, rules, minutes)
+			got := script(t, scenario.series).firings(t, rules)
 			if !slices.Equal(got, scenario.fires) {
 				t.Errorf("fires\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(scenario.fires, "\n\t"))
 			}

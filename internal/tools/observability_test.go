@@ -1,8 +1,6 @@
 package tools
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -18,6 +16,7 @@ import (
 type metric struct {
 	name       string // in Prometheus, without the suffixes of a histogram
 	instrument string
+	from       string
 	labels     []string // with the common ones, and those that Prometheus adds
 }
 
@@ -70,7 +69,7 @@ func metricTable(t *testing.T) map[string]metric {
 			}
 			return ""
 		}
-		m := metric{name: strings.Trim(cell("in Prometheus"), "`"), instrument: cell("instrument"), labels: slices.Clone(commonLabels)}
+		m := metric{name: strings.Trim(cell("in Prometheus"), "`"), instrument: cell("instrument"), from: cell("from"), labels: slices.Clone(commonLabels)}
 		if m.name == "" || strings.HasPrefix(m.name, "-") {
 			continue
 		}
@@ -257,75 +256,6 @@ func (x *expression) selectorLabels(s *parser.VectorSelector) []string {
 	return all
 }
 
-// A panel of a dashboard, as far as the tests look at it.
-type panel struct {
-	ID                       int
-	Type, Title, Description string
-	LibraryPanel             any
-	Datasource               struct{ UID string }
-	GridPos                  struct{ H, W, X, Y int }
-	FieldConfig              struct {
-		Defaults struct{ Unit string }
-	}
-	Targets []struct {
-		Datasource         struct{ UID string }
-		Expr, LegendFormat string
-		RefID              string
-	}
-	Transformations []struct {
-		ID      string
-		Options struct{ ColumnField, RowField, ValueField string }
-	}
-	Panels []panel
-}
-
-type dashboard struct {
-	UID, Title    string
-	SchemaVersion int
-	ID            *int // which Grafana gives it
-	Panels        []panel
-	Templating    struct {
-		List []struct {
-			Name, Type, Definition string
-			Datasource             struct{ UID string }
-		}
-	}
-}
-
-// variable finds one of Grafana's variables in a query.
-var variable = regexp.MustCompile(`\$\{?(\w+)\}?`)
-
-// substitute replaces Grafana's variables, and returns those that are not defined.
-func substitute(query string, defined []string) (string, []string) {
-	var undefined []string
-	query = variable.ReplaceAllStringFunc(query, func(found string) string {
-		switch name := variable.FindStringSubmatch(found)[1]; {
-		case name == "__rate_interval" || name == "__range":
-			return "5m"
-		case name == "top":
-			return "10"
-		case !slices.Contains(defined, name):
-			undefined = append(undefined, name)
-		}
-		return ".*"
-	})
-	return query, undefined
-}
-
-func readDashboard(t *testing.T) (d dashboard, variables []string) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(read(t, "docs/grafana/dashboard.json")), &d); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range d.Templating.List {
-		variables = append(variables, v.Name)
-	}
-	if len(d.Panels) < 20 {
-		t.Fatalf("%d panels", len(d.Panels))
-	}
-	return d, variables
-}
-
 // checkQuery compares a query of Grafana with the table, and returns its result's labels.
 func (x *expression) checkQuery(query string, variables []string) []string {
 	query, undefined := substitute(query, variables)
@@ -406,86 +336,6 @@ func TestObservabilityQueries(t *testing.T) {
 		}
 		for _, problem := range x.problems {
 			t.Errorf("variable %s: %s", v.Name, problem)
-		}
-	}
-}
-
-// grafanaPanels are the panels that come with Grafana and that show a query.
-var grafanaPanels = []string{"timeseries", "stat", "state-timeline", "bargauge", "table", "heatmap"}
-
-// faults says what is wrong with a panel apart from its queries.
-func (p panel) faults() error {
-	var all []error
-	fault := func(wrong bool, format string, args ...any) {
-		if wrong {
-			all = append(all, fmt.Errorf(format, args...))
-		}
-	}
-	fault(p.Title == "", "no title")
-	fault(p.GridPos.W < 1 || p.GridPos.H < 1 || p.GridPos.X < 0 || p.GridPos.X+p.GridPos.W > 24, "position %+v", p.GridPos)
-	fault(p.LibraryPanel != nil, "a library panel")
-	fault(len(p.Panels) > 0, "panels within a panel, which no test looks at")
-	if p.Type == "row" {
-		return errors.Join(all...)
-	}
-	fault(!slices.Contains(grafanaPanels, p.Type), "type %s", p.Type)
-	fault(len(strings.Fields(p.Description)) < 15 || !strings.HasSuffix(p.Description, "."), "the description does not say what it means and what to do: %q", p.Description)
-	fault(p.FieldConfig.Defaults.Unit == "" && p.Type != "state-timeline", "no unit")
-	fault(p.Datasource.UID != "${datasource}", "data source %q", p.Datasource.UID)
-	fault(len(p.Targets) == 0, "no query")
-	for _, target := range p.Targets {
-		fault(target.Datasource.UID != "${datasource}", "data source %q of query %s", target.Datasource.UID, target.RefID)
-		fault(target.Expr == "" || target.RefID == "", "query %+v", target)
-		fault(target.LegendFormat == "", "no legend of query %s", target.RefID)
-	}
-	return errors.Join(all...)
-}
-
-func overlap(a, b panel) bool {
-	p, q := a.GridPos, b.GridPos
-	return p.X < q.X+q.W && q.X < p.X+p.W && p.Y < q.Y+q.H && q.Y < p.Y+p.H
-}
-
-// TestDashboardPanels: every panel says what it means, has a unit and asks the chosen
-// data source, and a plain Grafana can show it.
-func TestDashboardPanels(t *testing.T) {
-	d, variables := readDashboard(t)
-	if d.UID == "" || d.Title == "" || d.ID != nil || d.SchemaVersion < 39 {
-		t.Errorf("uid %q, title %q, id %v, schema %d", d.UID, d.Title, d.ID, d.SchemaVersion)
-	}
-	for _, name := range []string{"datasource", "eventhub", "group"} {
-		if !slices.Contains(variables, name) {
-			t.Errorf("no variable %s", name)
-		}
-	}
-	for i, p := range d.Panels {
-		if err := p.faults(); err != nil {
-			t.Errorf("panel %d %q: %v", p.ID, p.Title, err)
-		}
-		for _, other := range d.Panels[:i] {
-			if p.ID == other.ID || p.Title == other.Title || overlap(p, other) {
-				t.Errorf("panels %d %q %+v and %d %q %+v", p.ID, p.Title, p.GridPos, other.ID, other.Title, other.GridPos)
-			}
-		}
-	}
-}
-
-func TestPanelFaults(t *testing.T) {
-	const good = `{"type":"stat","title":"a","description":"one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen.",
-		"gridPos":{"w":4,"h":4},"fieldConfig":{"defaults":{"unit":"s"}},"datasource":{"uid":"${datasource}"},
-		"targets":[{"expr":"x","refId":"A","legendFormat":"l","datasource":{"uid":"${datasource}"}}]}`
-	for change, faulty := range map[string]bool{
-		``: false, `"title":"a"|"title":""`: true, `fourteen fifteen.|fifteen.`: true, `"w":4|"w":25`: true, `"unit":"s"|"unit":""`: true,
-		`"type":"stat"|"type":"other-panel"`: true, `"expr":"x"|"expr":""`: true, `"type":"stat"|"type":"stat","libraryPanel":{}`: true,
-		`"type":"stat"|"type":"stat","panels":[{}]`: true, `"uid":"${datasource}"|"uid":"prom"`: true, `"legendFormat":"l"|"legendFormat":""`: true,
-	} {
-		from, to, _ := strings.Cut(change, "|")
-		var p panel
-		if err := json.Unmarshal([]byte(strings.Replace(good, from, to, 1)), &p); err != nil {
-			t.Fatal(err)
-		}
-		if err := p.faults(); (err != nil) != faulty {
-			t.Errorf("%s: %v", change, err)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // A panel of a dashboard, as far as the tests look at it.
@@ -39,8 +41,9 @@ type dashboard struct {
 	Panels        []panel
 	Templating    struct {
 		List []struct {
-			Name, Type, Definition string
-			Datasource             struct{ UID string }
+			Name, Type string
+			Query      any // of type query: an object with the query
+			Datasource struct{ UID string }
 		}
 	}
 }
@@ -135,6 +138,40 @@ func TestDashboardPanels(t *testing.T) {
 			if p.ID == other.ID || p.Title == other.Title || overlap(p, other) {
 				t.Errorf("panels %d %q %+v and %d %q %+v", p.ID, p.Title, p.GridPos, other.ID, other.Title, other.GridPos)
 			}
+		}
+	}
+}
+
+// labelQuery is the query of a variable: the values of a label of some metrics.
+var labelQuery = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
+
+// TestDashboardVariables: the variables offer the values of labels that metrics have.
+func TestDashboardVariables(t *testing.T) {
+	table := metricTable(t)
+	d, variables := readDashboard(t)
+	for _, v := range d.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		of, _ := v.Query.(map[string]any)
+		text, _ := of["query"].(string)
+		found := labelQuery.FindStringSubmatch(text)
+		if found == nil || v.Datasource.UID != "${datasource}" {
+			t.Errorf("variable %s: query %v, data source %q", v.Name, v.Query, v.Datasource.UID)
+			continue
+		}
+		x := &expression{table: table, used: map[string]bool{}}
+		query, undefined := substitute(found[1], variables)
+		result, err := parser.NewParser(parser.Options{}).ParseExpr(query)
+		if err != nil || len(undefined) > 0 {
+			t.Errorf("variable %s: %v, undefined: %v", v.Name, err, undefined)
+			continue
+		}
+		if !slices.Contains(x.resultLabels(result), found[2]) {
+			x.problem("no label %s", found[2])
+		}
+		for _, problem := range x.problems {
+			t.Errorf("variable %s: %s", v.Name, problem)
 		}
 	}
 }

@@ -265,14 +265,12 @@ func (x *expression) checkQuery(query string, variables []string) []string {
 	return x.check(query)
 }
 
-var (
-	legendLabel = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
-	ofVariable  = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
-)
+// legendLabel finds the labels in the legend of a query.
+var legendLabel = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
 
-// TestObservabilityQueries compares each query of the dashboard, of its variables and of the
-// alerts with the table of metrics: names, labels, values and kinds of instruments.
-// Every metric of the table is of use in one of them.
+// TestObservabilityQueries compares each query of the dashboard and of the alerts with
+// the table of metrics: names, labels, values and kinds of instruments. Every metric of
+// the table is used in one of them.
 func TestObservabilityQueries(t *testing.T) {
 	table := metricTable(t)
 	used := map[string]bool{}
@@ -313,29 +311,6 @@ func TestObservabilityQueries(t *testing.T) {
 	for name := range notShown {
 		if _, ok := table[name]; !ok {
 			t.Errorf("not shown: no metric %s", name)
-		}
-	}
-	for _, v := range d.Templating.List {
-		if v.Type != "query" {
-			continue
-		}
-		found := ofVariable.FindStringSubmatch(v.Definition)
-		if found == nil {
-			t.Errorf("variable %s: %s", v.Name, v.Definition)
-			continue
-		}
-		x := &expression{table: table, used: map[string]bool{}}
-		query, undefined := substitute(found[1], variables)
-		result, err := parser.NewParser(parser.Options{}).ParseExpr(query)
-		if err != nil || len(undefined) > 0 {
-			t.Errorf("variable %s: %v, undefined: %v", v.Name, err, undefined)
-			continue
-		}
-		if !slices.Contains(x.resultLabels(result), found[2]) {
-			x.problem("no label %s", found[2])
-		}
-		for _, problem := range x.problems {
-			t.Errorf("variable %s: %s", v.Name, problem)
 		}
 	}
 }

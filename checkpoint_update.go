@@ -24,7 +24,7 @@ const maxSteps = 100
 // exist or was deleted, which is created.
 //
 // Errors: [ErrInvalidArgument]; [ErrStaleCheckpoint] for a position behind the
-// stored one; [ErrRewound] for an update of an earlier generation;
+// stored one, and with First if there is one; [ErrRewound] for an update of an earlier generation;
 // [ErrContainerNotFound], [ErrNotAuthorized], [ErrCredential].
 //
 // Requests: one in the steady state, Set Blob Metadata with If-Match, or Put Blob
@@ -61,7 +61,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 
 // update waits for the partition and stores the position.
 func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim, scope layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
-	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID, rewind: options.Rewind}
+	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID, kind: kindOf(options)}
 	u.values = layout.CheckpointValues{
 		SequenceNumber: *checkpoint.SequenceNumber,
 		Offset:         checkpoint.Offset,
@@ -71,16 +71,26 @@ func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim
 	if u.values.Offset != nil {
 		position.Offset = *cmp.Or(layout.Offset(*u.values.Offset), new(string))
 	}
-	u.fenced, u.values.ClientID = p.start(position, u.rewind)
+	u.fenced, u.values.ClientID = p.start(position, u.kind)
 	if err := p.lock(ctx); err != nil {
 		return err
 	}
 	defer p.unlock()
 	u.blob = p.client(s, scope, layout.Checkpoint, checkpoint.PartitionID)
-	if s.settings.DisableFencing && !options.Rewind {
+	if s.settings.DisableFencing && u.kind == fence.Advance {
 		return u.overwrite(ctx)
 	}
 	return u.run(ctx)
+}
+
+func kindOf(options *UpdateCheckpointOptions) fence.Kind {
+	switch {
+	case options.Rewind:
+		return fence.Rewind
+	case options.First:
+		return fence.First
+	}
+	return fence.Advance
 }
 
 // checkpointUpdate is one UpdateCheckpoint call on its way.
@@ -91,7 +101,7 @@ type checkpointUpdate struct {
 	id        string // of the partition
 	blob      *blockblob.Client
 	values    layout.CheckpointValues
-	rewind    bool
+	kind      fence.Kind
 	fenced    fence.Update
 
 	metadata layout.Metadata // of the last write, for its generation
@@ -104,7 +114,7 @@ func (u *checkpointUpdate) run(ctx context.Context) error {
 	for range maxSteps {
 		switch step.Action {
 		case fence.Done:
-			if u.rewind {
+			if u.kind == fence.Rewind {
 				u.store.partitions.rewound(u.partition)
 			}
 			return nil
@@ -200,12 +210,15 @@ func (u *checkpointUpdate) overwrite(ctx context.Context) error {
 func (u *checkpointUpdate) refused(step fence.Step) *Error {
 	given, stored := u.values.SequenceNumber, step.Stored
 	switch {
-	case step.Action == fence.Rewound && u.rewind:
+	case step.Action == fence.Rewound && u.kind == fence.Rewind:
 		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d: somebody else also rewound the partition, and this rewind to %d may have been stored before: look at the stored checkpoint, and rewind again if it is wrong",
 			stored.Generation, stored.SequenceNumber, given)}
 	case step.Action == fence.Rewound:
 		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d belongs to generation %d: give the partition up, and start again from the stored checkpoint",
 			stored.Generation, stored.SequenceNumber, given, u.fenced.Generation())}
+	}
+	if u.kind == fence.First {
+		return &Error{Kind: ErrStaleCheckpoint, Detail: "the partition has a checkpoint, so this is not its first one: start from the stored checkpoint"}
 	}
 	return &Error{Kind: ErrStaleCheckpoint, Detail: fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}
 }

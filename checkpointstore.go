@@ -58,7 +58,8 @@
 // A checkpoint needs a sequence number, by which positions are compared; the offset
 // is opaque text. An update that is behind the stored position fails with
 // [ErrStaleCheckpoint], whoever stored that position. Updates may therefore arrive
-// in any order, and the furthest one stays.
+// in any order, and the furthest one stays. [UpdateCheckpointOptions].First stores a
+// position only where there is none.
 //
 // [UpdateCheckpointOptions].Rewind stores any position and begins the next
 // generation. An update of an earlier generation than the stored one fails with
@@ -98,6 +99,7 @@ package checkpointstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ea947076/checkpointstore/internal/layout"
@@ -138,8 +140,9 @@ type CheckpointStore interface {
 	//
 	// Errors, which leave the stored checkpoint unchanged: [ErrInvalidArgument] for
 	// a checkpoint that cannot be stored, such as one without a sequence number;
-	// [ErrStaleCheckpoint] for a position behind the stored one; [ErrRewound] for
-	// an update of an earlier generation than the stored one.
+	// [ErrStaleCheckpoint] for a position behind the stored one, and with First for
+	// any if there is one; [ErrRewound] for an update of an earlier generation than
+	// the stored one.
 	UpdateCheckpoint(ctx context.Context, checkpoint Checkpoint, options *UpdateCheckpointOptions) error
 
 	// ListCheckpoints returns the checkpoints of a scope, at most one for each
@@ -175,6 +178,14 @@ type UpdateCheckpointOptions struct {
 	// partition since.
 	Rewind bool
 
+	// First stores the position only if the partition has no checkpoint, under any
+	// spelling that the store reads, and fails with [ErrStaleCheckpoint] if it has
+	// one, ahead or behind. It is for the position at which a consumer begins a
+	// partition that has none: of several that choose one at the same time, the first
+	// to be stored counts, and none skips what another has yet to handle. It cannot
+	// be combined with Rewind.
+	First bool
+
 	// EnqueuedTime is when the event was enqueued. It is stored with the position,
 	// in UTC to the millisecond (RFC 3339), so that monitoring can compute lag as a
 	// time without another request. Nil stores none.
@@ -182,10 +193,15 @@ type UpdateCheckpointOptions struct {
 }
 
 // Validate returns an error of the kind [ErrInvalidArgument] if a store cannot take
-// the options: an enqueued time outside the years 0 to 9999. Nil options are valid.
-// Validate is for authors of stores.
+// the options: First together with Rewind, or an enqueued time outside the years 0 to
+// 9999. Nil options are valid. Validate is for authors of stores.
 func (o *UpdateCheckpointOptions) Validate() error {
-	if o == nil || o.EnqueuedTime == nil {
+	switch {
+	case o == nil:
+		return nil
+	case o.First && o.Rewind:
+		return invalid("", errors.New("First and Rewind exclude each other: the one stores only where nothing is stored, the other replaces what is"))
+	case o.EnqueuedTime == nil:
 		return nil
 	}
 	return invalid("", layout.CheckEnqueuedTime(*o.EnqueuedTime))

@@ -197,10 +197,10 @@ func (p *partition) unlock() { <-p.writing }
 
 // start begins an update of the generation that the partition is in now, and
 // returns the owner id that its checkpoint names.
-func (p *partition) start(position fence.Position, rewind bool) (u fence.Update, writer string) {
+func (p *partition) start(position fence.Position, kind fence.Kind) (u fence.Update, writer string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.fence.Start(position, rewind), p.writer
+	return p.fence.Start(position, kind), p.writer
 }
 
 // begin returns the first step of an update.

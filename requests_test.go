@@ -251,13 +251,13 @@ func TestAClaimThatCannotBeResolved(t *testing.T) {
 			[]faults.Fault{faults.LoseResponse().Once(), faults.Status(503, "ServerBusy").On(read)}, []string{"503 ServerBusy"}, nil,
 		},
 		"the read hangs after a repeated claim": {
-			[]faults.Fault{faults.LoseResponse().Once(), faults.HangWithoutApplying().On(read)}, []string{"the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.LoseResponse().Once(), faults.HangWithoutApplying().On(read)}, []string{"the store's Timeout (500ms)"}, context.DeadlineExceeded,
 		},
 		"the read hangs after a claim that failed": {
-			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.Status(500, "InternalError")}, []string{"500 InternalError", "the store's Timeout (500ms)"}, context.DeadlineExceeded,
 		},
 		"the read hangs after a claim without an answer": {
-			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.LoseRequest()}, []string{"connection reset", "the store's Timeout (50ms)"}, context.DeadlineExceeded,
+			[]faults.Fault{faults.HangWithoutApplying().On(read), faults.LoseRequest()}, []string{"connection reset", "the store's Timeout (500ms)"}, context.DeadlineExceeded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestAClaimThatCannotBeResolved(t *testing.T) {
 			retry.TryTimeout = time.Minute
 			timeout := time.Minute
 			if c.is != nil {
-				timeout = 50 * time.Millisecond
+				timeout = 500 * time.Millisecond
 			}
 			_, err := builds(t)["built"](service, nil, retry, timeout).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
 			require.Error(t, err)
@@ -309,18 +309,18 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func TestTheLastAnswerIsNamed(t *testing.T) {
 	for how, build := range builds(t) {
 		service := fake.New()
-		service.Inject(faults.Busy(300 * time.Millisecond))
+		service.Inject(faults.Busy(time.Minute))
 		retry := policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: time.Minute}
 		for name, call := range blobtest.Calls() {
 			t.Run(how+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				err := call(context.Background(), build(service, nil, retry, 50*time.Millisecond))
+				err := call(context.Background(), build(service, nil, retry, 500*time.Millisecond))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				var answer *azcore.ResponseError
 				require.ErrorAs(t, err, &answer)
 				require.Equal(t, 503, answer.StatusCode)
 				require.ErrorContains(t, err, "503 ServerBusy")
-				require.ErrorContains(t, err, "the store's Timeout (50ms)")
+				require.ErrorContains(t, err, "the store's Timeout (500ms)")
 				require.NotContains(t, err.Error(), "no answer")
 			})
 		}

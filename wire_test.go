@@ -387,6 +387,7 @@ func wireUpdate(c *script.Command) (wireAction, error) {
 		"offset":    func(v string) error { position.Offset = &v; return nil },
 		"no-offset": func(string) error { position.Offset = nil; return nil },
 		"rewind":    func(string) error { options.Rewind = true; return nil },
+		"first":     func(string) error { options.First = true; return nil },
 		"enqueued": func(v string) error {
 			at, err := time.Parse(time.RFC3339Nano, v)
 			options.EnqueuedTime = &at

@@ -17,7 +17,8 @@ import (
 // [Store.ListRecords].
 //
 // Errors: [checkpointstore.ErrInvalidArgument];
-// [checkpointstore.ErrStaleCheckpoint] for a position behind the stored one;
+// [checkpointstore.ErrStaleCheckpoint] for a position behind the stored one, and with
+// First if there is one;
 // [checkpointstore.ErrRewound] for an update of an earlier generation; the
 // context's error if it has ended.
 func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
@@ -32,22 +33,25 @@ func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore
 		options = &checkpointstore.UpdateCheckpointOptions{}
 	}
 	if step := s.update(checkpoint, options); step.Action != fence.Done {
-		return refused(op, checkpoint, step)
+		return refused(op, checkpoint, options, step)
 	}
 	return nil
 }
 
 // refused returns the error of an update that was not stored.
-func refused(op string, c checkpointstore.Checkpoint, step fence.Step) error {
+func refused(op string, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions, step fence.Step) error {
 	e := &checkpointstore.Error{
 		Op:          op,
 		PartitionID: c.PartitionID,
 		Kind:        checkpointstore.ErrStaleCheckpoint,
 		Detail:      fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", *c.SequenceNumber, step.Stored.SequenceNumber),
 	}
-	if step.Action == fence.Rewound {
+	switch {
+	case step.Action == fence.Rewound:
 		e.Kind = checkpointstore.ErrRewound
 		e.Detail = fmt.Sprintf("generation %d is stored, at sequence number %d: give the partition up, and start again from the stored checkpoint", step.Stored.Generation, step.Stored.SequenceNumber)
+	case options.First:
+		e.Detail = "the partition has a checkpoint, so this is not its first one: start from the stored checkpoint"
 	}
 	return e
 }
@@ -65,7 +69,14 @@ func (s *Store) update(c checkpointstore.Checkpoint, options *checkpointstore.Up
 	defer s.mu.Unlock()
 	record.clientID = s.writers[k]
 	p := s.partition(k)
-	update := p.Start(record.position(), options.Rewind)
+	kind := fence.Advance
+	switch {
+	case options.Rewind:
+		kind = fence.Rewind
+	case options.First:
+		kind = fence.First
+	}
+	update := p.Start(record.position(), kind)
 	step := p.Begin(&update)
 	for {
 		stored, found := s.checkpoints[k]

@@ -3,6 +3,8 @@ package otel
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -72,8 +74,11 @@ func (panicked) ErrorType() string { return "panic" }
 
 func (h *handler) process(ctx context.Context, b *processor.Batch) error {
 	c := h.calls.get(place{b.Scope, b.PartitionID})
-	start := append(c.start[:len(c.start):len(c.start)], trace.WithLinks(links(b.Events)...), trace.WithAttributes(ofBatch(b)...))
-	within, span := h.tracer.Start(ctx, c.span, start...)
+	start := c.start
+	if h.traces {
+		start = append(start[:len(start):len(start)], trace.WithLinks(links(b.Events)...), trace.WithAttributes(ofBatch(b)...))
+	}
+	within, span := h.startSpan(ctx, c.span, start)
 	begun := time.Now()
 	err := errPanicked
 	defer func() { // also after a panic
@@ -144,17 +149,33 @@ func links(events []*azeventhubs.ReceivedEventData) []trace.Link {
 
 // contextOf returns the context that the sender of an event gave it.
 func contextOf(e *azeventhubs.ReceivedEventData) trace.SpanContext {
-	for _, key := range []string{"traceparent", "Diagnostic-Id"} {
-		parent, _ := e.Properties[key].(string)
-		if parent == "" {
+	for _, parent := range []string{"traceparent", "Diagnostic-Id"} {
+		if e.Properties[parent] == nil {
 			continue
 		}
-		state, _ := e.Properties["tracestate"].(string)
-		carrier := propagation.MapCarrier{"traceparent": parent, "tracestate": state}
-		of := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+		from := carrier{parent, e.Properties}
+		of := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), from))
 		if of.IsValid() {
 			return of
 		}
 	}
 	return trace.SpanContext{}
 }
+
+// carrier reads W3C Trace Context from the application properties of an event.
+type carrier struct {
+	parent     string // the property in which traceparent stands
+	properties map[string]any
+}
+
+func (c carrier) Get(key string) string {
+	if key == "traceparent" {
+		key = c.parent
+	}
+	text, _ := c.properties[key].(string)
+	return text
+}
+
+func (c carrier) Set(string, string) {} // an event that was received is not changed
+
+func (c carrier) Keys() []string { return slices.Collect(maps.Keys(c.properties)) }

@@ -2,12 +2,14 @@ package otel
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // scopeName is the name of the tracer and of the meter.
@@ -41,6 +43,7 @@ type Options struct {
 type telemetry struct {
 	Options
 	tracer trace.Tracer
+	traces bool // the tracer is not the one that does nothing
 	meter  metric.Meter
 }
 
@@ -57,8 +60,21 @@ func newTelemetry(options *Options) *telemetry {
 		t.MeterProvider = otel.GetMeterProvider()
 	}
 	t.tracer = t.TracerProvider.Tracer(scopeName, trace.WithSchemaURL(semconv.SchemaURL))
+	_, off := t.tracer.(noop.Tracer)
+	t.traces = !off
 	t.meter = t.MeterProvider.Meter(scopeName, metric.WithSchemaURL(semconv.SchemaURL))
 	return t
+}
+
+// noSpan is what spans are with a provider that does nothing.
+var noSpan trace.Span = noop.Span{}
+
+// startSpan starts a span.
+func (t *telemetry) startSpan(ctx context.Context, name string, options []trace.SpanStartOption) (context.Context, trace.Span) {
+	if !t.traces {
+		return ctx, noSpan
+	}
+	return t.tracer.Start(ctx, name, options...)
 }
 
 // durations are the buckets that the conventions give for durations in seconds.

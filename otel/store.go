@@ -128,7 +128,7 @@ func (t *telemetry) callOf(p place, name string, more ...attribute.KeyValue) *ca
 
 // begin begins a call.
 func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span, time.Time) {
-	ctx, span := s.tracer.Start(ctx, c.span, c.start...)
+	ctx, span := s.startSpan(ctx, c.span, c.start)
 	var begun time.Time
 	if s.duration.Enabled(ctx) {
 		begun = time.Now()
@@ -251,24 +251,26 @@ func (s *store) ClaimOwnership(ctx context.Context, claims []checkpointstore.Own
 	c := s.claiming.get(placeOf(first.FullyQualifiedNamespace, first.EventHubName, first.ConsumerGroup, ""))
 	ctx, span, begun := s.begin(ctx, c)
 	wins, err := s.next.ClaimOwnership(ctx, claims, options)
-	results := s.outcomesOfClaims(claims, wins, err)
-	counts := make(map[string]int)
-	for i, outcome := range results {
-		counts[outcome]++
-		if s.claims.Enabled(ctx) {
-			s.claims.Add(ctx, 1, s.claimOutcomes.get(placeOfClaim(claims[i]))[outcome]...)
-		}
-	}
-	if span.IsRecording() {
-		for _, outcome := range []string{won, renewed, released, lost, failed} {
-			span.SetAttributes(attribute.Int("checkpointstore.claims."+outcome, counts[outcome]))
-		}
-		if s.WithOwnerID && first.OwnerID != "" {
-			span.SetAttributes(semconv.MessagingClientID(first.OwnerID))
-		}
+	if span.IsRecording() || s.claims.Enabled(ctx) {
+		s.count(ctx, span, claims, s.outcomesOfClaims(claims, wins, err))
 	}
 	s.end(ctx, c, span, begun, err, claims...)
 	return wins, err
+}
+
+// count reports the outcomes of claims.
+func (s *store) count(ctx context.Context, span trace.Span, claims []checkpointstore.Ownership, results []string) {
+	counts := make(map[string]int)
+	for i, outcome := range results {
+		counts[outcome]++
+		s.claims.Add(ctx, 1, s.claimOutcomes.get(placeOfClaim(claims[i]))[outcome]...)
+	}
+	for _, outcome := range []string{won, renewed, released, lost, failed} {
+		span.SetAttributes(attribute.Int("checkpointstore.claims."+outcome, counts[outcome]))
+	}
+	if s.WithOwnerID && claims[0].OwnerID != "" {
+		span.SetAttributes(semconv.MessagingClientID(claims[0].OwnerID))
+	}
 }
 
 func placeOfClaim(o checkpointstore.Ownership) place {

@@ -30,6 +30,7 @@ type Partition struct {
 	link      *link
 	start     azeventhubs.StartPosition
 	first     sync.Once // the handler's first events
+	misplaced error     // set by first: why they are not the next ones
 
 	mu       sync.Mutex
 	returned bool // the handler has
@@ -53,10 +54,24 @@ func (p *Partition) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs
 	events, err := p.link.receive(ctx, count)
 	if len(events) > 0 {
 		p.processor.hookReceive(p.tenure, events, time.Since(begun))
-		p.first.Do(func() { _ = p.processor.storeInitial(p.ctx, p.tenure) })
+		p.first.Do(p.storeInitial)
+		if p.misplaced != nil {
+			return nil, p.misplaced
+		}
 		p.processor.noteReceived(p.tenure, events[len(events)-1].SequenceNumber)
 	}
 	return events, err
+}
+
+// storeInitial stores the initial position, if that is still to be done. If another
+// owner has stored a first checkpoint, the events before these may not have been
+// handled: then the tenure ends, and the next one begins after that checkpoint.
+func (p *Partition) storeInitial() {
+	err := p.processor.storeInitial(p.ctx, p.tenure)
+	if errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
+		p.misplaced = fmt.Errorf("%w: another owner stored the first checkpoint", ErrPartitionLost)
+		p.tenure.end(p.misplaced)
+	}
 }
 
 // UpdateCheckpoint stores the event's sequence number, offset and enqueued time: the
@@ -72,7 +87,7 @@ func (p *Partition) UpdateCheckpoint(ctx context.Context, event *azeventhubs.Rec
 		return errors.New("processor: UpdateCheckpoint needs an event")
 	}
 	begun := time.Now()
-	err := p.store(ctx, position{event.SequenceNumber, event.Offset, event.EnqueuedTime})
+	err := p.store(ctx, position{sequenceNumber: event.SequenceNumber, offset: event.Offset, enqueued: event.EnqueuedTime})
 	p.processor.hookCheckpoint(p.tenure, event.SequenceNumber, 0, time.Since(begun), err)
 	return err
 }
@@ -119,6 +134,7 @@ type position struct {
 	sequenceNumber int64
 	offset         string
 	enqueued       *time.Time
+	first          bool // to be stored only if the partition has no checkpoint
 }
 
 // storePosition stores a checkpoint in a tenure.
@@ -133,7 +149,7 @@ func (p *Processor) storePosition(ctx context.Context, t *tenure, at position) e
 	if at.offset != "" {
 		checkpoint.Offset = &at.offset
 	}
-	err := p.store.UpdateCheckpoint(ctx, checkpoint, &checkpointstore.UpdateCheckpointOptions{EnqueuedTime: at.enqueued})
+	err := p.store.UpdateCheckpoint(ctx, checkpoint, &checkpointstore.UpdateCheckpointOptions{EnqueuedTime: at.enqueued, First: at.first})
 	switch {
 	case err == nil:
 		p.noteStored(t, checkpoint, at.enqueued)

@@ -75,7 +75,7 @@ func (t *tenure) resumeAt(c checkpointstore.Checkpoint) {
 		t.enqueued = nil
 	}
 	start := startAfter(c)
-	t.resume, t.at = &start, c.SequenceNumber
+	t.resume, t.at, t.initial = &start, c.SequenceNumber, nil
 }
 
 // wentBack reports whether a checkpoint is behind what a tenure knew to be stored
@@ -145,8 +145,8 @@ func isLatest(s azeventhubs.StartPosition) bool {
 
 // initialOf returns where a partition without a checkpoint begins. Latest is
 // resolved once for all tenures in this process, and stored as the first
-// checkpoint, so that no later start skips what came in between. A list after it was
-// resolved shows whether another owner has stored one meanwhile.
+// checkpoint, so that no later start skips what came in between. If another owner has
+// stored one meanwhile, who may have found an earlier end, that one counts.
 func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.StartPosition, error) {
 	p.mu.Lock()
 	at, resolved := p.initial[t.id]
@@ -169,24 +169,27 @@ func (p *Processor) initialOf(ctx context.Context, t *tenure) (azeventhubs.Start
 			return start, fmt.Errorf("%w: the end of the partition cannot be read: %w", ErrLinkFailed, err)
 		}
 		at = endOf(properties)
-		all, err := p.checkpoints.since(ctx, p.listCheckpoints)
-		if err != nil {
-			return start, fmt.Errorf("the checkpoint cannot be read: %w", err)
-		}
-		if c, found := all[t.id]; found { // an earlier owner's, who may have found an earlier end
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			t.resumeAt(c)
-			return *t.resume, nil
-		}
+		at.first = true
 	}
 	p.mu.Lock()
 	p.initial[t.id], t.initial = at, &at
 	p.mu.Unlock()
-	if err := p.storeInitial(ctx, t); errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
-		return start, err // somebody stored one since the list
+	stored := p.storeInitial(ctx, t)
+	if !errors.Is(stored, checkpointstore.ErrStaleCheckpoint) {
+		return azeventhubs.StartPosition{Offset: &at.offset}, nil
 	}
-	return azeventhubs.StartPosition{Offset: &at.offset}, nil
+	all, err := p.checkpoints.since(ctx, p.listCheckpoints)
+	if err != nil {
+		return start, fmt.Errorf("the checkpoint cannot be read: %w", err)
+	}
+	c, found := all[t.id]
+	if !found { // it was deleted again
+		return start, stored
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.resumeAt(c)
+	return *t.resume, nil
 }
 
 // endOf is the position of a partition's last event, or before the first one.
@@ -214,7 +217,7 @@ func (p *Processor) storeInitial(ctx context.Context, t *tenure) error {
 	storing, cancel := context.WithTimeout(ctx, p.storeTimeout())
 	defer cancel()
 	err := p.storePosition(storing, t, *at)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
 		t.log.Warn("the initial position could not be stored: until there is a checkpoint, another process would begin at the partition's end", "error", err)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,6 +96,35 @@ func TestInitialPositionOfTheFirstOwnerCounts(t *testing.T) {
 		})
 		pass(roundTime)
 		require.Equal(t, []int64{5}, f.seen("a", "0"))
+	})
+}
+
+// Another owner's position, of an earlier end, is stored while this one's is on its way.
+func TestFirstPositionThatIsStoredCounts(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(5, "0")
+		once := sync.OnceFunc(func() { store(t, f.eye.Share(), "0", 2) })
+		f.start("a", latest, func(s *settings) {
+			s.owner.store.update = func(context.Context) error { once(); return nil }
+		})
+		pass(roundTime)
+		require.Equal(t, []int64{3, 4}, f.seen("a", "0"))
+	})
+}
+
+// The position could not be stored at the start, and another owner stored one of an
+// earlier end before the first events came.
+func TestEventsPastAnotherOwnersFirstPositionAreNotHandled(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, f *fleet) {
+		f.send(5, "0")
+		a := f.start("a", latest, func(s *settings) { s.owner.store.update = failing(errAway) })
+		pass(opening)
+		store(t, f.eye.Share(), "0", 2)
+		a.store.set(func(s *faultyStore) { s.update = nil })
+		f.send(1, "0")
+		pass(2 * roundTime)
+		require.Equal(t, []int64{3, 4, 5}, f.seen("a", "0"))
+		require.EqualValues(t, 5, f.checkpoints()["0"])
 	})
 }
 

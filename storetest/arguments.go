@@ -38,6 +38,12 @@ func argumentCases() []testCase {
 			e.refuses(e.store.UpdateCheckpoint(e.ctx(), at("0", 6, " "), &checkpointstore.UpdateCheckpointOptions{Rewind: true}))
 			e.stored(at("0", 5, "50"))
 		}},
+		{"First together with Rewind is refused", func(e *env) {
+			e.refuses(e.store.UpdateCheckpoint(e.ctx(), at("0", 5, "50"), &checkpointstore.UpdateCheckpointOptions{First: true, Rewind: true}))
+			if listed := e.checkpoints(); len(listed) != 0 {
+				e.Fatalf("%d checkpoints are stored", len(listed))
+			}
+		}},
 		{"a claim with an empty ETag is refused", func(e *env) { e.refusesETag("") }},
 		{"a claim with the ETag \"*\" is refused", func(e *env) { e.refusesETag("*") }},
 		{"a claim with the ETag \"*\" is refused in any quotes, marked as weak, and in a list", func(e *env) {

@@ -21,6 +21,22 @@ func brokenCheckpoints() []broken {
 			return s.update(ctx, c, options == nil || options.Rewind)
 		})},
 		{name: "Rewind is not looked at", found: []string{"Rewind goes back"}, breaks: updatedBy(func(c checkpointstore.Checkpoint, _ bool) (checkpointstore.Checkpoint, bool) { return c, false })},
+		{name: "First is not looked at", found: []string{"First stores nothing where there is a checkpoint", "First stores nothing where another store", "of 16 first checkpoints one is stored", "First together with Rewind"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			return s.update(ctx, c, options != nil && options.Rewind)
+		})},
+		{name: "First refuses what is behind only", found: []string{"First stores nothing where there is a checkpoint"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			err := s.UpdateCheckpoint(ctx, c, options)
+			if options != nil && options.First && errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
+				return s.UpdateCheckpoint(ctx, c, nil)
+			}
+			return err
+		})},
+		{name: "First stores nothing", found: []string{"First stores a position where there is none", "of 16 first checkpoints one is stored"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			if options != nil && options.First && !options.Rewind {
+				return checkpointstore.ErrStaleCheckpoint
+			}
+			return s.UpdateCheckpoint(ctx, c, options)
+		})},
 		{name: "a stale position is dropped in silence", found: []string{"a position behind the one that the store wrote"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
 			if err := s.UpdateCheckpoint(ctx, c, options); !errors.Is(err, checkpointstore.ErrStaleCheckpoint) {
 				return err

@@ -59,6 +59,20 @@ func checkpointCases() []testCase {
 			}
 			e.stored(at("0", 5, "50"))
 		}},
+		{"First stores a position where there is none", func(e *env) {
+			e.first(at("0", 5, "50"))
+			e.stored(at("0", 5, "50"))
+			e.update(at("0", 6, "60"))
+			e.stored(at("0", 6, "60"))
+		}},
+		{"First stores nothing where there is a checkpoint, ahead or behind", func(e *env) {
+			e.update(at("0", 5, "50"))
+			for _, n := range []int64{4, 6} {
+				e.isStale(e.store.UpdateCheckpoint(e.ctx(), at("0", n, "500"), &checkpointstore.UpdateCheckpointOptions{First: true}))
+				e.stored(at("0", 5, "50"))
+			}
+			e.first(at("1", 6, "60"))
+		}},
 		{"each partition has a checkpoint of its own", func(e *env) {
 			for i, partition := range oddPartitions() {
 				e.update(at(partition, int64(i), fmt.Sprint(i)))

@@ -33,6 +33,11 @@ func raceCases() []testCase {
 				e.race(claimOf(fmt.Sprint(round), "", ""))
 			}
 		}},
+		{"of 16 first checkpoints one is stored", func(e *env) {
+			for round := range 8 {
+				e.raceFirsts(fmt.Sprint(round))
+			}
+		}},
 		{"of 16 claims on the same ETag one wins", func(e *env) {
 			record := e.win(claimOf("0", "alice", ""))
 			for range 8 {
@@ -190,6 +195,30 @@ func (e *env) raceUpdates(partition string, base int64) {
 		}
 	}
 	e.stored(at(partition, base+claimants, fmt.Sprint(base+claimants)))
+}
+
+// raceFirsts stores 16 first positions at once, of which one must be stored.
+func (e *env) raceFirsts(partition string) {
+	e.Helper()
+	errs := make([]error, claimants)
+	together(claimants, func(i int) {
+		errs[i] = e.store.UpdateCheckpoint(e.ctx(), at(partition, int64(i), fmt.Sprint(i)), &checkpointstore.UpdateCheckpointOptions{First: true})
+	})
+	first := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && first >= 0:
+			e.Fatalf("both %d and %d were stored as the first checkpoint", first, i)
+		case err == nil:
+			first = i
+		default:
+			e.isStale(err)
+		}
+	}
+	if first < 0 {
+		e.Fatalf("no first checkpoint was stored: %v", errors.Join(errs...))
+	}
+	e.stored(at(partition, int64(first), fmt.Sprint(first)))
 }
 
 // none checks that no call failed.

@@ -17,6 +17,13 @@ func rewindCases() []testCase {
 			e.update(at("0", 9, "90"))
 			e.stored(at("0", 9, "90"))
 		}},
+		{"First stores nothing where another store has stored since the list", func(e *env) {
+			e.win(claimOf("0", "alice", ""))
+			e.checkpoints()
+			e.another().first(at("0", 5, "50"))
+			e.isStale(e.store.UpdateCheckpoint(e.ctx(), at("0", 8, "80"), &checkpointstore.UpdateCheckpointOptions{First: true}))
+			e.stored(at("0", 5, "50"))
+		}},
 		{"an owner that was paused moves nothing back", func(e *env) {
 			next := e.another()
 			record := e.owns("0", "alice", 500)

@@ -215,6 +215,14 @@ func (e *env) rewind(c checkpointstore.Checkpoint) {
 	}
 }
 
+// first stores a checkpoint with First, which must not fail.
+func (e *env) first(c checkpointstore.Checkpoint) {
+	e.Helper()
+	if err := e.store.UpdateCheckpoint(e.ctx(), c, &checkpointstore.UpdateCheckpointOptions{First: true}); err != nil {
+		e.Fatalf("UpdateCheckpoint to %d with First: %v", *c.SequenceNumber, err)
+	}
+}
+
 // checkpoints lists the usual scope, by partition.
 func (e *env) checkpoints() map[string]checkpointstore.Checkpoint {
 	e.Helper()

@@ -18,6 +18,8 @@ type command struct {
 	Sequence  string    `json:"sequence"`
 	N         int64     `json:"n"`
 	Rate      float64   `json:"rate"`
+
+	Properties map[string]string `json:"properties,omitempty"`
 }
 
 // response is one line from the server: the port when it listens, or else the answer to the command with that id.

@@ -127,10 +127,16 @@ func (e *Emulator) ConnectionString() string {
 // Append appends n events to a partition and fails the test if there is no such partition. Readers are served at once.
 func (e *Emulator) Append(tb testing.TB, partition string, n int) {
 	tb.Helper()
+	e.AppendWith(tb, partition, n, nil)
+}
+
+// AppendWith is Append of events with application properties.
+func (e *Emulator) AppendWith(tb testing.TB, partition string, n int, properties map[string]string) {
+	tb.Helper()
 	if partition == "" {
 		tb.Fatal("append to the event hubs emulator: no partition named")
 	}
-	if err := e.call(command{Op: "append", Partition: partition, N: int64(n)}, nil); err != nil {
+	if err := e.call(command{Op: "append", Partition: partition, N: int64(n), Properties: properties}, nil); err != nil {
 		tb.Fatalf("append to the event hubs emulator: %v", err)
 	}
 }

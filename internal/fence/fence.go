@@ -40,6 +40,9 @@ func (r Record) isAt(sequenceNumber int64) bool {
 	return r.ETag != "" && !r.Elsewhere && r.Readable && r.SequenceNumber == sequenceNumber
 }
 
+// isNone reports whether no checkpoint is stored, under any spelling.
+func (r Record) isNone() bool { return r.ETag == "" && !r.Elsewhere }
+
 func (r Record) isAheadOf(sequenceNumber int64) bool {
 	return r.Readable && r.SequenceNumber > sequenceNumber
 }
@@ -141,7 +144,7 @@ const (
 	Create                // write, on condition that there is no record
 	Replace               // write, on condition that the record has ETag
 	Done                  // stored
-	Stale                 // not stored: the position is behind the stored one
+	Stale                 // not stored: the position is behind the stored one or, of a First, there is one
 	Rewound               // not stored: the record is of a later generation
 	Failed                // not known to be stored: the last write's own error says why
 )
@@ -154,10 +157,19 @@ type Step struct {
 	Stored     Record // that [Stale] and [Rewound] were decided by
 }
 
+// Kind is what an [Update] may replace.
+type Kind int
+
+const (
+	Advance Kind = iota // a record of its generation that is not ahead
+	First               // no record: it only stores a first checkpoint
+	Rewind              // any record, and it begins the next generation
+)
+
 // Update is one checkpoint update in progress.
 type Update struct {
 	position   Position
-	rewind     bool
+	kind       Kind
 	tenure     int   // in which it started
 	generation int64 // that it belongs to
 	open       bool  // it takes the generation that it finds
@@ -174,10 +186,10 @@ func (u *Update) Generation() int64 { return u.generation }
 // Start begins an update. It must be called when the caller requests the update,
 // before any wait: an update that waits while the partition is rewound or taken
 // over still belongs to the generation in which it was requested.
-func (p *Partition) Start(position Position, rewind bool) Update {
+func (p *Partition) Start(position Position, kind Kind) Update {
 	return Update{
 		position:   position,
-		rewind:     rewind,
+		kind:       kind,
 		tenure:     p.tenure,
 		generation: p.generation,
 		open:       p.tenure == 0 && !p.looked,
@@ -191,20 +203,22 @@ func (p *Partition) Begin(u *Update) Step {
 		u.open, u.generation = false, p.first
 	}
 	switch {
-	case current && !u.rewind && !u.open && u.generation < p.generation:
+	case current && u.kind != Rewind && !u.open && u.generation < p.generation:
 		return Step{Action: Rewound, Stored: p.baseline}
 	case current && p.origin == seen:
 		return p.beginSeen(u)
-	case current && p.origin == written:
+	case current && p.origin == written && u.kind != First:
 		return p.beginWritten(u)
 	}
 	return Step{Action: ReadAll} // nothing is known that the update may replace
 }
 
-// beginSeen replaces what a look showed. An update that is behind it is stale if
-// the record has not changed, so it reads first.
+// beginSeen replaces what a look showed. If the update may not replace that, it is
+// stale if the record has not changed, so it reads first.
 func (p *Partition) beginSeen(u *Update) Step {
-	if !u.rewind && p.baseline.isAheadOf(u.position.SequenceNumber) {
+	switch {
+	case u.kind == Advance && p.baseline.isAheadOf(u.position.SequenceNumber),
+		u.kind == First && !p.baseline.isNone():
 		return Step{Action: ReadAll}
 	}
 	return u.write(p.baseline)
@@ -214,7 +228,7 @@ func (p *Partition) beginSeen(u *Update) Step {
 // it. If a look has shown a rewind since, a read decides between the two errors.
 func (p *Partition) beginWritten(u *Update) Step {
 	switch {
-	case u.rewind || !p.baseline.isAheadOf(u.position.SequenceNumber):
+	case u.kind == Rewind || !p.baseline.isAheadOf(u.position.SequenceNumber):
 		return u.write(p.baseline)
 	case p.later > u.generation:
 		return Step{Action: Read}
@@ -232,7 +246,7 @@ func (p *Partition) Found(u *Update, r Record) Step {
 			p.look(r.Generation) // nobody claims: the first update that comes is the first look
 		}
 	}
-	if u.rewind {
+	if u.kind == Rewind {
 		return p.foundByRewind(u, r)
 	}
 	switch {
@@ -241,7 +255,7 @@ func (p *Partition) Found(u *Update, r Record) Step {
 		return Step{Action: Rewound, Stored: r}
 	case r.isAt(u.position.SequenceNumber):
 		return p.Wrote(u, r.ETag)
-	case r.isAheadOf(u.position.SequenceNumber):
+	case r.isAheadOf(u.position.SequenceNumber), u.kind == First && !r.isNone():
 		return Step{Action: Stale, Stored: r}
 	case u.ambiguous > 1:
 		return Step{Action: Failed}
@@ -269,7 +283,7 @@ func (p *Partition) foundByRewind(u *Update, r Record) Step {
 // record's new ETag. It does not affect a tenure that began since.
 func (p *Partition) Wrote(u *Update, etag string) Step {
 	generation := u.generation
-	if u.rewind {
+	if u.kind == Rewind {
 		generation = u.last.Generation
 	}
 	if u.tenure == p.tenure {
@@ -301,7 +315,7 @@ func (p *Partition) Ambiguous(u *Update) Step {
 // write returns the step that replaces exactly r.
 func (u *Update) write(r Record) Step {
 	step := Step{Action: Replace, ETag: r.ETag, Generation: u.generation}
-	if u.rewind {
+	if u.kind == Rewind {
 		step.Generation = max(r.Generation, u.generation) + 1
 	}
 	if r.ETag == "" {

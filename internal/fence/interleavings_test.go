@@ -107,6 +107,19 @@ func TestInterleavings(t *testing.T) {
 			"store 0: list, rewind 10, update 20, update 15",
 			"store 1: update 505",
 		)},
+		"two first checkpoints at once, answers may get lost": {faults: 2, programs: programs(
+			"store 0: win, list, first 500, update 510",
+			"store 1: win, list, first 600",
+		)},
+		"a first checkpoint, an update and a delete": {faults: 1, programs: programs(
+			"store 0: list, first 500, update 510",
+			"store 1: update 400, first 450",
+			"somebody: delete",
+		)},
+		"a first checkpoint after a rewind": {faults: 1, programs: programs(
+			"store 0: win, list, first 500, update 510",
+			"store 1: rewind 10",
+		)},
 		"a record that cannot be read": {record: Record{ETag: "e0"}, faults: 1, programs: programs(
 			"store 0: list, update 500",
 			"store 1: update 510",

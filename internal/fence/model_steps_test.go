@@ -43,8 +43,8 @@ func (w *world) ask(si, ai int, o op) {
 	s, a := &w.stores[si], &w.actors[ai]
 	a.phase, a.updating, a.tenure, a.req = asked, true, s.tenure, request{op: o}
 	a.basis, a.free = s.generation()
-	a.present, a.ahead, a.faulted, a.latest, a.requests, a.changes = false, false, false, 0, 0, 0
-	a.u = s.p.Start(pos(o.seq), o.kind == rewind)
+	a.present, a.ahead, a.existed, a.faulted, a.latest, a.requests, a.changes = false, false, false, false, 0, 0, 0
+	a.u = s.p.Start(pos(o.seq), map[opKind]Kind{update: Advance, first: First, rewind: Rewind}[o.kind])
 	a.note(w.record)
 }
 
@@ -69,6 +69,7 @@ func (a *actor) note(r Record) {
 		a.present = a.present || r.SequenceNumber == a.req.op.seq
 		a.ahead = a.ahead || r.SequenceNumber > a.req.op.seq
 	}
+	a.existed = a.existed || r.ETag != ""
 	a.latest = max(a.latest, r.Generation)
 }
 
@@ -234,6 +235,8 @@ func (w *world) checkWrite(req request) error {
 		return fmt.Errorf("an update of generation %d replaces the record %+v", req.basis, r)
 	case req.generation != req.basis:
 		return fmt.Errorf("an update of generation %d stores generation %d", req.basis, req.generation)
+	case req.op.kind == first && r.ETag != "":
+		return fmt.Errorf("a first checkpoint at %d replaces the record %+v", req.op.seq, r)
 	case r.Readable && r.SequenceNumber > req.op.seq:
 		return fmt.Errorf("an update to %d replaces the record %+v, which is further on", req.op.seq, r)
 	case !w.loose && req.generation < w.gen:
@@ -254,15 +257,15 @@ func (w *world) checkOutcome(si, ai int, end Step) error {
 		w.done(s, a)
 	case Stale:
 		own := a.requests == 0 && s.maxOwn > o.seq
-		if o.kind == rewind || !a.ahead && !own {
+		if o.kind == rewind || !a.ahead && !own && !(o.kind == first && a.existed) {
 			return fmt.Errorf("the %v is stale, but the record was never further on since it began, nor has this store written further on in its tenure (requests: %d, furthest own: %d)", o, a.requests, s.maxOwn)
 		}
 	case Rewound:
 		own := a.requests == 0 && s.basis > a.basis
-		if o.kind == rewind && !a.faulted || o.kind == update && a.latest <= a.basis && !own {
+		if o.kind == rewind && !a.faulted || o.kind != rewind && a.latest <= a.basis && !own {
 			return fmt.Errorf("the %v of generation %d is refused for its generation, but there was no later one", o, a.basis)
 		}
-		if a.tenure == s.tenure && a.requests > 0 && o.kind == update {
+		if a.tenure == s.tenure && a.requests > 0 && o.kind != rewind {
 			s.refused = true
 		}
 	case Failed:

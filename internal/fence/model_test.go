@@ -25,12 +25,13 @@ const (
 	renew                    // claim on the store's own last win
 	relinquish               // the same, giving the partition up
 	update                   // fenced
+	first                    // fenced, only if nothing is stored
 	rewind                   // fenced, with Rewind
 	put                      // by a package without generations, unconditional
 	remove                   // by somebody else, unconditional
 )
 
-var opNames = []string{"list", "read", "win", "win for another owner", "renew", "relinquish", "update", "rewind", "put", "delete"}
+var opNames = []string{"list", "read", "win", "win for another owner", "renew", "relinquish", "update", "first", "rewind", "put", "delete"}
 
 func (k opKind) String() string { return opNames[k] }
 
@@ -143,6 +144,7 @@ type actor struct {
 	free     bool  // it may belong to any generation
 	present  bool  // whether the record had the update's position since, in a generation that counts
 	ahead    bool  // whether it was further on, in any
+	existed  bool  // whether there was a record
 	latest   int64 // the latest generation that it was of
 	faulted  bool
 	requests int8

@@ -19,6 +19,7 @@ function event(partition, index) {
             'x-opt-offset': offsetOf(sequence).toString(),
             'x-opt-enqueued-time': rhea.types.wrap_timestamp(partition.times[index]),
         },
+        application_properties: partition.properties.get(index),
         body: rhea.message.data_section(Buffer.from(`{"p":"${partition.id}","n":${sequence}}`)),
     };
 }

@@ -70,9 +70,9 @@ function countersOf(target) {
 
 // operations are the commands. What they return, at once or later, is the answer.
 const operations = {
-    append({ partition, n }) {
+    append({ partition, n, properties }) {
         const chosen = partition === '' ? [...partitions.values()] : [partitionOf(partition)];
-        chosen.forEach(p => p.append(n));
+        chosen.forEach(p => p.append(n, properties));
         hub.pump();
     },
     rate({ rate: r }) {

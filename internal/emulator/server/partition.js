@@ -1,7 +1,8 @@
 'use strict';
 
 // The events of one partition: sequence numbers without gaps from `first`, an offset that is never equal to the
-// sequence number, and the time each was enqueued. The rest of an event follows from these.
+// sequence number, the time each was enqueued, and the application properties of those that have any. The rest of an
+// event follows from these.
 
 const { Counters } = require('./counters.js');
 const { error } = require('./faults.js');
@@ -18,6 +19,7 @@ class Partition {
         this.id = id;
         this.first = first; // BigInt
         this.times = []; // milliseconds, never decreasing
+        this.properties = new Map(); // application properties, by index
         this.counters = new Counters('opened', 'closed', 'stolen', 'refused', 'held', 'sent');
         const now = Date.now();
         for (let i = 0; i < count; i++) {
@@ -52,9 +54,12 @@ class Partition {
         return this.last < 0n ? NEVER : this.created;
     }
 
-    append(n) {
+    append(n, properties) {
         const time = Math.max(Date.now(), this.empty ? 0 : this.lastTime + 1);
         for (let i = 0; i < n; i++) {
+            if (properties) {
+                this.properties.set(this.count, properties);
+            }
             this.times.push(time);
         }
     }

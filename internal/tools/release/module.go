@@ -18,7 +18,7 @@ import (
 )
 
 // unreleased are the directories whose modules have only tests, measurements or
-// tools. A module anywhere else is released.
+// tools. A module anywhere else is released, unless it is in a directory test.
 var unreleased = []string{"bench", "interop", "internal", "proof"}
 
 // A releasable is a module that users require.
@@ -46,7 +46,7 @@ func findModules(root string) ([]*releasable, error) {
 			return err
 		}
 		switch base := entry.Name(); {
-		case entry.IsDir() && (base == ".git" || base == "node_modules" || base == "testdata" || dir == "." && slices.Contains(unreleased, base)):
+		case entry.IsDir() && (base == ".git" || base == "node_modules" || base == "testdata" || base == "test" || dir == "." && slices.Contains(unreleased, base)):
 			return fs.SkipDir
 		case base != "go.mod":
 			return nil

@@ -20,6 +20,8 @@ func repository() map[string]string {
 		"nested/nested.go":   "package nested\n\nimport \"example.com/root\"\n\nconst Answer = root.Answer\n",
 		"proof/go.mod":       "module example.com/root/proof\n\ngo 1.25.0\n\nreplace example.com/absent => ../absent\n",
 		"proof/main.go":      "package main\n",
+		"nested/test/go.mod": "module example.com/root/nested/test\n\ngo 1.25.0\n\nrequire example.com/root/nested v0.3.0\n\nreplace example.com/absent => ../absent\n",
+		"nested/test/x.go":   "package test\n",
 		"internal/x/x.go":    "package x\n",
 		"testdata/go.mod":    "module example.com/root/testdata\n",
 		".gitignore":         "ignored.go\n",

@@ -114,6 +114,18 @@ func TestPartitionProperties(t *testing.T) {
 	}
 }
 
+func TestApplicationProperties(t *testing.T) {
+	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 1})
+	e.AppendWith(t, "0", 2, map[string]string{"Diagnostic-Id": "some id"})
+	e.Append(t, "0", 1)
+	reader := newReader(t, newConsumer(t, e, "$Default"), "0", azeventhubs.PartitionClientOptions{StartPosition: earliest})
+	events := requireEvents(t, reader, "0", 0, 4)
+	require.Empty(t, events[0].Properties)
+	require.Equal(t, map[string]any{"Diagnostic-Id": "some id"}, events[1].Properties)
+	require.Equal(t, map[string]any{"Diagnostic-Id": "some id"}, events[2].Properties)
+	require.Empty(t, events[3].Properties)
+}
+
 func TestPropertiesOfAPartitionWithoutEvents(t *testing.T) {
 	for name, c := range map[string]struct {
 		beginning, last int64

@@ -251,7 +251,7 @@ func (s *store) ClaimOwnership(ctx context.Context, claims []checkpointstore.Own
 	c := s.claiming.get(placeOf(first.FullyQualifiedNamespace, first.EventHubName, first.ConsumerGroup, ""))
 	ctx, span, begun := s.begin(ctx, c)
 	wins, err := s.next.ClaimOwnership(ctx, claims, options)
-	if span.IsRecording() || s.claims.Enabled(ctx) {
+	if s.traces || s.claims.Enabled(ctx) { // not only of spans that are recorded: wins are remembered
 		s.count(ctx, span, claims, s.outcomesOfClaims(claims, wins, err))
 	}
 	s.end(ctx, c, span, begun, err, claims...)

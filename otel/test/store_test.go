@@ -10,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ea947076/checkpointstore"
@@ -588,6 +590,21 @@ func TestStoreWithoutPartition(t *testing.T) {
 		"messaging.operation.name=checkpoint messaging.operation.type=settle": 2,
 	}, r.points(group, "messaging.client.operation.duration"))
 	require.Equal(t, "1", attributesOf(r.ended()[2].Attributes())["messaging.destination.partition.id"], "spans keep it")
+}
+
+// Wins are remembered also of calls whose spans are not sampled.
+func TestRenewalsBetweenSampledSpans(t *testing.T) {
+	r := record(t)
+	r.options.TracerProvider = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
+	r.options.MeterProvider = noop.NewMeterProvider()
+	store := otel.Store(memstore.New(), r.options)
+	won := claim(t, store, claimOf("0", "a"))
+	won = claim(t, store, won...)
+	require.Empty(t, r.ended())
+	sampled := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled}))
+	_, err := store.ClaimOwnership(sampled, won, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, attributesOf(r.one().Attributes())["checkpointstore.claims.renewed"])
 }
 
 func TestStoreMayBeCalledConcurrently(t *testing.T) {

@@ -3,10 +3,12 @@ package test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/ea947076/checkpointstore/memstore"
@@ -285,5 +287,75 @@ func TestGaugesWithoutPartition(t *testing.T) {
 		require.InDelta(t, roundTime.Seconds()+50, late["method=metadata"], 0.1, "of partition 0, whose second event came last")
 		require.Len(t, late, 2)
 		require.NotContains(t, h.metrics(), "messaging.eventhubs.checkpoint.sequence_number")
+	})
+}
+
+// exports counts what a reader exports, by whether partition "0" was owned.
+type exports struct {
+	mu     sync.Mutex
+	counts map[bool]int
+}
+
+func (*exports) Temporality(k metric.InstrumentKind) metricdata.Temporality {
+	return metric.DefaultTemporalitySelector(k)
+}
+
+func (*exports) Aggregation(k metric.InstrumentKind) metric.Aggregation {
+	return metric.DefaultAggregationSelector(k)
+}
+func (*exports) ForceFlush(context.Context) error { return nil }
+func (*exports) Shutdown(context.Context) error   { return nil }
+
+func (e *exports) Export(_ context.Context, data *metricdata.ResourceMetrics) error {
+	owned := false
+	for _, scope := range data.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			owned = owned || m.Name == "checkpointstore.partition.owned"
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.counts[owned]++
+	return nil
+}
+
+// take returns the counts since the last call.
+func (e *exports) take() map[bool]int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	counts := e.counts
+	e.counts = make(map[bool]int)
+	return counts
+}
+
+// A reader that exports by itself sees a Processor as long as it runs, and collections
+// and Processors that begin and end at the same time do not wait for each other.
+func TestAReaderThatExportsByItself(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, h *hubOf) {
+		e := &exports{counts: make(map[bool]int)}
+		meters := metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(e, metric.WithInterval(time.Minute))))
+		h.options.MeterProvider = meters
+		hooks := otel.Hooks(h.options)
+		c := h.start("a", upTo(1000), hooks)
+		pass(5*time.Minute + time.Second)
+		require.Equal(t, map[bool]int{true: 5}, e.take())
+		c.finish()
+		pass(5 * time.Minute)
+		require.Equal(t, map[bool]int{false: 5}, e.take())
+		require.NoError(t, meters.Shutdown(t.Context()))
+
+		meters = metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(e, metric.WithInterval(100*time.Millisecond))))
+		h.options.MeterProvider = meters
+		hooks = otel.Hooks(h.options)
+		for range 10 {
+			a, b := h.start("a", upTo(1000), hooks), h.start("b", upTo(1000), hooks)
+			pass(2 * time.Second)
+			go a.stop()
+			b.stop()
+			a.finish()
+			b.finish()
+		}
+		require.Positive(t, e.take()[true])
+		require.NoError(t, meters.Shutdown(t.Context()))
 	})
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	api "go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -146,18 +148,113 @@ func TestSeveralProcessorsWithTheSameHooks(t *testing.T) {
 	})
 }
 
-// A Processor is seen by each collection while it runs, and by none afterwards: its
-// callback is gone.
-func TestNothingIsLeftOfAProcessorThatHasEnded(t *testing.T) {
-	inBubble(t, 1, func(t *testing.T, h *hubOf) {
+// Without partitions, the Processors of one consumer group in one process have the same
+// attributes: none hides what the other has.
+func TestSeveralProcessorsWithoutPartition(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, h *hubOf) {
+		h.options.WithoutPartition = true
 		hooks := otel.Hooks(h.options)
-		for range 3 {
-			c := h.start("a", upTo(1000), hooks)
+		a, b := h.start("a", upTo(0), hooks), h.start("b", upTo(0), hooks)
+		h.Send("0", "zero", "one", "two")
+		pass(10 * time.Second)
+		h.Send("1", "zero", "one")
+		pass(3 * time.Minute)
+		require.Len(t, a.Status().Partitions, 1)
+		require.Len(t, b.Status().Partitions, 1)
+		require.Equal(t, map[string]float64{"": 2}, h.points(hubGroup, "checkpointstore.partition.owned"))
+		require.Equal(t, map[string]float64{"": 3}, h.points(hubGroup, "checkpointstore.consumer.lag.events"))
+		oldest := max(time.Since(a.Status().Partitions[0].CheckpointedAt), time.Since(b.Status().Partitions[0].CheckpointedAt))
+		require.Equal(t, map[string]float64{"": oldest.Seconds()}, h.points(hubGroup, "checkpointstore.checkpoint.age"))
+	})
+}
+
+// Of several Processors that read the same consumer group, the longest outage is shown.
+func TestOutageOfOneOfSeveralProcessors(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, h *hubOf) {
+		hooks := otel.Hooks(h.options)
+		all := []*consumer{h.start("a", waiting, hooks), h.start("b", waiting, hooks), h.start("c", waiting, hooks)}
+		pass(opening)
+		for _, c := range all {
+			c.store.fail(errDown, nil)
 			pass(roundTime)
-			require.Equal(t, map[string]float64{first: 1}, h.points(hubGroup, "checkpointstore.partition.owned"))
-			c.finish()
+			since := c.Status().StoreErrorSince
+			require.Equal(t, map[string]float64{"": time.Since(since).Seconds()}, h.points(hubGroup, "checkpointstore.storage.outage"))
+			c.store.fail(nil, nil)
+			pass(roundTime)
+			require.Equal(t, map[string]float64{"": 0}, h.points(hubGroup, "checkpointstore.storage.outage"))
+		}
+	})
+}
+
+// counted is a meter provider that counts the callbacks of its meters.
+type counted struct {
+	api.MeterProvider
+	callbacks *atomic.Int64
+}
+
+func (c counted) Meter(name string, o ...api.MeterOption) api.Meter {
+	return countedMeter{c.MeterProvider.Meter(name, o...), c.callbacks}
+}
+
+type countedMeter struct {
+	api.Meter
+	callbacks *atomic.Int64
+}
+
+func (m countedMeter) RegisterCallback(f api.Callback, instruments ...api.Observable) (api.Registration, error) {
+	m.callbacks.Add(1)
+	registration, err := m.Meter.RegisterCallback(f, instruments...)
+	return countedRegistration{registration, m.callbacks}, err
+}
+
+type countedRegistration struct {
+	api.Registration
+	callbacks *atomic.Int64
+}
+
+func (r countedRegistration) Unregister() error {
+	r.callbacks.Add(-1)
+	return r.Registration.Unregister()
+}
+
+// A Processor is seen by each collection while it runs, and by none afterwards: the
+// callback goes with the last one.
+func TestNothingIsLeftOfAProcessorThatHasEnded(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, h *hubOf) {
+		callbacks := new(atomic.Int64)
+		h.options.MeterProvider = counted{h.options.MeterProvider, callbacks}
+		hooks := otel.Hooks(h.options)
+		require.Zero(t, callbacks.Load())
+		for range 3 {
+			a, b := h.start("a", upTo(1000), hooks), h.start("b", upTo(1000), hooks)
+			pass(3 * roundTime)
+			require.Len(t, h.points(hubGroup, "checkpointstore.partition.owned"), 2)
+			require.EqualValues(t, 1, callbacks.Load())
+			a.finish()
+			require.EqualValues(t, 1, callbacks.Load())
+			require.Len(t, h.points(hubGroup, "checkpointstore.partition.owned"), 1)
+			b.finish()
+			require.Zero(t, callbacks.Load())
 			require.NotContains(t, h.metrics(), "checkpointstore.storage.outage")
 		}
+	})
+}
+
+// Until a partition is released it is owned, also while its handler ends.
+func TestAPartitionThatIsAboutToBeReleasedIsOwned(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, h *hubOf) {
+		c := h.start("a", func(ctx context.Context, _ *processor.Partition) error {
+			<-ctx.Done()
+			time.Sleep(10 * time.Second)
+			return nil
+		}, otel.Hooks(h.options))
+		pass(opening)
+		c.stop()
+		pass(9 * time.Second)
+		require.ErrorIs(t, c.Status().Partitions[0].Ending, processor.ErrStopping)
+		require.Equal(t, map[string]float64{first: 1}, h.points(hubGroup, "checkpointstore.partition.owned"))
+		c.finish()
+		require.NotContains(t, h.metrics(), "checkpointstore.partition.owned")
 	})
 }
 

@@ -27,9 +27,10 @@ import (
 // application properties traceparent and tracestate (W3C Trace Context), else
 // Diagnostic-Id, which older Azure SDKs write. handle gets a context with the span.
 //
-// An error fails the span, and so does a panic; what handle returns after its context
-// has ended does not, because it has no effect. The error's text becomes the span's
-// status: it must not contain a secret.
+// An error fails the span, and so does a panic. A [processor.PartialError] without Err
+// does not, and neither does what handle returns after its context has ended, because
+// it has no effect. The error's text becomes the span's status: it must not contain a
+// secret.
 //
 // A handler that receives for itself, and one of azeventhubs' Processor, can call the
 // returned function with a [processor.Batch] of the events that it received.

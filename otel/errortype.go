@@ -38,7 +38,7 @@ var errorKinds = []struct {
 // of this module, the code of the storage service or of azeventhubs, the Go type.
 func errorType(err error) string {
 	var named interface{ ErrorType() string }
-	if errors.As(err, &named) {
+	if errors.As(err, &named) && named.ErrorType() != "" {
 		return named.ErrorType()
 	}
 	for _, k := range errorKinds {

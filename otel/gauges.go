@@ -2,15 +2,17 @@ package otel
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
-// gauges show what a Processor's status says, when the metrics are read.
+// gauges show what the status of each Processor says, when the metrics are read.
 type gauges struct {
 	owned, pending                         metric.Int64ObservableUpDownCounter
 	position, lag, lost                    metric.Int64ObservableGauge
@@ -40,28 +42,14 @@ func newGauges(t *telemetry) *gauges {
 	}
 }
 
-// watch shows a Processor's status until the function that it returns is called.
-func (h *hooks) watch(i processor.RunStartInfo) (end func()) {
-	lags := newLags(i.Processor, i.EventHub)
+// register makes the gauges show the Processors that run. It returns nil if the meter
+// refuses that.
+func (h *hooks) register() metric.Registration {
 	g := h.gauges
-	registration, err := h.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		h.observe(o, i.Processor.Status(), lags.latest())
+	return instrument(h.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		h.observe(o)
 		return nil
-	}, g.owned, g.pending, g.position, g.lag, g.lost, g.lagTime, g.checkpointAge, g.oldest, g.outage)
-	if err != nil {
-		otel.Handle(err)
-	}
-	if h.LagInterval > 0 {
-		lags.start(h.LagInterval)
-	}
-	return func() {
-		lags.stop()
-		if registration != nil {
-			if err := registration.Unregister(); err != nil {
-				otel.Handle(err)
-			}
-		}
-	}
+	}, g.owned, g.pending, g.position, g.lag, g.lost, g.lagTime, g.checkpointAge, g.oldest, g.outage))
 }
 
 // reading is what the gauges show for one set of attributes.
@@ -72,50 +60,59 @@ type reading struct {
 	checkpointAge, oldest float64
 }
 
-// observe shows a status. Without partitions, the counts are sums, and the times those
-// of the partition where they are greatest.
-func (h *hooks) observe(o metric.Observer, s processor.Status, lags map[string]lagOf) {
-	if s.Scope.EventHubName == "" { // the hub was not read yet
-		return
-	}
+// observe shows the Processors that run. Several may read partitions of one consumer
+// group. Without partitions, the counts are sums, and the times those of the partition
+// where they are greatest.
+func (h *hooks) observe(o metric.Observer) {
+	h.mu.Lock()
+	running := maps.Clone(h.running)
+	h.mu.Unlock()
 	now := time.Now()
-	readings := make(map[string]*reading)
-	for _, p := range s.Partitions {
-		id := p.PartitionID
-		if h.WithoutPartition {
-			id = ""
+	readings := make(map[place]*reading)
+	outages := make(map[checkpointstore.Scope]float64)
+	for p, lags := range running {
+		s := p.Status()
+		if s.Scope.EventHubName == "" { // the hub was not read yet
+			continue
 		}
-		r := readings[id]
-		if r == nil {
-			r = &reading{lagTime: make(map[string]float64)}
-			readings[id] = r
+		latest := lags.latest()
+		for _, p := range s.Partitions {
+			at := h.ofMetrics(place{s.Scope, p.PartitionID})
+			r := readings[at]
+			if r == nil {
+				r = &reading{lagTime: make(map[string]float64)}
+				readings[at] = r
+			}
+			r.add(now, p, latest[p.PartitionID])
 		}
-		r.add(now, p, lags[p.PartitionID])
+		outage := 0.0
+		if !s.StoreErrorSince.IsZero() {
+			outage = now.Sub(s.StoreErrorSince).Seconds()
+		}
+		outages[s.Scope] = max(outages[s.Scope], outage)
 	}
-	group := place{Scope: s.Scope}
-	for id, r := range readings {
-		at := group
-		at.partitionID = id
+	for at, r := range readings {
 		h.gauges.show(o, at, r)
 	}
-	outage := 0.0
-	if !s.StoreErrorSince.IsZero() {
-		outage = now.Sub(s.StoreErrorSince).Seconds()
+	for scope, outage := range outages {
+		o.ObserveFloat64(h.gauges.outage, outage, measuredWith(place{Scope: scope}.attributes()))
 	}
-	o.ObserveFloat64(h.gauges.outage, outage, measuredWith(group.attributes()))
 }
 
 func (r *reading) add(now time.Time, p processor.PartitionStatus, lag lagOf) {
-	r.owned++
 	r.pending += int64(p.Pending)
-	r.position = p.CheckpointSequenceNumber
 	r.oldest = max(r.oldest, p.OldestPending.Seconds())
+	if errors.Is(p.Ending, processor.ErrPartitionLost) { // its handler has not returned yet
+		return
+	}
+	r.owned++
+	r.position = p.CheckpointSequenceNumber
 	since := p.OwnedSince
 	if p.CheckpointedAt.After(since) {
 		since = p.CheckpointedAt
 	}
 	r.checkpointAge = max(r.checkpointAge, now.Sub(since).Seconds())
-	if !lag.read.After(p.OwnedSince) { // of an earlier tenure
+	if !lag.ownedSince.Equal(p.OwnedSince) { // of an earlier tenure
 		return
 	}
 	r.lag, r.lost = plus(r.lag, lag.Events), plus(r.lost, lag.lost())
@@ -139,10 +136,13 @@ func plus(a, b *int64) *int64 {
 
 func (g *gauges) show(o metric.Observer, at place, r *reading) {
 	with := measuredWith(at.attributes())
-	o.ObserveInt64(g.owned, r.owned, with)
 	o.ObserveInt64(g.pending, r.pending, with)
-	o.ObserveFloat64(g.checkpointAge, r.checkpointAge, with)
 	o.ObserveFloat64(g.oldest, r.oldest, with)
+	if r.owned == 0 {
+		return
+	}
+	o.ObserveInt64(g.owned, r.owned, with)
+	o.ObserveFloat64(g.checkpointAge, r.checkpointAge, with)
 	if r.lag != nil {
 		o.ObserveInt64(g.lag, *r.lag, with)
 	}

@@ -27,9 +27,10 @@ import (
 // application properties traceparent and tracestate (W3C Trace Context), else
 // Diagnostic-Id, which older Azure SDKs write. handle gets a context with the span.
 //
-// An error fails the span, and so does a panic; what handle returns after its context
-// has ended does not, because it has no effect. The error's text becomes the span's
-// status: it must not contain a secret.
+// An error fails the span, and so does a panic. A [processor.PartialError] without Err
+// does not, and neither does what handle returns after its context has ended, because
+// it has no effect. The error's text becomes the span's status: it must not contain a
+// secret.
 //
 // A handler that receives for itself, and one of azeventhubs' Processor, can call the
 // returned function with a [processor.Batch] of the events that it received.
@@ -82,7 +83,7 @@ func (h *handler) process(ctx context.Context, b *processor.Batch) error {
 	begun := time.Now()
 	err := errPanicked
 	defer func() { // also after a panic
-		h.end(within, c, span, begun, failureOf(ctx, err))
+		h.end(within, c, span, begun, failureOf(ctx, b, err))
 	}()
 	err = h.handle(within, b)
 	return err
@@ -102,17 +103,21 @@ func (h *handler) end(ctx context.Context, c *call, span trace.Span, begun time.
 }
 
 // failureOf is what failed in a call of the handler, nil if nothing did.
-func failureOf(ctx context.Context, err error) error {
+func failureOf(ctx context.Context, b *processor.Batch, err error) error {
 	var partial *processor.PartialError
 	switch {
 	case err == errPanicked:
 		return err
 	case ctx.Err() != nil:
 		return nil
-	case errors.As(err, &partial):
+	case !errors.As(err, &partial):
+		return err
+	case partial.Err != nil:
 		return partial.Err
+	case 0 < partial.Done && partial.Done <= len(b.Events):
+		return nil
 	}
-	return err
+	return err // for processor.Batches, too: nothing is done
 }
 
 // ofBatch are the attributes of a batch. The conventions give the number of messages

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -35,8 +36,8 @@ func Hooks(options *Options) *processor.Hooks {
 		checkpoints: t.checkpointCounter(),
 		restarts: instrument(t.meter.Int64Counter("checkpointstore.processor.restarts", metric.WithUnit("{restart}"),
 			metric.WithDescription("Handlers that were called again in the same tenure."))),
-		gauges:   newGauges(t),
-		watching: make(map[*processor.Processor]func()),
+		gauges:  newGauges(t),
+		running: make(map[*processor.Processor]*lags),
 	}
 	h.receipts = newPerPlace(h.receiptOf)
 	h.coalesced = newPerPlace(func(p place) outcomes { return t.outcomesOf(p, coalesced) })
@@ -61,8 +62,11 @@ type hooks struct {
 	receipts  *perPlace[receipt]
 	coalesced *perPlace[outcomes]
 
-	mu       sync.Mutex
-	watching map[*processor.Processor]func() // what ends it
+	mu      sync.Mutex
+	running map[*processor.Processor]*lags // guarded by mu, which the gauges' callback takes
+
+	registering  sync.Mutex          // never taken by the callback
+	registration metric.Registration // of the callback, nil while no Processor runs
 }
 
 // receipt are the attributes of received events.
@@ -115,18 +119,36 @@ func (h *hooks) restart(i processor.RestartInfo) {
 }
 
 func (h *hooks) runStart(i processor.RunStartInfo) {
-	end := h.watch(i)
+	l := newLags(i.Processor, i.EventHub)
+	if h.LagInterval > 0 {
+		l.start(h.LagInterval)
+	}
+	h.registering.Lock()
+	defer h.registering.Unlock()
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.watching[i.Processor] = end
+	h.running[i.Processor] = l
+	h.mu.Unlock()
+	if h.registration == nil {
+		h.registration = h.register()
+	}
 }
 
 func (h *hooks) runEnd(i processor.RunEndInfo) {
+	h.registering.Lock()
+	defer h.registering.Unlock()
 	h.mu.Lock()
-	end := h.watching[i.Processor]
-	delete(h.watching, i.Processor)
+	l := h.running[i.Processor]
+	delete(h.running, i.Processor)
+	last := len(h.running) == 0
 	h.mu.Unlock()
-	if end != nil {
-		end()
+	if l != nil {
+		l.stop()
 	}
+	if !last || h.registration == nil {
+		return
+	}
+	if err := h.registration.Unregister(); err != nil {
+		otel.Handle(err)
+	}
+	h.registration = nil
 }

@@ -25,7 +25,7 @@ type lags struct {
 // lagOf is the lag of a partition.
 type lagOf struct {
 	ops.Lag
-	read time.Time // when its end was asked for
+	ownedSince time.Time // names the tenure whose position it was
 }
 
 // lost returns how many events were lost, nil if that is not known.
@@ -58,10 +58,11 @@ func (l *lags) start(interval time.Duration) {
 	go func() {
 		for {
 			wait := interval
+			begun := time.Now()
 			if !l.read(ctx) {
 				wait = min(interval, time.Second)
 			}
-			timer := time.NewTimer(wait)
+			timer := time.NewTimer(wait - time.Since(begun))
 			select {
 			case <-ctx.Done():
 				timer.Stop()
@@ -82,7 +83,8 @@ func (l *lags) read(ctx context.Context) bool {
 	l.history.Add(hub)
 	of := make(map[string]lagOf, len(hub.Partitions))
 	for _, p := range hub.Partitions {
-		of[p.ID] = lagOf{hub.Lag(asked.partition(p.ID), l.history), hub.Time}
+		at, ownedSince := asked.partition(p.ID)
+		of[p.ID] = lagOf{hub.Lag(at, l.history), ownedSince}
 	}
 	l.of.Store(&of)
 	return true
@@ -131,16 +133,17 @@ func (o *owned) PartitionProperties(ctx context.Context, id string) (ops.Partiti
 // ReadEvent is not needed to read where partitions end.
 func (o *owned) ReadEvent(context.Context, string, ops.ReadFrom) (*ops.Event, error) { return nil, nil }
 
-// partition returns what [ops.Hub.Lag] needs to know of a partition.
-func (o *owned) partition(id string) ops.Partition {
+// partition returns what [ops.Hub.Lag] needs to know of a partition, and since when it
+// is owned.
+func (o *owned) partition(id string) (ops.Partition, time.Time) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	p, found := o.of[id]
-	if !found || p.CheckpointSequenceNumber == nil {
-		return ops.Partition{ID: id}
+	p := o.of[id]
+	o.mu.Unlock()
+	if p.CheckpointSequenceNumber == nil {
+		return ops.Partition{ID: id}, p.OwnedSince
 	}
 	return ops.Partition{ID: id, Checkpoint: &checkpointstore.CheckpointRecord{
 		Checkpoint:   checkpointstore.Checkpoint{PartitionID: id, SequenceNumber: p.CheckpointSequenceNumber},
 		EnqueuedTime: p.CheckpointEnqueuedTime,
-	}}
+	}}, p.OwnedSince
 }

@@ -3,6 +3,8 @@ package otel
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +52,9 @@ const (
 // hub>", with the number of records, claims of each outcome, or the checkpoint's
 // outcome; and its time in messaging.client.operation.duration, retries included.
 // checkpointstore.claims and checkpointstore.checkpoints count by outcome. A lost
-// claim and a stale or rewound checkpoint are results, not errors.
+// claim and a stale or rewound checkpoint are results, not errors. The status of a span
+// has the text of an error only if the error is one of this module, whose texts have
+// no credentials; otherwise it is error.type.
 //
 // Store sends no requests. It may be called concurrently if next may.
 func Store(next checkpointstore.CheckpointStore, options *Options) checkpointstore.CheckpointStore {
@@ -132,7 +136,7 @@ func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span
 	return ctx, span, begun
 }
 
-// end ends a call. The owner ids of its claims are shown only if asked for.
+// end ends a call, which made claims if it is one of ClaimOwnership.
 func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error, claims ...checkpointstore.Ownership) {
 	if !begun.IsZero() {
 		with := c.succeeded
@@ -143,17 +147,41 @@ func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Ti
 	}
 	if err != nil && span.IsRecording() {
 		kind := errorType(err)
-		text := err.Error()
-		for _, claim := range claims {
-			if id := claim.OwnerID; id != "" && !s.WithOwnerID && strings.Contains(text, id) {
-				text = kind
-				break
-			}
+		text, ok := shownText(err)
+		if !ok || !s.WithOwnerID && mayName(err, text, claims) {
+			text = kind
 		}
 		span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 		span.SetStatus(codes.Error, text)
 	}
 	span.End()
+}
+
+// shownText returns the text of the error of this module that err is or wraps. It has
+// no credential, unlike the texts of other errors: that of a failed request may have
+// its URL.
+func shownText(err error) (string, bool) {
+	var each *checkpointstore.PartitionErrors
+	var own *checkpointstore.Error
+	switch {
+	case errors.As(err, &each):
+		return each.Error(), true
+	case errors.As(err, &own):
+		return own.Error(), true
+	}
+	return "", false
+}
+
+// mayName reports whether the text of an error may have the owner id of a claim. That
+// of an invalid argument has a part of it.
+func mayName(err error, text string, claims []checkpointstore.Ownership) bool {
+	if len(claims) > 0 && errors.Is(err, checkpointstore.ErrInvalidArgument) {
+		return true
+	}
+	return slices.ContainsFunc(claims, func(c checkpointstore.Ownership) bool {
+		quoted := strconv.Quote(c.OwnerID)
+		return c.OwnerID != "" && (strings.Contains(text, c.OwnerID) || strings.Contains(text, quoted[1:len(quoted)-1]))
+	})
 }
 
 func placeOf(namespace, eventHub, group, partitionID string) place {
@@ -223,7 +251,7 @@ func (s *store) ClaimOwnership(ctx context.Context, claims []checkpointstore.Own
 	c := s.claiming.get(placeOf(first.FullyQualifiedNamespace, first.EventHubName, first.ConsumerGroup, ""))
 	ctx, span, begun := s.begin(ctx, c)
 	wins, err := s.next.ClaimOwnership(ctx, claims, options)
-	if span.IsRecording() || s.claims.Enabled(ctx) {
+	if s.traces || s.claims.Enabled(ctx) { // not only of spans that are recorded: wins are remembered
 		s.count(ctx, span, claims, s.outcomesOfClaims(claims, wins, err))
 	}
 	s.end(ctx, c, span, begun, err, claims...)
@@ -240,7 +268,7 @@ func (s *store) count(ctx context.Context, span trace.Span, claims []checkpoints
 	for _, outcome := range []string{won, renewed, released, lost, failed} {
 		span.SetAttributes(attribute.Int("checkpointstore.claims."+outcome, counts[outcome]))
 	}
-	if s.WithOwnerID {
+	if s.WithOwnerID && claims[0].OwnerID != "" {
 		span.SetAttributes(semconv.MessagingClientID(claims[0].OwnerID))
 	}
 }

@@ -24,6 +24,9 @@
 // Event Hubs, and of this module ("checkpointstore."). docs/observability.md lists
 // them, and says what to watch.
 //
+// A file that also imports go.opentelemetry.io/otel has to give one of the two packages
+// another name.
+//
 // No attribute contains a credential. Owner ids are left out unless
 // Options.WithOwnerID is set.
 package otel

@@ -2,6 +2,7 @@ package otel
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,19 +51,22 @@ func (l *lags) latest() map[string]lagOf {
 	return nil
 }
 
-// start reads the ends of the owned partitions in intervals until stop is called. The
-// first reading is soon after the Processor has claimed its first partition.
+// start reads the ends of the owned partitions in intervals until stop is called, and
+// that of a new one when its handler has begun to read.
 func (l *lags) start(interval time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
 	go func() {
+		var all time.Time // when all were read
 		for {
-			wait := interval
 			begun := time.Now()
-			if !l.read(ctx) {
-				wait = min(interval, time.Second)
+			if begun.Sub(all) >= interval {
+				all = begun
+				l.read(ctx, l.owned())
+			} else {
+				l.read(ctx, l.unread())
 			}
-			timer := time.NewTimer(wait - time.Since(begun))
+			timer := time.NewTimer(min(interval, newInterval) - time.Since(begun))
 			select {
 			case <-ctx.Done():
 				timer.Stop()
@@ -73,43 +77,68 @@ func (l *lags) start(interval time.Duration) {
 	}()
 }
 
-// read reads where the owned partitions end, and reports whether there are any.
-func (l *lags) read(ctx context.Context) bool {
-	asked := &owned{EventHub: l.hub, processor: l.processor, of: make(map[string]processor.PartitionStatus)}
+// newInterval is how often new partitions are looked for.
+const newInterval = time.Second
+
+// owned are the IDs of the partitions that the Processor owns.
+func (l *lags) owned() []string {
+	var ids []string
+	for _, p := range l.processor.Status().Partitions {
+		ids = append(ids, p.PartitionID)
+	}
+	return ids
+}
+
+// unread are the IDs of those that were claimed since their ends were read, and whose
+// positions are known.
+func (l *lags) unread() []string {
+	latest := l.latest()
+	var ids []string
+	for _, p := range l.processor.Status().Partitions {
+		if p.Reading && !latest[p.PartitionID].ownedSince.Equal(p.OwnedSince) {
+			ids = append(ids, p.PartitionID)
+		}
+	}
+	return ids
+}
+
+// read reads where partitions end.
+func (l *lags) read(ctx context.Context, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	asked := &partitions{EventHub: l.hub, ids: ids, processor: l.processor, of: make(map[string]processor.PartitionStatus)}
 	hub, err := ops.ReadHub(ctx, asked, nil)
-	if err != nil || len(hub.Partitions) == 0 {
-		return false
+	if err != nil {
+		return
 	}
 	l.history.Add(hub)
-	of := make(map[string]lagOf, len(hub.Partitions))
+	of := maps.Clone(l.latest())
+	if of == nil {
+		of = make(map[string]lagOf)
+	}
 	for _, p := range hub.Partitions {
 		at, ownedSince := asked.partition(p.ID)
 		of[p.ID] = lagOf{hub.Lag(at, l.history), ownedSince}
 	}
 	l.of.Store(&of)
-	return true
 }
 
-// owned is an event hub with the partitions that a Processor owns. It notes where the
-// Processor was in each just before it asks for the partition's end: a later position
-// could be past that.
-type owned struct {
+// partitions are some of the partitions of an event hub. It notes where the Processor
+// was in each just before it asks for the partition's end: a later position could be
+// past that.
+type partitions struct {
 	processor.EventHub
+	ids       []string
 	processor *processor.Processor
 
 	mu sync.Mutex
 	of map[string]processor.PartitionStatus
 }
 
-func (o *owned) PartitionIDs(context.Context) ([]string, error) {
-	var ids []string
-	for _, p := range o.processor.Status().Partitions {
-		ids = append(ids, p.PartitionID)
-	}
-	return ids, nil
-}
+func (o *partitions) PartitionIDs(context.Context) ([]string, error) { return o.ids, nil }
 
-func (o *owned) PartitionProperties(ctx context.Context, id string) (ops.PartitionProperties, error) {
+func (o *partitions) PartitionProperties(ctx context.Context, id string) (ops.PartitionProperties, error) {
 	for _, p := range o.processor.Status().Partitions {
 		if p.PartitionID == id {
 			o.mu.Lock()
@@ -131,11 +160,13 @@ func (o *owned) PartitionProperties(ctx context.Context, id string) (ops.Partiti
 }
 
 // ReadEvent is not needed to read where partitions end.
-func (o *owned) ReadEvent(context.Context, string, ops.ReadFrom) (*ops.Event, error) { return nil, nil }
+func (o *partitions) ReadEvent(context.Context, string, ops.ReadFrom) (*ops.Event, error) {
+	return nil, nil
+}
 
 // partition returns what [ops.Hub.Lag] needs to know of a partition, and since when it
 // is owned.
-func (o *owned) partition(id string) (ops.Partition, time.Time) {
+func (o *partitions) partition(id string) (ops.Partition, time.Time) {
 	o.mu.Lock()
 	p := o.of[id]
 	o.mu.Unlock()

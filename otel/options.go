@@ -33,7 +33,8 @@ type Options struct {
 	WithOwnerID bool
 
 	// LagInterval is how often [Hooks] reads where the owned partitions end, with one
-	// request to the event hub for each, at most 20 a second. Zero means 1 minute;
+	// request to the event hub for each, at most 20 a second. A partition that is
+	// claimed in between is read within about a second. Zero means 1 minute;
 	// negative means never, and no lag. Event Hubs allows 50 such requests a second
 	// in a consumer group.
 	LagInterval time.Duration

@@ -156,12 +156,36 @@ func TestLagOfAnEarlierTenureIsNotShown(t *testing.T) {
 		h.claimAs("b", "0")
 		pass(roundTime)
 		h.requireLag(nil, nil, nil, "lost")
+		answer := make(chan struct{})
+		c.hub.answer(func(*azeventhubs.PartitionProperties) error { <-answer; return nil })
 		h.claimAs("", "0")
-		pass(roundTime)
+		for len(c.hub.requests()) == 0 || c.hub.requests()["0"] < 2 {
+			pass(time.Second)
+		}
 		require.Equal(t, map[string]float64{first: 1}, h.points(hubGroup, "checkpointstore.partition.owned"))
-		h.requireLag(nil, nil, nil, "not asked for in this tenure")
-		pass(time.Hour)
-		h.requireLag(0, 0, map[string]float64{"nothing left": 0}, "asked for: the handler went on")
+		h.requireLag(nil, nil, nil, "asked for in this tenure, and not answered")
+		close(answer)
+		pass(time.Second)
+		h.requireLag(0, 0, map[string]float64{"nothing left": 0}, "answered: the handler went on")
+	})
+}
+
+// A partition that is claimed between two intervals has its lag soon.
+func TestLagOfAPartitionThatIsClaimedLater(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, h *hubOf) {
+		h.options.LagInterval = time.Hour
+		h.claimAs("b", "1")
+		h.storeAs("0", 0, nil)
+		h.storeAs("1", 0, nil)
+		h.Send("0", "event")
+		h.Send("1", "event", "event", "event")
+		c := h.start("a", waiting, otel.Hooks(h.options))
+		pass(opening)
+		require.Equal(t, map[string]int{"0": 1}, c.hub.requests())
+		h.claimAs("", "1")
+		pass(roundTime + 2*time.Second)
+		require.Equal(t, map[string]int{"0": 1, "1": 1}, c.hub.requests(), "the other one is not asked for again")
+		require.Equal(t, map[string]float64{first: 0, "messaging.destination.partition.id=1": 2}, h.points(hubGroup, "checkpointstore.consumer.lag.events"))
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -32,6 +33,7 @@ type BlobCheckpointStore struct {
 	spellings  spellingWatch
 	oddScopes  scopeSet // of which a warning was logged
 	foreign    foreignNames
+	listed     atomic.Int64 // how many records the last list had, as the next one will
 	now        func() time.Time
 }
 

@@ -56,7 +56,7 @@ type pageKey struct{}
 // written: see [page.add] and [listing.Decode].
 func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind layout.Kind) ([]blobState, error) {
 	prefix := scope.Prefix(kind)
-	p := page{scope: scope, prefix: prefix, parents: []string{prefix}}
+	p := page{scope: scope, prefix: prefix, parents: []string{prefix}, records: make([]blobState, 0, s.listed.Load())}
 	if err := s.listPages(ctx, &p); err != nil {
 		return nil, err
 	}
@@ -81,6 +81,7 @@ func (s *BlobCheckpointStore) listPages(ctx context.Context, p *page) error {
 		}
 		marker = next
 	}
+	s.listed.Store(int64(len(p.records)))
 	if p.foreign != nil && s.foreign.first(p.prefix) {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 			"skipping a blob whose name no partition can have: no checkpoint store wrote it, so move it to another container; further such blobs with this prefix are skipped without a warning",

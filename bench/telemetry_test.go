@@ -20,7 +20,9 @@ import (
 )
 
 // agreeable is a store that does nothing: what remains is the cost of telemetry.
-type agreeable struct{ checkpointstore.CheckpointStore }
+type agreeable struct {
+	checkpointstore.CheckpointStore
+}
 
 func (agreeable) UpdateCheckpoint(context.Context, checkpointstore.Checkpoint, *checkpointstore.UpdateCheckpointOptions) error {
 	return nil

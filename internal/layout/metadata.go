@@ -130,6 +130,9 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 // Generation returns the generation of a checkpoint blob. It is 0 if the key is
 // missing or is not a decimal number from 0 to 2^62.
 func (v Values) Generation() int64 {
+	if v.generation == "" { // as in most: the error of ParseInt is not made
+		return 0
+	}
 	n, err := strconv.ParseInt(v.generation, 10, 64)
 	if err != nil || n < 0 || n > 1<<62 {
 		return 0

@@ -200,7 +200,7 @@ func (o *UpdateCheckpointOptions) Validate() error {
 	case o == nil:
 		return nil
 	case o.First && o.Rewind:
-		return invalid("", errors.New("First and Rewind exclude each other: the one stores only where nothing is stored, the other replaces what is"))
+		return invalid("", errors.New("the options First and Rewind exclude each other: the one stores only where nothing is stored, the other replaces what is"))
 	case o.EnqueuedTime == nil:
 		return nil
 	}

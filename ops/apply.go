@@ -3,10 +3,13 @@ package ops
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -138,8 +141,14 @@ type applying struct {
 
 // ownerOf returns the owner ID that a partition is claimed under. Each partition has
 // one of its own, because other consumers take partitions from an owner that has more
-// than its share.
-func (a *applying) ownerOf(partitionID string) string { return a.owner + "-" + partitionID }
+// than its share. A partition's ID may have any characters, an owner ID may not.
+func (a *applying) ownerOf(partitionID string) string {
+	if _, err := strconv.ParseUint(partitionID, 10, 64); err != nil {
+		sum := sha256.Sum256([]byte(partitionID))
+		partitionID = hex.EncodeToString(sum[:8])
+	}
+	return a.owner + "-" + partitionID
+}
 
 func (a *applying) read(ctx context.Context) (*Snapshot, error) {
 	return Read(ctx, a.store, a.plan.Scope, &ReadOptions{Expiration: a.plan.Expiration})

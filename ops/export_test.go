@@ -105,6 +105,7 @@ func FuzzReadExport(f *testing.F) {
 	f.Add([]byte(`{"format":"checkpointstore.export","version":1,"checkpoints":[{"partitionId":"0","sequenceNumber":5,"offset":"500","enqueuedTime":"2026-11-21T12:00:00Z"}]}`))
 	f.Add([]byte(`{"format":"checkpointstore.export","version":1,"checkpoints":[{"partitionId":"../0","sequenceNumber":-9223372036854775808,"offset":" "}]}`))
 	f.Add([]byte(`{"format":"checkpointstore.export","version":1,"checkpoints":[{"partitionId":"0","sequenceNumber":5,"offset":"500","enqueuedTime":"0000-01-01T00:00:00+23:00"}]}`))
+	f.Add([]byte(`{"format":"checkpointstore.export","version":1,"checkpoints":[{"partitionId":"ä","sequenceNumber":5,"offset":"500","enqueuedTime":"2026-11-21T12:00:00Z"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		export, err := ops.ReadExport(bytes.NewReader(text))
 		if err != nil {

@@ -24,8 +24,8 @@ const maxSteps = 100
 // exist or was deleted, which is created.
 //
 // Errors: [ErrInvalidArgument]; [ErrStaleCheckpoint] for a position behind the
-// stored one, and with First if there is one; [ErrRewound] for an update of an earlier generation;
-// [ErrContainerNotFound], [ErrNotAuthorized], [ErrCredential].
+// stored one, and with First if there is one; [ErrRewound] for an update of an
+// earlier generation; [ErrContainerNotFound], [ErrNotAuthorized], [ErrCredential].
 //
 // Requests: one in the steady state, Set Blob Metadata with If-Match, or Put Blob
 // with If-None-Match for a first checkpoint. If nothing was listed since the claim,
@@ -61,7 +61,7 @@ func (s *BlobCheckpointStore) UpdateCheckpoint(ctx context.Context, checkpoint C
 
 // update waits for the partition and stores the position.
 func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim, scope layout.Scope, checkpoint Checkpoint, options *UpdateCheckpointOptions) error {
-	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID, kind: kindOf(options)}
+	u := checkpointUpdate{store: s, partition: p, verbatim: verbatim, id: checkpoint.PartitionID, kind: fence.KindOf(options.First, options.Rewind)}
 	u.values = layout.CheckpointValues{
 		SequenceNumber: *checkpoint.SequenceNumber,
 		Offset:         checkpoint.Offset,
@@ -81,16 +81,6 @@ func (s *BlobCheckpointStore) update(ctx context.Context, p *partition, verbatim
 		return u.overwrite(ctx)
 	}
 	return u.run(ctx)
-}
-
-func kindOf(options *UpdateCheckpointOptions) fence.Kind {
-	switch {
-	case options.Rewind:
-		return fence.Rewind
-	case options.First:
-		return fence.First
-	}
-	return fence.Advance
 }
 
 // checkpointUpdate is one UpdateCheckpoint call on its way.
@@ -216,8 +206,7 @@ func (u *checkpointUpdate) refused(step fence.Step) *Error {
 	case step.Action == fence.Rewound:
 		return &Error{Kind: ErrRewound, Detail: fmt.Sprintf("generation %d is stored, at sequence number %d, and this update to %d belongs to generation %d: give the partition up, and start again from the stored checkpoint",
 			stored.Generation, stored.SequenceNumber, given, u.fenced.Generation())}
-	}
-	if u.kind == fence.First {
+	case u.kind == fence.First:
 		return &Error{Kind: ErrStaleCheckpoint, Detail: "the partition has a checkpoint, so this is not its first one: start from the stored checkpoint"}
 	}
 	return &Error{Kind: ErrStaleCheckpoint, Detail: fmt.Sprintf("sequence number %d is behind %d, which is stored; to go back on purpose, use Rewind", given, stored.SequenceNumber)}

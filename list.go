@@ -60,6 +60,7 @@ func (s *BlobCheckpointStore) list(ctx context.Context, scope layout.Scope, kind
 	if err := s.listPages(ctx, &p); err != nil {
 		return nil, err
 	}
+	s.listed.Store(int64(len(p.records)))
 	return newestOfEach(p.records), nil
 }
 
@@ -81,7 +82,6 @@ func (s *BlobCheckpointStore) listPages(ctx context.Context, p *page) error {
 		}
 		marker = next
 	}
-	s.listed.Store(int64(len(p.records)))
 	if p.foreign != nil && s.foreign.first(p.prefix) {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 			"skipping a blob whose name no partition can have: no checkpoint store wrote it, so move it to another container; further such blobs with this prefix are skipped without a warning",

@@ -17,10 +17,9 @@ import (
 // [Store.ListRecords].
 //
 // Errors: [checkpointstore.ErrInvalidArgument];
-// [checkpointstore.ErrStaleCheckpoint] for a position behind the stored one, and with
-// First if there is one;
-// [checkpointstore.ErrRewound] for an update of an earlier generation; the
-// context's error if it has ended.
+// [checkpointstore.ErrStaleCheckpoint] for a position behind the stored one, and
+// with First if there is one; [checkpointstore.ErrRewound] for an update of an
+// earlier generation; the context's error if it has ended.
 func (s *Store) UpdateCheckpoint(ctx context.Context, checkpoint checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
 	const op = "UpdateCheckpoint"
 	if err := cmp.Or(checkpoint.Validate(), options.Validate()); err != nil {
@@ -69,14 +68,7 @@ func (s *Store) update(c checkpointstore.Checkpoint, options *checkpointstore.Up
 	defer s.mu.Unlock()
 	record.clientID = s.writers[k]
 	p := s.partition(k)
-	kind := fence.Advance
-	switch {
-	case options.Rewind:
-		kind = fence.Rewind
-	case options.First:
-		kind = fence.First
-	}
-	update := p.Start(record.position(), kind)
+	update := p.Start(record.position(), fence.KindOf(options.First, options.Rewind))
 	step := p.Begin(&update)
 	for {
 		stored, found := s.checkpoints[k]

@@ -40,7 +40,9 @@ func Handler(handle func(context.Context, *processor.Batch) error, options *Opti
 	}
 	t := newTelemetry(options)
 	h := &handler{telemetry: t, handle: handle, duration: instrument(messagingconv.NewProcessDuration(t.meter, metric.WithExplicitBucketBoundaries(durations...))).Inst()}
-	h.calls = newPerPlace(h.callOf)
+	h.calls = newPerPlace(func(p place) *call {
+		return t.callOf(p, trace.SpanKindConsumer, "process", nil, semconv.MessagingOperationTypeProcess)
+	})
 	return h.process
 }
 
@@ -49,20 +51,6 @@ type handler struct {
 	handle   func(context.Context, *processor.Batch) error
 	duration metric.Float64Histogram
 	calls    *perPlace[*call]
-}
-
-func (h *handler) callOf(p place) *call {
-	operation := semconv.MessagingOperationName("process")
-	c := &call{
-		span: "process " + p.EventHubName,
-		start: []trace.SpanStartOption{
-			trace.WithSpanKind(trace.SpanKindConsumer),
-			trace.WithAttributes(p.attributes(operation, semconv.MessagingOperationTypeProcess, resourceProvider)...),
-		},
-		attributes: h.ofMetrics(p).attributes(operation),
-	}
-	c.succeeded = []metric.RecordOption{measuredWith(c.attributes)}
-	return c
 }
 
 // errPanicked is the failure of a handler that did not return.
@@ -91,14 +79,11 @@ func (h *handler) process(ctx context.Context, b *processor.Batch) error {
 
 // end ends a call of the handler.
 func (h *handler) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error) {
-	with := c.succeeded
 	if err != nil {
-		kind := semconv.ErrorTypeKey.String(errorType(err))
-		with = []metric.RecordOption{measuredWith(append(c.attributes[:len(c.attributes):len(c.attributes)], kind))}
-		span.SetAttributes(kind)
+		span.SetAttributes(semconv.ErrorTypeKey.String(errorType(err)))
 		span.SetStatus(codes.Error, err.Error())
 	}
-	h.duration.Record(ctx, time.Since(begun).Seconds(), with...)
+	h.duration.Record(ctx, time.Since(begun).Seconds(), c.endedWith(err)...)
 	span.End()
 }
 

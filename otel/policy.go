@@ -54,12 +54,10 @@ func (p *storagePolicy) Do(req *policy.Request) (*http.Response, error) {
 	begun := time.Now()
 	resp, err := req.Next()
 	took := time.Since(begun)
-	switch {
-	case err != nil:
+	if err != nil {
 		r.errorType = errorType(err)
-	default:
-		r.status = resp.StatusCode
-		r.errorType = storageErrorType(resp)
+	} else {
+		r.status, r.errorType = resp.StatusCode, storageErrorType(resp)
 	}
 	with := p.setOf(r)
 	p.requests.Add(ctx, 1, with)

@@ -65,10 +65,10 @@ func Store(next checkpointstore.CheckpointStore, options *Options) checkpointsto
 		duration:    t.operationDuration(),
 		claims:      instrument(t.meter.Int64Counter("checkpointstore.claims", metric.WithUnit("{claim}"), metric.WithDescription("Claims of partitions, by outcome."))),
 		checkpoints: t.checkpointCounter(),
-		listing:     newPerPlace(func(p place) *call { return t.callOf(p, opList) }),
-		claiming:    newPerPlace(func(p place) *call { return t.callOf(p, opClaim) }),
+		listing:     newPerPlace(func(p place) *call { return t.callOf(p, trace.SpanKindClient, opList, nil) }),
+		claiming:    newPerPlace(func(p place) *call { return t.callOf(p, trace.SpanKindClient, opClaim, nil) }),
 		updating: newPerPlace(func(p place) *call {
-			return t.callOf(p, opCheckpoint, semconv.MessagingOperationTypeSettle)
+			return t.callOf(p, trace.SpanKindClient, opCheckpoint, []attribute.KeyValue{semconv.MessagingOperationTypeSettle})
 		}),
 		checkpointOutcomes: newPerPlace(func(p place) outcomes { return t.outcomesOf(p, written, stale, rewound, failed) }),
 		claimOutcomes:      newPerPlace(func(p place) outcomes { return t.outcomesOf(p, won, renewed, released, lost, failed) }),
@@ -104,28 +104,6 @@ func (t *telemetry) checkpointCounter() metric.Int64Counter {
 	return instrument(t.meter.Int64Counter("checkpointstore.checkpoints", metric.WithUnit("{checkpoint}"), metric.WithDescription("Checkpoints, by outcome.")))
 }
 
-// call is what the calls of one kind in one place have in common.
-type call struct {
-	span       string // its name
-	start      []trace.SpanStartOption
-	attributes []attribute.KeyValue // of the duration
-	succeeded  []metric.RecordOption
-}
-
-func (t *telemetry) callOf(p place, name string, more ...attribute.KeyValue) *call {
-	more = append(more, semconv.MessagingOperationName(name))
-	c := &call{
-		span: name + " " + p.EventHubName,
-		start: []trace.SpanStartOption{
-			trace.WithSpanKind(trace.SpanKindClient),
-			trace.WithAttributes(p.attributes(append(more, resourceProvider)...)...),
-		},
-		attributes: t.ofMetrics(p).attributes(more...),
-	}
-	c.succeeded = []metric.RecordOption{measuredWith(c.attributes)}
-	return c
-}
-
 // begin begins a call.
 func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span, time.Time) {
 	ctx, span := s.startSpan(ctx, c.span, c.start)
@@ -139,11 +117,7 @@ func (s *store) begin(ctx context.Context, c *call) (context.Context, trace.Span
 // end ends a call, which made claims if it is one of ClaimOwnership.
 func (s *store) end(ctx context.Context, c *call, span trace.Span, begun time.Time, err error, claims ...checkpointstore.Ownership) {
 	if !begun.IsZero() {
-		with := c.succeeded
-		if err != nil {
-			with = []metric.RecordOption{measuredWith(append(c.attributes[:len(c.attributes):len(c.attributes)], semconv.ErrorTypeKey.String(errorType(err))))}
-		}
-		s.duration.Record(ctx, time.Since(begun).Seconds(), with...)
+		s.duration.Record(ctx, time.Since(begun).Seconds(), c.endedWith(err)...)
 	}
 	if err != nil && span.IsRecording() {
 		kind := errorType(err)

@@ -52,12 +52,13 @@ func (p *Partition) StartPosition() azeventhubs.StartPosition { return p.start }
 func (p *Partition) ReceiveEvents(ctx context.Context, count int, _ *azeventhubs.ReceiveEventsOptions) ([]*azeventhubs.ReceivedEventData, error) {
 	begun := time.Now()
 	events, err := p.link.receive(ctx, count)
+	took := time.Since(begun)
 	if len(events) > 0 {
-		p.processor.hookReceive(p.tenure, events, time.Since(begun))
 		p.first.Do(p.storeInitial)
 		if p.misplaced != nil {
 			return nil, p.misplaced
 		}
+		p.processor.hookReceive(p.tenure, events, took)
 		p.processor.noteReceived(p.tenure, events[len(events)-1].SequenceNumber)
 	}
 	return events, err

@@ -117,13 +117,18 @@ func TestFirstPositionThatIsStoredCounts(t *testing.T) {
 func TestEventsPastAnotherOwnersFirstPositionAreNotHandled(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, f *fleet) {
 		f.send(5, "0")
-		a := f.start("a", latest, func(s *settings) { s.owner.store.update = failing(errAway) })
+		var received atomic.Int64
+		a := f.start("a", latest, func(s *settings) {
+			s.owner.store.update = failing(errAway)
+			s.options.Hooks = &processor.Hooks{Receive: func(i processor.ReceiveInfo) { received.Add(int64(len(i.Events))) }}
+		})
 		pass(opening)
 		store(t, f.eye.Share(), "0", 2)
 		a.store.set(func(s *faultyStore) { s.update = nil })
 		f.send(1, "0")
 		pass(2 * roundTime)
 		require.Equal(t, []int64{3, 4, 5}, f.seen("a", "0"))
+		require.EqualValues(t, 3, received.Load(), "what the handler did not get was not received")
 		require.EqualValues(t, 5, f.checkpoints()["0"])
 	})
 }

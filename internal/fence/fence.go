@@ -166,6 +166,17 @@ const (
 	Rewind              // any record, and it begins the next generation
 )
 
+// KindOf returns the kind of an update with these options, of which one may be set.
+func KindOf(first, rewind bool) Kind {
+	switch {
+	case rewind:
+		return Rewind
+	case first:
+		return First
+	}
+	return Advance
+}
+
 // Update is one checkpoint update in progress.
 type Update struct {
 	position   Position

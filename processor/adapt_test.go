@@ -252,6 +252,33 @@ func TestAdaptServesTheLastListInAnOutage(t *testing.T) {
 	})
 }
 
+func TestAdaptLetsNobodyExpireWhileClaimsFail(t *testing.T) {
+	inBubble(t, 4, func(t *testing.T, f *fleet) {
+		f.claimAs("b", "1")
+		a := adaptedIn(f, "a", nil)
+		a.mustRound("0")
+		pass(interval)
+		a.store.set(func(s *faultyStore) { s.claim = failing(errAway) })
+		for range 20 {
+			_, err := a.round(t.Context(), "0")
+			require.NoError(t, err)
+			pass(interval)
+		}
+		a.store.set(func(s *faultyStore) { s.claim = nil })
+		records, err := a.list()
+		require.NoError(t, err)
+		require.Less(t, time.Since(records["1"].LastModifiedTime), expiration/2, "b could not renew either")
+		a.mustRound("0")
+		for range 5 {
+			pass(interval)
+			a.mustRound("0")
+		}
+		records, err = a.list()
+		require.NoError(t, err)
+		require.Greater(t, time.Since(records["1"].LastModifiedTime), expiration/2, "it has not renewed since")
+	})
+}
+
 func TestAdaptHidesRecordsOfOtherPartitions(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, f *fleet) {
 		f.claimAs("old", "0", "7", "readme")

@@ -3,7 +3,10 @@ package processor
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/Azure/go-amqp"
 
@@ -110,6 +113,27 @@ func IsPermanent(err error) bool {
 		}
 	}
 	return false
+}
+
+// isOutage reports whether the error of a round of claims, none of which was won,
+// may be one that other owners have as well. The service's answer about a blob, as for
+// one that somebody leased, is not.
+func isOutage(err error) bool {
+	var each *checkpointstore.PartitionErrors
+	if !errors.As(err, &each) {
+		return err != nil
+	}
+	return slices.ContainsFunc(each.Errors, func(err *checkpointstore.Error) bool {
+		var answer *azcore.ResponseError
+		if !errors.As(err, &answer) {
+			return true
+		}
+		switch answer.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
+			return true
+		}
+		return answer.StatusCode >= 500
+	})
 }
 
 // isStolen reports whether another receiver took the link.

@@ -83,10 +83,9 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 	if p.hubFailures == 0 && ctx.Err() == nil { // a stop may have begun while the orphans were released
 		claims = append(claims, p.newClaims(decision, records)...)
 	}
-	begun = time.Now()
 	won, lost, err := p.write(ctx, p.storeTimeout(), claims)
-	if err != nil && len(won) == 0 {
-		p.sightings.Unreachable(begun)
+	if len(won) == 0 && isOutage(err) {
+		p.sightings.Unwritable()
 	}
 	var unread []checkpointstore.Ownership
 	for _, record := range won {

@@ -399,12 +399,11 @@ func (o *ours) pass(n int, done func()) {
 		for _, p := range d.Steal {
 			o.stealing[p] = true
 		}
-		writes := o.clock()
 		etags := o.etags(slices.Concat(d.Renew, d.Claim, d.Steal))
 		o.w.claim(&o.core, etags, o.id, func(won []checkpointstore.Ownership, failed bool) {
 			o.won(won)
 			if failed {
-				o.sightings.Unreachable(writes)
+				o.sightings.Unwritable()
 			}
 			lost := len(won) < len(etags)
 			if (d.Again || lost) && !failed && n < Passes {

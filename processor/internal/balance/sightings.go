@@ -42,6 +42,7 @@ type Sightings struct {
 	listTook      time.Duration // and how long it took
 	failing       bool
 	failed        time.Duration // local time at which the first list after it that failed was asked for
+	written       time.Duration // the sight when writes succeeded last, or were found to fail
 
 	service    time.Time     // the service's time at the origin is this or later
 	servicedAt time.Duration // local time of the win that told it; none if service is zero
@@ -114,12 +115,39 @@ func (s *Sightings) elapse(from, to time.Duration) (outage time.Duration) {
 	return outage
 }
 
-// Unreachable tells of a list that failed, or of a round in which every write
-// failed, and when it was asked for. The time until the next good list does not
-// count towards the expiry of records.
+// Unreachable tells of a list that failed, and when it was asked for. The time until
+// the next good list does not count towards the expiry of records.
 func (s *Sightings) Unreachable(asked time.Time) {
 	if at := s.local(asked); !s.failing {
 		s.failing, s.failed = true, at
+	}
+}
+
+// Unwritable tells of a round in which every write failed. The time from the last
+// good list to the next does not count towards the expiry of records, and neither does
+// the sight since this owner's last win, in which others may have failed to renew: at
+// most as much as the longest time between two renewals.
+func (s *Sightings) Unwritable() {
+	if !s.failing {
+		s.failing, s.failed = true, s.lastList
+	}
+	renewal := s.Expiration/3 + s.UpdateInterval*6/5 // due, and a round later
+	blind := min(s.sight-s.written, renewal)
+	s.sight -= blind
+	s.outage += blind
+	s.written = s.sight
+	for _, state := range s.records {
+		if after := state.sight - s.sight; after > 0 {
+			state.sight -= after
+			state.outage += after
+		}
+	}
+	for _, w := range s.owners {
+		w.aboveSince, w.belowSince = min(w.aboveSince, s.sight), min(w.belowSince, s.sight)
+	}
+	for p, u := range s.free {
+		u.since = min(u.since, s.sight)
+		s.free[p] = u
 	}
 }
 
@@ -135,6 +163,9 @@ func (s *Sightings) Won(answered time.Time, won ...checkpointstore.Ownership) {
 		}
 		s.records[o.PartitionID] = state
 		s.tellTime(at, answered, o.LastModifiedTime)
+	}
+	if len(won) > 0 {
+		s.written = s.sight
 	}
 	for _, state := range s.records {
 		s.learn(state)

@@ -176,6 +176,58 @@ func TestOutageDoesNotCount(t *testing.T) {
 	})
 }
 
+// Others may have failed to renew since this owner's last win, though all lists were
+// good.
+func TestWritesThatFailed(t *testing.T) {
+	eachClock(t, func(t *testing.T, s *store) {
+		s.put("old", "other", 25*time.Second)
+		s.put("free", "", 0)
+		s.list()
+		s.win("mine")
+		s.rounds(updateInterval)
+		s.put("new", "other", 0)
+		s.rounds(2 * updateInterval)
+		require.Equal(t, 55*time.Second-resolution, s.of("old").Age)
+		require.Equal(t, 2*updateInterval-resolution, s.of("new").Age)
+		for range 10 {
+			s.Unwritable()
+			s.rounds(updateInterval)
+		}
+		require.Equal(t, 25*time.Second-resolution, s.of("old").Age)
+		require.LessOrEqual(t, s.of("new").Age, updateInterval)
+		require.Equal(t, 2*time.Minute+10*time.Second, s.of("mine").Age, "own renewals are due")
+		s.win("mine")
+		s.rounds(40 * time.Second)
+		require.True(t, s.of("old").Expired)
+		require.False(t, s.of("new").Expired)
+	})
+	t.Run("an owner that seldom writes", func(t *testing.T) {
+		s := newStore(0)
+		s.put("0", "other", 0)
+		s.win("mine")
+		s.list()
+		s.rounds(expiration)
+		require.False(t, s.of("0").Expired)
+		s.Unwritable()
+		s.rounds(updateInterval)
+		require.Equal(t, expiration-expiration/3-updateInterval*6/5, s.of("0").Age, "one renewal's time does not count")
+		s.Unwritable()
+		s.rounds(2 * updateInterval)
+		require.Equal(t, expiration-expiration/3-updateInterval*6/5+updateInterval, s.of("0").Age, "the time before is counted once")
+	})
+	t.Run("the others are not blamed", func(t *testing.T) {
+		s := newStore(0)
+		for i := range 4 {
+			s.win(fmt.Sprint(i))
+		}
+		s.put("4", "other", 0)
+		require.Empty(t, watched(s, takePatience, nil).LeaveFree)
+		s.Unwritable()
+		require.Empty(t, watched(s, takePatience, nil).LeaveFree)
+		require.Len(t, watched(s, 1, nil).LeaveFree, 1)
+	})
+}
+
 // However often lists fail, a record expires when it is older than the
 // expiration and MaxOutage, at the next good list.
 func TestOutagesAreBounded(t *testing.T) {
@@ -194,10 +246,15 @@ func TestOutagesAreBounded(t *testing.T) {
 			s.list()
 			s.now += time.Second
 		},
-		"lists are slow":   func(s *store) { s.listFor(2 * time.Minute); s.now += updateInterval },
-		"rounds are slow":  func(s *store) { s.now += 3 * time.Minute; s.list() },
-		"one long outage":  func(s *store) { s.Unreachable(s.clock()); s.now += maxOutage + expiration + 1; s.list() },
-		"writes all fail":  func(s *store) { s.Unreachable(s.clock()); s.now += updateInterval; s.list() },
+		"lists are slow":  func(s *store) { s.listFor(2 * time.Minute); s.now += updateInterval },
+		"rounds are slow": func(s *store) { s.now += 3 * time.Minute; s.list() },
+		"one long outage": func(s *store) { s.Unreachable(s.clock()); s.now += maxOutage + expiration + 1; s.list() },
+		"writes all fail": func(s *store) { s.Unwritable(); s.now += updateInterval; s.list() },
+		"every third round's writes fail": func(s *store) {
+			s.rounds(2 * updateInterval)
+			s.Unwritable()
+			s.rounds(updateInterval)
+		},
 		"nothing is wrong": func(s *store) { s.now += updateInterval; s.list() },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,10 +159,14 @@ func TestServe(t *testing.T) {
 func TestDemo(t *testing.T) {
 	p := run(t, nil, "demo", "--listen", "127.0.0.1:0", "--partitions", "8", "--speed", "50", "--interval", "20ms")
 	g := p.groups()
+	for slices.ContainsFunc(g.Groups, func(g live.Group) bool { return g.Lag == nil }) { // a round does not wait for slow event hubs
+		require.NoError(t, t.Context().Err())
+		time.Sleep(10 * time.Millisecond)
+		g = p.groups()
+	}
 	require.True(t, g.Demo)
 	require.Len(t, g.Groups, 3)
 	for _, group := range g.Groups {
-		require.NotNil(t, group.Lag, group.Group)
 		var h struct {
 			Times []float64  `json:"times"`
 			Lag   []*float64 `json:"lag"`
@@ -169,7 +174,7 @@ func TestDemo(t *testing.T) {
 		require.NoError(t, json.Unmarshal(p.get("api/v1/groups/"+group.ID+"/history"), &h))
 		require.GreaterOrEqual(t, len(h.Times), 90, "it has a past")
 		require.IsNonDecreasing(t, h.Times)
-		require.NotNil(t, h.Lag[0])
+		require.True(t, slices.ContainsFunc(h.Lag, func(lag *float64) bool { return lag != nil }), "with lag")
 	}
 	require.Equal(t, "ok\n", string(p.get("healthz")))
 	require.Zero(t, p.end())

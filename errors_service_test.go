@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -245,12 +246,14 @@ func (slow) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.
 }
 
 func TestACredentialThatTakesTooLong(t *testing.T) {
-	retry := blobtest.QuickRetries()
-	retry.TryTimeout = 10 * time.Millisecond
-	store := builds(t)["built"](fake.New(), slow{}, retry, time.Minute)
-	_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-	require.ErrorIs(t, err, checkpointstore.ErrCredential)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "within ClientOptions.Retry.TryTimeout (10ms)")
-	require.ErrorContains(t, err, "asking the vault")
+	synctest.Test(t, func(t *testing.T) {
+		retry := blobtest.QuickRetries()
+		retry.TryTimeout = 10 * time.Millisecond
+		store := builds(t)["built"](fake.New(), slow{}, retry, time.Minute)
+		_, err := store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+		require.ErrorIs(t, err, checkpointstore.ErrCredential)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "within ClientOptions.Retry.TryTimeout (10ms)")
+		require.ErrorContains(t, err, "asking the vault")
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -215,26 +216,28 @@ func TestAConnectionOfACredentialIsNone(t *testing.T) {
 func TestTheReadThatResolvesAClaimIsBounded(t *testing.T) {
 	for how, build := range builds(t) {
 		t.Run(how, func(t *testing.T) {
-			service := fake.New()
-			service.Inject(faults.Busy(0).On(faults.OpIs(faults.PutBlob)))
-			hung := false
-			ctx := context.Background()
-			service.Inject(faults.HangWithoutApplying().On(func(req *http.Request) bool {
-				if req.Method == http.MethodHead {
-					_, hung = req.Context().Deadline()
+			synctest.Test(t, func(t *testing.T) {
+				service := fake.New()
+				service.Inject(faults.Busy(0).On(faults.OpIs(faults.PutBlob)))
+				hung := false
+				ctx := context.Background()
+				service.Inject(faults.HangWithoutApplying().On(func(req *http.Request) bool {
+					if req.Method == http.MethodHead {
+						_, hung = req.Context().Deadline()
+					}
+					return req.Method == http.MethodHead
+				}))
+				retry := blobtest.QuickRetries()
+				retry.TryTimeout = 20 * time.Millisecond
+				timeout := time.Minute
+				if how == "handed in" { // the store does not know the client's
+					timeout = time.Second
 				}
-				return req.Method == http.MethodHead
-			}))
-			retry := blobtest.QuickRetries()
-			retry.TryTimeout = 20 * time.Millisecond
-			timeout := time.Minute
-			if how == "handed in" { // the store does not know the client's
-				timeout = time.Second
-			}
-			_, err := build(service, nil, retry, timeout).ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
-			require.ErrorContains(t, err, "503 ServerBusy", "the write's answer says more than the read's silence")
-			require.NotErrorIs(t, err, context.DeadlineExceeded)
-			require.True(t, hung)
+				_, err := build(service, nil, retry, timeout).ClaimOwnership(ctx, blobtest.Claims(blobtest.Group, "a", 1), nil)
+				require.ErrorContains(t, err, "503 ServerBusy", "the write's answer says more than the read's silence")
+				require.NotErrorIs(t, err, context.DeadlineExceeded)
+				require.True(t, hung)
+			})
 		})
 	}
 }
@@ -261,44 +264,47 @@ func TestAClaimThatCannotBeResolved(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			service := fake.New()
-			for _, f := range c.faults {
-				service.Inject(f)
-			}
-			retry := blobtest.QuickRetries()
-			retry.TryTimeout = time.Minute
-			timeout := time.Minute
-			if c.is != nil {
-				timeout = 500 * time.Millisecond
-			}
-			_, err := builds(t)["built"](service, nil, retry, timeout).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
-			require.Error(t, err)
-			for _, says := range c.says {
-				require.ErrorContains(t, err, says)
-			}
-			require.NotContains(t, err.Error(), "AlreadyExists", "which is not what is in the way")
-			if c.is != nil {
-				require.ErrorIs(t, err, c.is)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				service := fake.New()
+				for _, f := range c.faults {
+					service.Inject(f)
+				}
+				retry := blobtest.QuickRetries()
+				retry.TryTimeout = time.Minute
+				timeout := time.Minute
+				if c.is != nil {
+					timeout = 500 * time.Millisecond
+				}
+				_, err := builds(t)["built"](service, nil, retry, timeout).ClaimOwnership(context.Background(), blobtest.Claims(blobtest.Group, "a", 1), nil)
+				require.Error(t, err)
+				for _, says := range c.says {
+					require.ErrorContains(t, err, says)
+				}
+				require.NotContains(t, err.Error(), "AlreadyExists", "which is not what is in the way")
+				if c.is != nil {
+					require.ErrorIs(t, err, c.is)
+				}
+			})
 		})
 	}
 }
 
 // TestABodyThatDoesNotEndIsNoAnswer, though its status has come.
 func TestABodyThatDoesNotEndIsNoAnswer(t *testing.T) {
-	transport := faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
-		body := io.NopCloser(readerFunc(func([]byte) (int, error) {
-			<-req.Context().Done()
-			return 0, req.Context().Err()
-		}))
-		return &http.Response{StatusCode: 200, Request: req, Header: http.Header{}, Body: body}, nil
+	synctest.Test(t, func(t *testing.T) {
+		transport := faults.TransportFunc(func(req *http.Request) (*http.Response, error) {
+			body := io.NopCloser(readerFunc(func([]byte) (int, error) {
+				<-req.Context().Done()
+				return 0, req.Context().Err()
+			}))
+			return &http.Response{StatusCode: 200, Request: req, Header: http.Header{}, Body: body}, nil
+		})
+		for how, build := range builds(t) {
+			_, err := build(transport, nil, blobtest.QuickRetries(), 20*time.Millisecond).ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+			require.ErrorIs(t, err, context.DeadlineExceeded, how)
+			require.ErrorContains(t, err, "no answer within the store's Timeout", how)
+		}
 	})
-	for how, build := range builds(t) {
-		_, err := build(transport, nil, blobtest.QuickRetries(), 20*time.Millisecond).ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-		require.ErrorIs(t, err, context.DeadlineExceeded, how)
-		require.ErrorContains(t, err, "no answer within the store's Timeout", how)
-	}
 }
 
 type readerFunc func([]byte) (int, error)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -96,25 +97,27 @@ func TestGetCheckpointGoesToTheSecondaryAfterAFailure(t *testing.T) {
 		"401":               {faults.Status(401, "NoAuthenticationInformation"), "P"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newGeoRedundant()
-			g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
-			g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
-			g.primary.Inject(c.fault)
-			if c.fault.String() == faults.HangWithoutApplying().String() {
-				g.tryTimeout = 500 * time.Millisecond
-			}
-			got, err := g.get(t)
-			require.Equal(t, c.hosts, g.hosts)
-			switch {
-			case c.hosts == "PS":
-				require.NoError(t, err)
-				require.EqualValues(t, 800, *got.SequenceNumber, "which is behind")
-			case name == "none":
-				require.NoError(t, err)
-				require.EqualValues(t, 900, *got.SequenceNumber)
-			default:
-				require.Error(t, err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				g := newGeoRedundant()
+				g.primary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(900))
+				g.secondary.Put(blobtest.CheckpointPrefix+"0", blobtest.Position(800))
+				g.primary.Inject(c.fault)
+				if c.fault.String() == faults.HangWithoutApplying().String() {
+					g.tryTimeout = 500 * time.Millisecond
+				}
+				got, err := g.get(t)
+				require.Equal(t, c.hosts, g.hosts)
+				switch {
+				case c.hosts == "PS":
+					require.NoError(t, err)
+					require.EqualValues(t, 800, *got.SequenceNumber, "which is behind")
+				case name == "none":
+					require.NoError(t, err)
+					require.EqualValues(t, 900, *got.SequenceNumber)
+				default:
+					require.Error(t, err)
+				}
+			})
 		})
 	}
 }

@@ -162,15 +162,17 @@ func TestEachTryOfARequestCounts(t *testing.T) {
 }
 
 func TestRequestsThatTakeTooLong(t *testing.T) {
-	r := record(t)
-	store, service := blobs(t, r, func(o *checkpointstore.BlobCheckpointStoreOptions) {
-		o.ClientOptions.Retry = blobtest.QuickRetries()
-		o.ClientOptions.Retry.TryTimeout = 20 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		r := record(t)
+		store, service := blobs(t, r, func(o *checkpointstore.BlobCheckpointStoreOptions) {
+			o.ClientOptions.Retry = blobtest.QuickRetries()
+			o.ClientOptions.Retry.TryTimeout = time.Second
+		})
+		service.Inject(faults.HangWithoutApplying().Limit(1))
+		_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
+		require.NoError(t, err)
+		require.Equal(t, map[string]float64{"ListBlobs timeout": 1, "ListBlobs 200": 1}, r.requests(blobtest.PrimaryHost))
 	})
-	service.Inject(faults.HangWithoutApplying().Limit(1))
-	_, err := store.ListOwnership(t.Context(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
-	require.NoError(t, err)
-	require.Equal(t, map[string]float64{"ListBlobs timeout": 1, "ListBlobs 200": 1}, r.requests(blobtest.PrimaryHost))
 }
 
 func TestRequestsThatTheirCallerEnds(t *testing.T) {

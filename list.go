@@ -70,22 +70,40 @@ func (s *BlobCheckpointStore) listPages(ctx context.Context, p *page) error {
 		Prefix:  &p.prefix,
 		Include: container.ListBlobsInclude{Metadata: true},
 	})
-	var marker string
-	for n := 1; pager.More(); n++ {
+	var pages markers
+	for pager.More() {
 		next, err := s.nextPage(ctx, pager, p)
 		if err != nil {
 			return err
 		}
 		p.kept = len(p.records)
-		if next != "" && (next == marker || n == maxPages || len(p.records) > maxRecords) {
-			return fmt.Errorf("the service's list does not end: page %d continues at %s; check the container URL, and any proxy on the way to the service", n, layout.Quote(next))
+		if err := pages.add(next, len(p.records)); err != nil {
+			return err
 		}
-		marker = next
 	}
 	if p.foreign != nil && s.foreign.first(p.prefix) {
 		s.settings.Logger.LogAttrs(ctx, slog.LevelWarn,
 			"skipping a blob whose name no partition can have: no checkpoint store wrote it, so move it to another container; further such blobs with this prefix are skipped without a warning",
 			slog.String("blob", oneLine(string(p.foreign))), slog.String("reason", oneLine(p.foreignness.Error())))
+	}
+	return nil
+}
+
+// markers are the continuation markers of a list, of which one is kept at a time.
+type markers struct {
+	pages int
+	kept  string
+}
+
+// add takes the marker that follows a page, empty after the last one, and how many
+// records there are up to there. It returns an error if the list does not end.
+func (m *markers) add(next string, records int) error {
+	m.pages++
+	if next != "" && (next == m.kept || m.pages == maxPages || records > maxRecords) {
+		return fmt.Errorf("the service's list does not end: page %d continues at %s; check the container URL, and any proxy on the way to the service", m.pages, layout.Quote(next))
+	}
+	if m.pages&(m.pages-1) == 0 { // a power of two: markers in a cycle of any length come back to one of them
+		m.kept = next
 	}
 	return nil
 }

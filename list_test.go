@@ -394,7 +394,9 @@ func TestListWithoutEnd(t *testing.T) {
 	}{
 		"the same marker":             {built, "", func(int) string { return "m" }, 2, false},
 		"the same marker, azblob":     {handedIn, "", func(int) string { return "m" }, 2, false},
-		"markers that take turns":     {built, "", func(n int) string { return number(n % 2) }, 1000, false},
+		"markers that take turns":     {built, "", func(n int) string { return number(n % 2) }, 4, false},
+		"a cycle of seven pages":      {built, "", func(n int) string { return number(n % 7) }, 15, false},
+		"a cycle later on":            {built, "", func(n int) string { return number(min(n, 20)) }, 33, false},
 		"always another page":         {built, "", number, 1000, false},
 		"always another page, azblob": {handedIn, "", number, 1000, false},
 		"the thousandth page is last": {built, "", func(n int) string { return strings.Repeat("m", n%1000) }, 1000, true},

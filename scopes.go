@@ -3,7 +3,6 @@ package checkpointstore
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -115,8 +114,8 @@ func (s *BlobCheckpointStore) walk(ctx context.Context, prefixes []string) ([][]
 func (s *BlobCheckpointStore) children(ctx context.Context, prefix string) ([]string, error) {
 	pager := s.client.NewListBlobsHierarchyPager("/", &container.ListBlobsHierarchyOptions{Prefix: &prefix})
 	var names []string
-	var marker string
-	for n := 1; pager.More(); n++ {
+	var pages markers
+	for pager.More() {
 		raw := &http.Response{}
 		response, err := observed(policy.WithCaptureResponse(ctx, &raw), pager.NextPage)
 		if err == nil {
@@ -134,11 +133,9 @@ func (s *BlobCheckpointStore) children(ctx context.Context, prefix string) ([]st
 				}
 			}
 		}
-		next := deref(response.NextMarker)
-		if next != "" && (next == marker || n == maxPages || len(names) > maxRecords) {
-			return nil, fmt.Errorf("the service's list does not end: page %d continues at %s", n, layout.Quote(next))
+		if err := pages.add(deref(response.NextMarker), len(names)); err != nil {
+			return nil, err
 		}
-		marker = next
 	}
 	return names, nil
 }

@@ -245,7 +245,7 @@ func (a *adapter) write(ctx context.Context, claims []checkpointstore.Ownership)
 	defer a.mu.Unlock()
 	a.unsure = a.unsure || err != nil
 	a.sightings.Won(time.Now(), won...)
-	if len(won) == 0 && isOutage(err) {
+	if isOutage(won, err) {
 		a.sightings.Unwritable()
 	}
 	for _, r := range won {

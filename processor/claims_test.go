@@ -3,7 +3,6 @@ package processor_test
 import (
 	"context"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -83,31 +82,53 @@ func TestNobodyStealsWhenClaimsHaveFailed(t *testing.T) {
 	}
 }
 
-// A blob that cannot be written says nothing of the others: what the dead had is taken
-// in time.
-func TestLeasedBlobIsNoOutage(t *testing.T) {
-	inBubble(t, 3, func(t *testing.T, f *fleet) {
-		f.claimAs("dead", "0")
-		f.start("a", func(s *settings) {
-			s.owner.store.CheckpointStore = leased{s.owner.store.CheckpointStore, "1"}
+// What the service says of one blob says nothing of the others: what the dead had is
+// taken in time. Other failures may be everybody's.
+func TestOneBlobIsNoOutage(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		outage bool
+	}{
+		"leased":         {&azcore.ResponseError{StatusCode: 412, ErrorCode: "LeaseIdMissing"}, false},
+		"refused":        {&azcore.ResponseError{StatusCode: 400, ErrorCode: "InvalidHeaderValue"}, false},
+		"key is wrong":   {&azcore.ResponseError{StatusCode: 401}, true},
+		"may only read":  {&azcore.ResponseError{StatusCode: 403}, true},
+		"timeout":        {&azcore.ResponseError{StatusCode: 408}, true},
+		"throttled":      {&azcore.ResponseError{StatusCode: 429}, true},
+		"internal error": {&azcore.ResponseError{StatusCode: 500}, true},
+		"busy":           {&azcore.ResponseError{StatusCode: 503}, true},
+		"no answer":      {errAway, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 3, func(t *testing.T, f *fleet) {
+				f.claimAs("dead", "0")
+				f.start("a", func(s *settings) {
+					s.options.Rand = rand.NewPCG(1, 1)
+					s.owner.store.CheckpointStore = oneFails{s.owner.store.CheckpointStore, "1", c.err}
+				})
+				pass(expiration + 2*roundTime)
+				owner := "a"
+				if c.outage {
+					owner = "dead"
+				}
+				require.Equal(t, map[string]string{"0": owner, "2": "a"}, f.owners())
+			})
 		})
-		pass(expiration + 2*roundTime)
-		require.Equal(t, map[string]string{"0": "a", "2": "a"}, f.owners())
-	})
+	}
 }
 
-// leased is a store in which somebody has a lease on the blob of a partition.
-type leased struct {
+// oneFails is a store in which the claims of one partition fail.
+type oneFails struct {
 	checkpointstore.CheckpointStore
 	partition string
+	err       error
 }
 
-func (s leased) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
+func (s oneFails) ClaimOwnership(ctx context.Context, claims []checkpointstore.Ownership, options *checkpointstore.ClaimOwnershipOptions) ([]checkpointstore.Ownership, error) {
 	others := slices.DeleteFunc(slices.Clone(claims), func(c checkpointstore.Ownership) bool { return c.PartitionID == s.partition })
 	won, err := s.CheckpointStore.ClaimOwnership(ctx, others, options)
 	if err == nil && len(others) < len(claims) {
-		answer := &azcore.ResponseError{StatusCode: http.StatusPreconditionFailed, ErrorCode: "LeaseIdMissing"}
-		err = &checkpointstore.PartitionErrors{Errors: []*checkpointstore.Error{{Op: "ClaimOwnership", PartitionID: s.partition, Err: answer}}}
+		err = &checkpointstore.PartitionErrors{Errors: []*checkpointstore.Error{{Op: "ClaimOwnership", PartitionID: s.partition, Err: s.err}}}
 	}
 	return won, err
 }

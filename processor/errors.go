@@ -115,10 +115,13 @@ func IsPermanent(err error) bool {
 	return false
 }
 
-// isOutage reports whether the error of a round of claims, none of which was won,
-// may be one that other owners have as well. The service's answer about a blob, as for
-// one that somebody leased, is not.
-func isOutage(err error) bool {
+// isOutage reports whether none of a round's claims was won, for a reason that other
+// owners may have as well. The service's answer about a blob, as for one that somebody
+// leased, is not.
+func isOutage(won []checkpointstore.Ownership, err error) bool {
+	if len(won) > 0 {
+		return false
+	}
 	var each *checkpointstore.PartitionErrors
 	if !errors.As(err, &each) {
 		return err != nil

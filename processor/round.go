@@ -84,7 +84,7 @@ func (p *Processor) pass(ctx, handlers context.Context) (again, lost bool) {
 		claims = append(claims, p.newClaims(decision, records)...)
 	}
 	won, lost, err := p.write(ctx, p.storeTimeout(), claims)
-	if len(won) == 0 && isOutage(err) {
+	if isOutage(won, err) {
 		p.sightings.Unwritable()
 	}
 	var unread []checkpointstore.Ownership

@@ -62,11 +62,11 @@
 // While the store is out of reach, nobody can renew. Time between a failed list
 // and the next good one, the time that a list takes, and all but half an interval
 // of a pause that is longer than rounds are apart do not count towards expiry, nor
-// towards the rounds for which an owner is watched. If every write of a round fails,
-// though lists are good, the time since the last win does not count either: others may
-// have failed to renew since then. For each record at most MaxOutage is left out, after which
-// its owner no longer reads either. So a record expires at the first good list
-// after the expiration and MaxOutage, however often lists fail.
+// towards the rounds for which an owner is watched. If every write of a round
+// fails, though lists are good, the time since the last win does not count either:
+// others may have failed to renew since then. For each record at most MaxOutage is
+// left out, after which its owner no longer reads either. So a record expires at
+// the first good list after the expiration and MaxOutage, however often lists fail.
 //
 // An owner that starts at the end of an outage did not see it. If it lists before
 // the others have renewed, it takes their partitions for expired.

@@ -131,7 +131,7 @@ func (s *Sightings) Unwritable() {
 	if !s.failing {
 		s.failing, s.failed = true, s.lastList
 	}
-	renewal := s.Expiration/3 + s.UpdateInterval*6/5 // due, and a round later
+	renewal := s.Expiration/3 + s.UpdateInterval*6/5 // due, and a round later, with its jitter
 	blind := min(s.sight-s.written, renewal)
 	s.sight -= blind
 	s.outage += blind

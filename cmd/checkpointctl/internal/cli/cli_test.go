@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,3 +162,21 @@ func TestFormatsAgree(t *testing.T) {
 		require.Equal(t, fromJSON, fromYAML, "%q", text)
 	}
 }
+
+// TestOutputThatCannotBeWritten is an error in every format, as on a full disk.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	type row struct {
+		Text string `json:"text"`
+	}
+	for _, format := range formats {
+		a := &app{out: fullDisk{}, lookupEnv: func(string) (string, bool) { return "", false }}
+		require.NoError(t, a.output.format.Set(format))
+		err := a.write(document{kind: "k", name: "rows", rowType: row{}, rows: []any{row{"x"}}, head: []string{"TEXT"},
+			cells: func(r any) []any { return []any{r.(row).Text} }})
+		require.ErrorContains(t, err, syscall.ENOSPC.Error(), format)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }

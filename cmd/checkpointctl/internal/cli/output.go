@@ -79,19 +79,17 @@ func (a *app) write(d document) error {
 	case "yaml":
 		return a.writeYAML(d)
 	case "jsonl":
+		lines := json.NewEncoder(a.out)
 		for _, row := range d.rows {
-			line, err := json.Marshal(row)
-			if err != nil {
+			if err := lines.Encode(row); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s\n", line)
 		}
 		return nil
 	case "csv":
 		return a.writeCSV(d)
 	}
-	a.writeTable(d)
-	return nil
+	return a.writeTable(d)
 }
 
 // object is the document as one JSON object, with its fields in order.
@@ -206,9 +204,8 @@ func flatten(row any) (names, values []string, err error) {
 	return names, values, nil
 }
 
-func (a *app) writeTable(d document) {
+func (a *app) writeTable(d document) error {
 	w := table.NewWriter()
-	w.SetOutputMirror(a.out)
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
@@ -227,7 +224,8 @@ func (a *app) writeTable(d document) {
 		}
 		w.AppendRow(cells)
 	}
-	w.Render()
+	_, err := fmt.Fprintln(a.out, w.Render())
+	return err
 }
 
 // cellText is a cell of a table. What is not known is "-".

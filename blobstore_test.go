@@ -319,9 +319,12 @@ func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 				}
 				var serving sync.WaitGroup
 				serving.Go(func() { _ = server.Serve(listener) })
+				defer serving.Wait()
+				defer server.Close()
 				store, err := checkpointstore.NewBlobCheckpointStoreWithNoCredential("http://account.example/c", &checkpointstore.BlobCheckpointStoreOptions{MaxConcurrency: c.maxConcurrency})
 				require.NoError(t, err)
 				store.DialWith(listener.dial)
+				defer store.Close()
 				for n := range rounds {
 					round.Store(newBarrier(c.atOnce))
 					require.NoError(t, c.round(store, n))
@@ -336,9 +339,6 @@ func TestConnectionsFollowTheRequestsInFlight(t *testing.T) {
 				round.Store(newBarrier(1))
 				_, err = store.ListOwnership(context.Background(), blobtest.Namespace, blobtest.Hub, blobtest.Group, nil)
 				require.NoError(t, err, "the store stays usable")
-				require.NoError(t, store.Close())
-				require.NoError(t, server.Close())
-				serving.Wait()
 			})
 		})
 	}

@@ -314,20 +314,21 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // TestTheLastAnswerIsNamed if a deadline cuts the retries off.
 func TestTheLastAnswerIsNamed(t *testing.T) {
 	for how, build := range builds(t) {
-		service := fake.New()
-		service.Inject(faults.Busy(time.Minute))
-		retry := policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: time.Minute}
 		for name, call := range blobtest.Calls() {
 			t.Run(how+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				err := call(context.Background(), build(service, nil, retry, 500*time.Millisecond))
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				var answer *azcore.ResponseError
-				require.ErrorAs(t, err, &answer)
-				require.Equal(t, 503, answer.StatusCode)
-				require.ErrorContains(t, err, "503 ServerBusy")
-				require.ErrorContains(t, err, "the store's Timeout (500ms)")
-				require.NotContains(t, err.Error(), "no answer")
+				synctest.Test(t, func(t *testing.T) {
+					service := fake.New()
+					service.Inject(faults.Busy(time.Minute))
+					retry := policy.RetryOptions{RetryDelay: time.Millisecond, MaxRetryDelay: time.Minute}
+					err := call(context.Background(), build(service, nil, retry, 500*time.Millisecond))
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					var answer *azcore.ResponseError
+					require.ErrorAs(t, err, &answer)
+					require.Equal(t, 503, answer.StatusCode)
+					require.ErrorContains(t, err, "503 ServerBusy")
+					require.ErrorContains(t, err, "the store's Timeout (500ms)")
+					require.NotContains(t, err.Error(), "no answer")
+				})
 			})
 		}
 	}
@@ -350,35 +351,36 @@ func TestWhatEndedACallIsNamed(t *testing.T) {
 		for how, build := range builds(t) {
 			for name, call := range blobtest.Calls() {
 				t.Run(what+"/"+how+"/"+name, func(t *testing.T) {
-					t.Parallel()
-					or := func(d time.Duration) time.Duration {
-						if d == 0 {
-							return long
+					synctest.Test(t, func(t *testing.T) {
+						or := func(d time.Duration) time.Duration {
+							if d == 0 {
+								return long
+							}
+							return d
 						}
-						return d
-					}
-					ctx, cancel := context.WithTimeout(context.Background(), or(c.deadline))
-					defer cancel()
-					service := fake.New()
-					hang := faults.HangWithoutApplying()
-					if c.cancels {
-						hang = hang.Before(cancel)
-					}
-					service.Inject(hang)
-					retry := policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, TryTimeout: or(c.try)}
-					timeout := or(c.timeout)
-					if timeout == long && name == "ClaimOwnership" && how == "handed in" && c.try != 0 {
-						timeout = 2 * time.Second // bounds the read that resolves the claim
-					}
-					err := call(ctx, build(service, nil, retry, timeout))
-					require.ErrorIs(t, err, c.is)
-					says := c.says[""] + c.says[how]
-					require.ErrorContains(t, err, says)
-					for _, other := range []string{"Timeout", "deadline of", "canceled the"} {
-						if !strings.Contains(says, other) {
-							require.NotContains(t, err.Error(), other)
+						ctx, cancel := context.WithTimeout(context.Background(), or(c.deadline))
+						defer cancel()
+						service := fake.New()
+						hang := faults.HangWithoutApplying()
+						if c.cancels {
+							hang = hang.Before(cancel)
 						}
-					}
+						service.Inject(hang)
+						retry := policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, TryTimeout: or(c.try)}
+						timeout := or(c.timeout)
+						if timeout == long && name == "ClaimOwnership" && how == "handed in" && c.try != 0 {
+							timeout = 2 * time.Second // bounds the read that resolves the claim
+						}
+						err := call(ctx, build(service, nil, retry, timeout))
+						require.ErrorIs(t, err, c.is)
+						says := c.says[""] + c.says[how]
+						require.ErrorContains(t, err, says)
+						for _, other := range []string{"Timeout", "deadline of", "canceled the"} {
+							if !strings.Contains(says, other) {
+								require.NotContains(t, err.Error(), other)
+							}
+						}
+					})
 				})
 			}
 		}

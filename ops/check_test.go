@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -21,7 +22,7 @@ import (
 	"github.com/ea947076/checkpointstore/ops"
 )
 
-// check returns what was found, without what is measured.
+// check returns what was found, without what is measured: how long requests took.
 func check(t *testing.T, client *container.Client, options *ops.CheckOptions) string {
 	t.Helper()
 	findings, err := ops.Check(ctx, client, options)
@@ -29,7 +30,10 @@ func check(t *testing.T, client *container.Client, options *ops.CheckOptions) st
 	var b strings.Builder
 	for _, f := range findings {
 		if f.Name == "latency" {
-			f.Detail = f.Detail[:strings.Index(f.Detail, ":")]
+			writes, _, measured := strings.Cut(f.Detail, ": half within ")
+			require.True(t, measured, f.Detail)
+			fmt.Fprintf(&b, "measured latency: %s\n", writes)
+			continue
 		}
 		fmt.Fprintf(&b, "%s %s: %s", f.Severity, f.Name, f.Detail)
 		if f.Severity == ops.SeverityProblem || f.Severity == ops.SeverityWarning {
@@ -46,7 +50,7 @@ ok clock: within 5s of the service's
 unknown hierarchical namespace: the service did not say
 ok permissions: read, write and list are there
 ok conditional requests: the service keeps If-Match and If-None-Match
-ok latency: 20 writes
+measured latency: 20 writes
 ok versioning: it is off
 ok soft delete: it is off
 `
@@ -96,10 +100,10 @@ type policyFunc func(*policy.Request) (*http.Response, error)
 func (f policyFunc) Do(req *policy.Request) (*http.Response, error) { return f(req) }
 
 func TestCheckFinds(t *testing.T) {
-	service := fakeblob.New()
+	var service *fakeblob.Service // of the case
 	nothing := func(*http.Request, *http.Response) {}
 	forbidden := func(m faults.Matcher) func(t *testing.T) {
-		return func(t *testing.T) { t.Cleanup(service.Inject(faults.Forbidden().On(m))) }
+		return func(*testing.T) { service.Inject(faults.Forbidden().On(m)) }
 	}
 	blob := faults.NameHas("checkpointstore-check-")
 	for name, c := range map[string]struct {
@@ -118,12 +122,12 @@ func TestCheckFinds(t *testing.T) {
 		"no right to read":   {forbidden(faults.All(blob, faults.OpIs(faults.GetProperties))), nothing, []string{`problem permissions: to read it`, `needs "read"`}, []string{"ok permissions"}, false},
 		"no right to list":   {forbidden(faults.OpIs(faults.ListBlobs)), nothing, []string{`problem permissions: to list it`, `needs "list"`, "unknown soft delete"}, []string{"ok permissions"}, false},
 		"no right to delete": {forbidden(faults.OpIs(faults.DeleteBlob)), nothing, []string{"ok permissions", "warning cleaning up", "delete"}, []string{"soft delete"}, true},
-		"a service in trouble": {func(t *testing.T) {
-			t.Cleanup(service.Inject(faults.Status(500, "InternalError").On(faults.OpIs(faults.SetMetadata))))
+		"a service in trouble": {func(*testing.T) {
+			service.Inject(faults.Status(500, "InternalError").On(faults.OpIs(faults.SetMetadata)))
 		}, nothing, []string{"problem requests: to write it on its ETag (If-Match): the service answers 500 InternalError"}, []string{"ok conditional"}, false},
-		"a clock that is off": {func(t *testing.T) {
+		"a clock that is off": {func(*testing.T) {
+			time.Sleep(time.Second / 4) // no request is near the end of a second, where the service's clock jumps
 			service.SetClock(func() time.Time { return time.Now().Add(time.Hour) })
-			t.Cleanup(func() { service.SetClock(time.Now) })
 		}, nothing, []string{"warning clock: this machine's clock is 1h0m0s behind the service's; synchronise it"}, nil, false},
 		"no clock": {nil, func(_ *http.Request, resp *http.Response) { resp.Header.Del("Date") }, []string{"unknown clock"}, []string{"warning"}, false},
 		"versioning": {nil, func(req *http.Request, resp *http.Response) {
@@ -144,22 +148,40 @@ func TestCheckFinds(t *testing.T) {
 		}, []string{"warning hierarchical namespace: it is on"}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.before != nil {
-				c.before(t)
-			}
-			found := check(t, altering(service, c.alter), nil)
-			for _, text := range c.found {
-				require.Contains(t, found, text)
-			}
-			for _, text := range c.not {
-				require.NotContains(t, found, text)
-			}
-			if !c.left {
-				require.Empty(t, service.Names(), "the probe is removed")
-			}
-			for _, name := range service.Names() {
-				service.Delete(name)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				service = fakeblob.New()
+				if c.before != nil {
+					c.before(t)
+				}
+				found := check(t, altering(service, c.alter), nil)
+				for _, text := range c.found {
+					require.Contains(t, found, text)
+				}
+				for _, text := range c.not {
+					require.NotContains(t, found, text)
+				}
+				require.Equal(t, c.left, len(service.Names()) > 0, "the probe is removed")
+			})
+		})
+	}
+}
+
+func TestCheckMeasuresTheLatency(t *testing.T) {
+	for latency, want := range map[time.Duration]ops.Finding{
+		50 * time.Millisecond: {Name: "latency", Severity: ops.SeverityOK, Detail: "20 writes: half within 100ms, 99% within 100ms"},
+		501 * time.Millisecond: {
+			Name: "latency", Severity: ops.SeverityWarning, Detail: "20 writes: half within 1.002s, 99% within 1.002s",
+			Do: "use an account in the consumers' region, and look for throttling in its metrics",
+		},
+	} {
+		t.Run(latency.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				service := fakeblob.New()
+				service.Inject(faults.Latency(latency, latency).On(faults.OpIs(faults.SetMetadata))) // there and back
+				findings, err := ops.Check(ctx, service.Client(), nil)
+				require.NoError(t, err)
+				require.Contains(t, findings, want)
+			})
 		})
 	}
 }

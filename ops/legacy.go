@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -161,12 +163,12 @@ func legacyFields(content []byte) (map[string]json.RawMessage, error) {
 		return nil, errors.New("it is null")
 	}
 	folded := make(map[string]json.RawMessage, len(fields))
-	for key, value := range fields {
-		key = strings.ToLower(strings.ReplaceAll(key, "_", ""))
+	for _, spelling := range slices.Sorted(maps.Keys(fields)) { // sorted, so that the error is the same each time
+		key := strings.ToLower(strings.ReplaceAll(spelling, "_", ""))
 		if _, found := folded[key]; found {
 			return nil, fmt.Errorf("it has %q under two spellings", key)
 		}
-		folded[key] = value
+		folded[key] = fields[spelling]
 	}
 	return folded, nil
 }

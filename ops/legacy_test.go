@@ -31,6 +31,7 @@ func FuzzParseLegacy(f *testing.F) {
 	}
 	f.Add([]byte(`{"offset":1e400,"sequence_number":{}}`))
 	f.Add([]byte(`{"offset":"1","OFFSET":"2"}`))
+	f.Add([]byte(`{"a":1,"A":1,"b":1,"B":1,"c":1,"C":1,"d":1,"D":1}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		first, err := parseLegacy(content)
 		second, again := parseLegacy(content)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ea947076/checkpointstore"
 )
@@ -22,6 +23,9 @@ func brokenCheckpoints() []broken {
 		})},
 		{name: "Rewind is not looked at", found: []string{"Rewind goes back"}, breaks: updatedBy(func(c checkpointstore.Checkpoint, _ bool) (checkpointstore.Checkpoint, bool) { return c, false })},
 		{name: "First is not looked at", found: []string{"First stores nothing where there is a checkpoint", "First stores nothing where another store", "of 16 first checkpoints one is stored", "First together with Rewind"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+			if options != nil && options.First {
+				time.Sleep(time.Duration(*c.SequenceNumber)) // the furthest of several comes last: the others are not stale
+			}
 			return s.update(ctx, c, options != nil && options.Rewind)
 		})},
 		{name: "First refuses what is behind only", found: []string{"First stores nothing where there is a checkpoint"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
@@ -50,15 +54,20 @@ func brokenCheckpoints() []broken {
 			}
 			return err
 		})},
-		{name: "the same position is stale", found: []string{"the same position again", "checkpoints at the same position"}, breaks: updatesWith(func(ctx context.Context, s inner, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
-			list, _ := s.checkpoints(ctx, scope{c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup})
-			for _, stored := range list {
-				if c.SequenceNumber != nil && stored.PartitionID == c.PartitionID && *stored.SequenceNumber == *c.SequenceNumber {
-					return checkpointstore.ErrStaleCheckpoint
+		{name: "the same position is stale", found: []string{"the same position again", "checkpoints at the same position"}, breaks: func(s inner, h *hooked) {
+			var mu sync.Mutex
+			h.update = func(ctx context.Context, c checkpointstore.Checkpoint, options *checkpointstore.UpdateCheckpointOptions) error {
+				mu.Lock() // so that none of several looks before another has stored
+				defer mu.Unlock()
+				list, _ := s.checkpoints(ctx, scope{c.FullyQualifiedNamespace, c.EventHubName, c.ConsumerGroup})
+				for _, stored := range list {
+					if c.SequenceNumber != nil && stored.PartitionID == c.PartitionID && *stored.SequenceNumber == *c.SequenceNumber {
+						return checkpointstore.ErrStaleCheckpoint
+					}
 				}
+				return s.UpdateCheckpoint(ctx, c, options)
 			}
-			return s.UpdateCheckpoint(ctx, c, options)
-		})},
+		}},
 		{name: "one position counts for all partitions", found: []string{"a position is not stale for what another partition has"}, breaks: func(s inner, h *hooked) {
 			var mu sync.Mutex
 			furthest := int64(math.MinInt64)

@@ -49,13 +49,12 @@ func TestStart(t *testing.T) {
 func TestStartUsesTheEndpointVariable(t *testing.T) {
 	running := httptest.NewServer(http.NotFoundHandler())
 	defer running.Close()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
+	const gone = "http://127.0.0.1:1" // where nobody listens, as another test may on a port that was free
 	for value, want := range map[string]string{
 		running.URL:                            running.URL + "/devstoreaccount1",
 		running.URL + "/devstoreaccount1/":     running.URL + "/devstoreaccount1",
 		running.URL + "/other?comp=list#there": running.URL + "/other",
-		gone.URL:                               "",
+		gone:                                   "",
 		"127.0.0.1:10000":                      "",
 		"ftp://127.0.0.1/devstoreaccount1":     "",
 		"http://":                              "",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/stretchr/testify/require"
@@ -44,10 +45,12 @@ func NewAzuriteStore(t testing.TB) *checkpointstore.BlobCheckpointStore {
 	return NewAzuriteStoreIn(t, azurite.NewContainerName(t))
 }
 
-// NewAzuriteStoreIn returns a store in a container of Azurite, which it creates if it is missing.
+// NewAzuriteStoreIn returns a store in a container of Azurite, which it creates if it is missing. Its Timeout only bounds
+// a hang: on a busy machine, some hundred claims at once take their time.
 func NewAzuriteStoreIn(t testing.TB, container string) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(azurite.Shared(t).ConnectionString(), container, nil)
+	store, err := checkpointstore.NewBlobCheckpointStoreFromConnectionString(azurite.Shared(t).ConnectionString(), container,
+		&checkpointstore.BlobCheckpointStoreOptions{Timeout: 10 * time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	require.NoError(t, store.EnsureContainer(context.Background(), nil))

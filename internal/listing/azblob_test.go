@@ -111,6 +111,7 @@ func FuzzDecode(f *testing.F) {
 	for _, body := range []string{
 		azure, azurite, page(""), `<EnumerationResults/>`, string(bodyOf(3)),
 		page(`<Blob><Name Encoded="true">a%20b+c</Name></Blob>`),
+		page(`<Blob><Name Encoded="true" Encoded="false">a%20b+c</Name></Blob>`),
 		page(`<Blob><Name>n</Name><Metadata><OwnerId>a</OwnerId><ownerid>b</ownerid><offset/></Metadata></Blob>`),
 		page(`<Blob><Name>&lt;&#x42;&#13;</Name><Properties><Last-Modified>` + modified + `</Last-Modified><Etag>"x"</Etag></Properties></Blob>`),
 		page(`<Blob><Name>n</Name><Properties><Content-Length>many</Content-Length></Properties></Blob>`),

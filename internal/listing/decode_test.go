@@ -163,6 +163,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"attributes, joined":    page(`<Blob a="b"c="d"/>`),
 		"a reference in one":    page(`<Blob a="&lt;"/>`),
 		"a bad encoded name":    page(`<Blob><Name Encoded="true">%zz</Name></Blob>`),
+		"two Encodeds":          page(`<Blob><Name Encoded="true" Encoded="false">a%20b</Name></Blob>`),
 		"another Encoded":       page(`<Blob><Name Encoded="1">a</Name></Blob>`),
 		"a bad time":            page(`<Blob><Properties><Last-Modified>yesterday</Last-Modified></Properties></Blob>`),
 		"another zone":          page(`<Blob><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:05 PST</Last-Modified></Properties></Blob>`),

@@ -263,8 +263,10 @@ func (d *decoder) readBool(e element) (bool, error) {
 // characters that XML cannot hold.
 func (d *decoder) readName(t tag) error {
 	encoded := false
-	switch value, found := attribute(t.attributes, "Encoded"); {
-	case !found:
+	switch value, times := attribute(t.attributes, "Encoded"); {
+	case times == 0:
+	case times > 1:
+		return unknown("an attribute that comes twice")
 	case string(value) == "true":
 		encoded = true
 	case string(value) != "false":

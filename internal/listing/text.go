@@ -77,16 +77,17 @@ func areAttributes(s []byte) bool {
 	}
 }
 
-// attribute finds an attribute in a list of attributes.
-func attribute(s []byte, name string) (value []byte, found bool) {
+// attribute finds an attribute in a list of attributes, and how often it is there.
+func attribute(s []byte, name string) (value []byte, times int) {
 	for {
 		s = bytes.TrimLeft(s, space)
 		if len(s) == 0 {
-			return nil, false
+			return value, times
 		}
 		n, v, rest, _ := cutAttribute(s)
 		if string(n) == name {
-			return v, true
+			value = v
+			times++
 		}
 		s = rest
 	}

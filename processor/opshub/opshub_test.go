@@ -98,19 +98,44 @@ func TestReadEventEndsWithItsContext(t *testing.T) {
 	e := emulator.Start(t, emulator.Options{Partitions: 1, Events: 10})
 	hub := New(newClient(t, e, "$Default"))
 	future := ops.ReadFrom{EnqueuedTime: to.Ptr(time.Now().Add(time.Hour))}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	event, err := hub.ReadEvent(ctx, "0", future)
-	cancel()
-	require.NoError(t, err)
+	ctx := deadline{t.Context(), make(chan struct{})}
+	read := make(chan error, 1)
+	var event *ops.Event
+	go func() {
+		var err error
+		event, err = hub.ReadEvent(ctx, "0", future)
+		read <- err
+	}()
+	require.NoError(t, e.Await(testContext(t), emulator.Partition("0"), emulator.LinksOpened, 1))
+	close(ctx.passed)
+	require.NoError(t, <-read)
 	require.Nil(t, event)
 
-	ctx, cancel = context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = hub.ReadEvent(ctx, "0", future)
+	_, err := hub.ReadEvent(canceled, "0", future)
 	require.ErrorIs(t, err, context.Canceled)
 
 	_, err = New(newClient(t, e, "$Default")).ReadEvent(testContext(t), "0", ops.ReadFrom{SequenceNumber: to.Ptr[int64](10)})
 	require.ErrorContains(t, err, "The last sequence number in the system is '9'")
+}
+
+// deadline is a context whose deadline passes when the test says so: not while the client is still connecting, which
+// is an error.
+type deadline struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (d deadline) Done() <-chan struct{} { return d.passed }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // TestReadEventBesideAnOwner: an owner is never disturbed; in its consumer group

@@ -25,8 +25,8 @@ import (
 const (
 	defaultHub        = "hub"
 	defaultPartitions = 4
-	offsetStep        = 64 // as in server/partition.js
-	startTimeout      = time.Minute
+	offsetStep        = 64              // as in server/partition.js
+	startTimeout      = 5 * time.Minute // bounds a hang
 )
 
 //go:embed server

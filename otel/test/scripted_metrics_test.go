@@ -257,22 +257,24 @@ func pointsOf(m metricdata.Metrics) (kind string, points map[string]point) {
 
 // mismatchOfSpans compares the spans of an owner with its ledger.
 func (s *script) mismatchOfSpans(o *scriptedOwner) (differences []string) {
+	ended := o.recorded.spans.Ended()
+	o.mu.Lock()
+	expected := maps.Clone(o.spans) // before the spans are looked at: the owner goes on meanwhile
+	o.mu.Unlock()
 	found := make(map[string]int)
-	for _, span := range o.recorded.spans.Ended() {
+	for _, span := range ended {
 		text, wrong := o.textOfSpan(span)
 		if wrong != "" {
 			differences = append(differences, o.name+": "+span.Name()+": "+wrong)
 		}
 		found[text]++
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	for text, n := range found {
-		if o.spans[text] != n {
-			differences = append(differences, fmt.Sprintf("%s: %d spans, not %d: %s", o.name, n, o.spans[text], text))
+		if expected[text] != n {
+			differences = append(differences, fmt.Sprintf("%s: %d spans, not %d: %s", o.name, n, expected[text], text))
 		}
 	}
-	for text, n := range o.spans {
+	for text, n := range expected {
 		if found[text] == 0 {
 			differences = append(differences, fmt.Sprintf("%s: no span, not %d: %s", o.name, n, text))
 		}

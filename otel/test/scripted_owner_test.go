@@ -79,7 +79,9 @@ func (s *script) start(name string) *scriptedOwner {
 	}
 	yes := true
 	o.running, err = processor.New(o.client, o.store, handler, &processor.Options{
-		UpdateInterval: 100 * time.Millisecond, PartitionExpirationDuration: 6 * time.Second,
+		// The script waits for one expiration. Run gives a request a quarter of it, and a renewal
+		// that takes longer would end a tenure.
+		UpdateInterval: 100 * time.Millisecond, PartitionExpirationDuration: 20 * time.Second,
 		MinBackoff: 200 * time.Millisecond, MaxBackoff: time.Second,
 		StartPositions: azeventhubs.StartPositions{
 			Default:      azeventhubs.StartPosition{Earliest: &yes},

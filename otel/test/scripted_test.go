@@ -155,7 +155,7 @@ var allPartitions = []string{"0", "1", "2", "3"}
 // instrument of docs/observability.md, and the spans, with independent counts.
 func TestScriptedRun(t *testing.T) {
 	s := newScript(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience) // of the whole script
 	defer cancel()
 	require.NoError(t, s.eye.UpdateCheckpoint(ctx, s.checkpointAt("0", firstEvent-1-lostEvents), nil))
 

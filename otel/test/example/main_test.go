@@ -91,7 +91,7 @@ func (p *program) get(path string) (status int, body string) {
 // await waits until what is asked for is so.
 func (p *program) await(what string, so func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !so(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			_, metrics := p.get("/metrics")
 			require.FailNow(p.t, "waited for "+what, "%s\n%s", p.logged(), metrics)

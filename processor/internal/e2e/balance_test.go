@@ -103,17 +103,32 @@ func (o *observer) now() map[string]int64 {
 	return o.rounds()
 }
 
+// counted is an owner whose rounds can be counted. To compare, its expiration has the
+// ratio to its interval that it has by default.
+func (w *world) counted(i int, expiry time.Duration) config {
+	c := w.expiring(i, expiry)
+	c.Interval = time.Second
+	if compare() {
+		c.Expiry = brief
+	}
+	return c
+}
+
 // timeToBalance balances a group that has so many owners in the end.
 func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) moves {
 	w := newWorld(t, partitions, 20)
 	e := w.onEmulator()
 	w.look(v.loop == official)
 	o := &observer{networks: make(map[string]*network), owners: make(map[string]string)}
+	expiry := unhurried
+	if of == died { // only a death waits for it
+		expiry = lasting
+	}
 	var running []*owner
 	var names []string
 	start := func() {
-		c := w.config(len(running)).as(v)
-		c.Interval, c.Every = time.Second, 10
+		c := w.counted(len(running), expiry).as(v)
+		c.Every = 10
 		f := newNetwork()
 		f.won = o.won
 		o.mu.Lock()
@@ -127,7 +142,11 @@ func timeToBalance(t *testing.T, owners, partitions int, of event, v variant) mo
 		}
 		return n
 	}
-	w.hub.rate(20)
+	if compare() {
+		w.hub.rate(20)
+	} else {
+		w.hub.rate(5) // whose checkpoints leave a slow machine time for the rounds
+	}
 	before := make(map[string]int64)
 	var was moves
 	mark := func() {
@@ -213,8 +232,7 @@ func steadyRounds(t *testing.T, owners, partitions int, v variant) string {
 	var all []*network
 	var names []string
 	for i := range owners {
-		c := w.config(i).as(v)
-		c.Interval = time.Second
+		c := w.counted(i, lasting).as(v)
 		f := newNetwork()
 		w.start(c, f)
 		all, names = append(all, f), append(names, c.Name)

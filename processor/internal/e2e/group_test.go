@@ -82,7 +82,7 @@ func testWrongClocks(t *testing.T, figures *report) {
 				parallel(t)
 				w := newWorld(t, 8, 20)
 				w.look(v.loop == official)
-				a, b := w.config(0).as(v), w.config(1).as(v)
+				a, b := w.expiring(0, lasting).as(v), w.expiring(1, lasting).as(v)
 				b.Clock = ahead
 				first := w.spawn(a) // so that it can die
 				w.settled(a.Name)

@@ -95,7 +95,7 @@ func (c config) blobStore(transport policy.Transporter, logger *slog.Logger) (*c
 		ClientOptions:  container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}},
 		BlobNaming:     naming,
 		MaxConcurrency: c.Claims,
-		Timeout:        10 * time.Second,
+		Timeout:        patience, // and Run's own bound is tighter
 		Logger:         logger,
 	})
 }

@@ -21,7 +21,7 @@ func testPausedOwner(t *testing.T, figures *report) {
 
 func pausedOwner(t *testing.T, figures *report, v variant) {
 	w := newWorld(t, 8, 20)
-	a, b := w.config(0).as(v), w.config(1).as(v)
+	a, b := w.expiring(0, brief).as(v), w.expiring(1, brief).as(v)
 	a.Work = 2 * time.Second // between an event and its checkpoint, where it is stopped most likely
 	first := w.spawn(a)
 	w.settled(a.Name)

@@ -116,10 +116,11 @@ func (o operator) plan(target ops.Target, expiration time.Duration) *ops.Plan {
 }
 
 // reset plans and applies a reset. An owner that renews its partition in between
-// makes a plan outdated.
+// makes a plan outdated: then it does so again, however often, because a machine that is
+// slow has less time between two renewals.
 func (o operator) reset(target resetTarget, expiration time.Duration, options *ops.ApplyOptions) *ops.Plan {
 	o.t.Helper()
-	for range 10 {
+	for start := time.Now(); time.Since(start) < patience; {
 		first := o.lasts()
 		plan := o.plan(target.to(o.world), expiration)
 		result, err := ops.Apply(o.t.Context(), o.store, plan, options)
@@ -485,7 +486,7 @@ func resetGroup(t *testing.T, expiry time.Duration) (*world, *readings, [2]*owne
 }
 
 func resetWhileRead(t *testing.T, target resetTarget, busy bool) {
-	w, l, owners := resetGroup(t, 30*time.Second)
+	w, l, owners := resetGroup(t, unhurried)
 	operator := w.operator(checkpointstore.BlobNamingLowerCase, nil)
 	release := l.holdBack()
 	defer release()
@@ -522,7 +523,7 @@ func resetWhileRead(t *testing.T, target resetTarget, busy bool) {
 // testSlowReset: owners do not start to read partitions that a slow reset holds. If it
 // takes longer than what it claimed lasts they do, and then start again.
 func testSlowReset(t *testing.T, _ *report) {
-	for name, expiry := range map[string]time.Duration{"held": time.Minute, "expired": 4 * time.Second} {
+	for name, expiry := range map[string]time.Duration{"held": unhurried, "expired": lasting} {
 		t.Run(name, func(t *testing.T) {
 			parallel(t)
 			slowReset(t, expiry)
@@ -533,7 +534,7 @@ func testSlowReset(t *testing.T, _ *report) {
 func slowReset(t *testing.T, expiry time.Duration) {
 	w, l, owners := resetGroup(t, expiry)
 	began := l.count()
-	held := expiry == time.Minute
+	held := expiry == unhurried
 	network := newNetwork()
 	t.Cleanup(network.close)
 	var meanwhile sync.Once

@@ -89,6 +89,7 @@ func testBalance(t *testing.T, figures *report) {
 					time.Sleep(2 * time.Second) // to count the requests of
 					perRound := float64(f.requests.Load()-before) / float64(f.lists.Load()-rounds)
 
+					w.readByOwners()
 					since := time.Now()
 					w.hub.appendAll(5)
 					w.complete()
@@ -191,7 +192,7 @@ func testKilledOwner(t *testing.T, figures *report) {
 
 func killedOwner(t *testing.T, figures *report, v variant) {
 	w := newWorld(t, 8, 20)
-	a, b := w.config(0).as(v), w.config(1).as(v)
+	a, b := w.expiring(0, brief).as(v), w.expiring(1, brief).as(v)
 	a.Every = 7
 	first := w.spawn(a)
 	w.start(b, newNetwork())

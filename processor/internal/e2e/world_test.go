@@ -66,12 +66,30 @@ func (w *world) look(official bool) {
 	require.NoError(w.t, err)
 }
 
-// config is an owner with short times or, with E2E_DEFAULTS, with those that a
-// Processor has by default.
-func (w *world) config(i int) config {
+// Expirations. Run gives a request a quarter of the expiration, and a renewal that takes
+// longer, or a whole expiration without one, can cost an owner its partitions. So a test
+// in which nobody may lose any holds while the machine, the store or the emulator stalls
+// for less than a quarter of its expiration. It is unhurried unless it has to wait for
+// records to expire.
+const (
+	unhurried = 2 * time.Minute
+	lasting   = 20 * time.Second // for tests that wait for it, in which nobody may lose a partition before
+	brief     = 6 * time.Second  // for tests that wait for it, in which owners may lose partitions, and to compare
+)
+
+// config is an unhurried owner.
+func (w *world) config(i int) config { return w.expiring(i, unhurried) }
+
+// expiring is an owner with a short interval and an expiration, which is brief for the
+// figures that E2E_COMPARE makes, or, with E2E_DEFAULTS, with the times that a Processor
+// has by default.
+func (w *world) expiring(i int, expiry time.Duration) config {
 	c := config{
 		Name: ownerName(i), Hub: w.hub.connection, Storage: w.storage, Container: w.container, Before: w.hub.before,
-		Greedy: true, Interval: 300 * time.Millisecond, Expiry: 6 * time.Second,
+		Greedy: true, Interval: 300 * time.Millisecond, Expiry: expiry,
+	}
+	if compare() && expiry == lasting {
+		c.Expiry = brief
 	}
 	if os.Getenv("E2E_DEFAULTS") != "" {
 		c.Interval, c.Expiry = 10*time.Second, time.Minute
@@ -82,15 +100,20 @@ func (w *world) config(i int) config {
 // owners are who owns what, by partition, without those who relinquished.
 func (w *world) owners() map[string]string {
 	w.t.Helper()
-	records, err := w.eye.ListOwnership(context.Background(), w.namespace, w.hubName, consumerGroup, nil)
+	owners, err := w.listOwners()
 	require.NoError(w.t, err)
+	return owners
+}
+
+func (w *world) listOwners() (map[string]string, error) {
+	records, err := w.eye.ListOwnership(context.Background(), w.namespace, w.hubName, consumerGroup, nil)
 	m := make(map[string]string)
 	for _, r := range records {
 		if r.OwnerID != "" && slices.Contains(w.hub.partitions, r.PartitionID) {
 			m[r.PartitionID] = r.OwnerID
 		}
 	}
-	return m
+	return m, err
 }
 
 // shares are how many partitions each owner has.
@@ -104,7 +127,11 @@ func shares(owners map[string]string) map[string]int {
 
 // balanced reports whether these owners have all partitions, as evenly as can be.
 func (w *world) balanced(owners ...string) bool {
-	have := w.owners()
+	w.t.Helper()
+	return w.isBalance(w.owners(), owners...)
+}
+
+func (w *world) isBalance(have map[string]string, owners ...string) bool {
 	n := shares(have)
 	if len(have) != len(w.hub.partitions) || len(n) != len(owners) {
 		return false
@@ -118,8 +145,13 @@ func (w *world) balanced(owners ...string) bool {
 	return slices.Max(counts)-slices.Min(counts) <= 1
 }
 
-// quiet is for how long nothing changes before a fleet is taken for settled.
-const quiet = time.Second
+// A fleet is taken for settled when nothing has changed for a time and that many looks
+// in a row. Looks are counted because a test that was held up itself finds the time gone
+// and its owners where they were.
+const (
+	quiet      = time.Second
+	quietLooks = 25 // 20 ms and a request apart: more than a round
+)
 
 // settled waits until these owners are balanced and stay so, and returns how long
 // the first of that took.
@@ -128,16 +160,18 @@ func (w *world) settled(owners ...string) time.Duration {
 	start := time.Now()
 	var since time.Time
 	var as map[string]string
+	looks := 0
 	eventually(w.t, "balance", func() bool {
 		now := w.owners()
-		if !w.balanced(owners...) {
-			since = time.Time{}
+		if !w.isBalance(now, owners...) {
+			as = nil
 			return false
 		}
-		if since.IsZero() || !maps.Equal(now, as) {
-			since, as = time.Now(), now
+		if !maps.Equal(now, as) {
+			since, as, looks = time.Now(), now, 0
 		}
-		return time.Since(since) > quiet
+		looks++
+		return time.Since(since) > quiet && looks > quietLooks
 	})
 	return since.Sub(start)
 }
@@ -145,15 +179,20 @@ func (w *world) settled(owners ...string) time.Duration {
 // checkpoints are the stored positions, by partition.
 func (w *world) checkpoints() map[string]int64 {
 	w.t.Helper()
-	list, err := w.eye.ListCheckpoints(context.Background(), w.namespace, w.hubName, consumerGroup, nil)
+	positions, err := w.listPositions()
 	require.NoError(w.t, err)
+	return positions
+}
+
+func (w *world) listPositions() (map[string]int64, error) {
+	list, err := w.eye.ListCheckpoints(context.Background(), w.namespace, w.hubName, consumerGroup, nil)
 	m := make(map[string]int64)
 	for _, c := range list {
 		if c.SequenceNumber != nil {
 			m[c.PartitionID] = *c.SequenceNumber
 		}
 	}
-	return m
+	return m, err
 }
 
 // handled waits until every event up to now was handled, and returns the last
@@ -175,52 +214,92 @@ func (w *world) complete() {
 	eventually(w.t, "checkpoints at the last event", func() bool { return maps.Equal(last, w.checkpoints()) })
 }
 
+// readByOwners waits until each partition is read by its owner. Who wins a partition opens
+// its link later, and until then the one before may get the next event.
+func (w *world) readByOwners() {
+	w.t.Helper()
+	eventually(w.t, "owners read their partitions", func() bool {
+		since := time.Now()
+		w.hub.appendAll(1)
+		w.handled()
+		owners := w.owners()
+		for id, who := range w.ledger.handlersSince(since) {
+			if !slices.Equal(who, []string{owners[id]}) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // watch counts the changes of owners, and the checkpoints that go back, until it
 // is stopped.
 type watch struct {
 	stop func()
 
+	t       *testing.T
 	mu      sync.Mutex
 	changes int
 	back    []string
+	err     error // of the first look that failed, which was the last
 }
 
 func (w *world) watch() *watch {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
-	seen := &watch{}
+	seen := &watch{t: w.t}
 	seen.stop = func() {
 		cancel()
 		done.Wait()
 	}
 	owners, positions := w.owners(), w.checkpoints()
+	look := func() error {
+		nowOwners, err := w.listOwners()
+		if err != nil {
+			return err
+		}
+		nowPositions, err := w.listPositions()
+		if err != nil {
+			return err
+		}
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		for id, o := range nowOwners {
+			if was := owners[id]; was != o {
+				if was != "" {
+					seen.changes++
+				}
+				owners[id] = o
+			}
+		}
+		for id, n := range nowPositions {
+			if was, ok := positions[id]; ok && n < was {
+				seen.back = append(seen.back, id)
+			}
+			positions[id] = n
+		}
+		return nil
+	}
 	done.Go(func() {
 		for ctx.Err() == nil {
 			time.Sleep(100 * time.Millisecond)
-			seen.mu.Lock()
-			for id, o := range w.owners() {
-				if was := owners[id]; was != o {
-					if was != "" {
-						seen.changes++
-					}
-					owners[id] = o
-				}
+			if err := look(); err != nil {
+				seen.mu.Lock()
+				defer seen.mu.Unlock()
+				seen.err = err
+				return
 			}
-			for id, n := range w.checkpoints() {
-				if was, ok := positions[id]; ok && n < was {
-					seen.back = append(seen.back, id)
-				}
-				positions[id] = n
-			}
-			seen.mu.Unlock()
 		}
 	})
 	w.t.Cleanup(seen.stop)
 	return seen
 }
 
+// result is what was seen. It fails the test if the watch could not look.
 func (s *watch) result() (changes int, back []string) {
+	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	require.NoError(s.t, s.err)
 	return s.changes, slices.Clone(s.back)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -24,6 +25,10 @@ type monitor struct {
 	plan   fleetPlan
 	bubble string
 	began  time.Time
+
+	// storesAll makes every handler store its position after each batch: a rewind to a position that the handler has not
+	// passed in its own knowledge only shows when it stores the next one.
+	storesAll atomic.Bool
 
 	mu      sync.Mutex
 	lines   []logLine
@@ -385,7 +390,7 @@ func (m *monitor) sent(partition string, n int) {
 // unhandled returns the first event that was not handled, or not again after a rewind, or nothing.
 func (m *monitor) unhandled() string { return m.firstUnhandled(false) }
 
-// unseen is unhandled without the rewinds that only show with new events.
+// unseen is unhandled without the rewinds that only show with the next checkpoint.
 func (m *monitor) unseen() string { return m.firstUnhandled(true) }
 
 func (m *monitor) firstUnhandled(behind bool) string {

@@ -80,7 +80,7 @@ demo: ## the README's first command, in memory and on Azurite
 
 .PHONY: test-modules
 test-modules: ## the full tests of the nested modules, most of them with the race detector
-	@$(call each,$(RACED),$(GO) test -race -timeout 30m ./...)
+	@$(call each,$(RACED),$(GO) test -race -timeout 60m ./...)
 	@$(call each,$(filter-out $(RACED),$(TESTED)),$(GO) test -count=1 -timeout 30m ./...)
 
 .PHONY: proof

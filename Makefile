@@ -41,7 +41,7 @@ test: ## the tests of the library, as the README has them
 
 .PHONY: short
 short: ## the tests of every module that need neither Node.js nor a network
-	@$(call each,. $(TESTED),$(GO) test -count=1 -short ./...)
+	@$(call each,. $(TESTED),$(GO) test -count=1 -short -timeout 30m ./...)
 
 .PHONY: race
 race: ## the tests of the library with the race detector
@@ -65,13 +65,13 @@ vet-systems: ## go vet for Windows and macOS in every module
 
 .PHONY: short-oldest
 short-oldest: ## the short tests of every module with the oldest Go release that go.mod allows
-	@export GOTOOLCHAIN=$(OLDEST_GO); $(call each,. $(TESTED),$(GO) test -short ./...)
+	@export GOTOOLCHAIN=$(OLDEST_GO); $(call each,. $(TESTED),$(GO) test -short -timeout 30m ./...)
 
 .PHONY: no-arrow
 no-arrow: ## no dependency on Apache Arrow, which azblob after v1.8.0 brings
-	@if $(GO) list -deps . ./ops | grep -i arrow; then echo 'the library depends on Apache Arrow'; exit 1; fi
-	@if $(GO) -C otel list -deps . | grep -i arrow; then echo 'package otel depends on Apache Arrow'; exit 1; fi
-	@if $(GO) -C cmd/checkpointctl list -deps . | grep -i arrow; then echo 'checkpointctl depends on Apache Arrow'; exit 1; fi
+	@found=$$($(GO) list -deps . ./ops); if grep -i arrow <<<"$$found"; then echo 'the library depends on Apache Arrow'; exit 1; fi
+	@found=$$($(GO) -C otel list -deps .); if grep -i arrow <<<"$$found"; then echo 'package otel depends on Apache Arrow'; exit 1; fi
+	@found=$$($(GO) -C cmd/checkpointctl list -deps .); if grep -i arrow <<<"$$found"; then echo 'checkpointctl depends on Apache Arrow'; exit 1; fi
 
 .PHONY: demo
 demo: ## the README's first command, in memory and on Azurite
@@ -80,8 +80,8 @@ demo: ## the README's first command, in memory and on Azurite
 
 .PHONY: test-modules
 test-modules: ## the full tests of the nested modules, most of them with the race detector
-	@$(call each,$(RACED),$(GO) test -race -timeout 30m ./...)
-	@$(call each,$(filter-out $(RACED),$(TESTED)),$(GO) test -count=1 -timeout 15m ./...)
+	@$(call each,$(RACED),$(GO) test -race -timeout 60m ./...)
+	@$(call each,$(filter-out $(RACED),$(TESTED)),$(GO) test -count=1 -timeout 30m ./...)
 
 .PHONY: proof
 proof: ## the proof without the race detector: all histories and a soak of 30 s
@@ -97,7 +97,8 @@ proof-long: ## the nightly proof, which takes hours: 100,000 new histories of fl
 .PHONY: fuzz
 fuzz: ## every fuzz test with 20,000 inputs
 	@for package in $$($(GO) list ./...); do \
-		for fuzz in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+		list=$$($(GO) test -list '^Fuzz' "$$package"); \
+		for fuzz in $$(grep '^Fuzz' <<<"$$list" || true); do \
 			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime 20000x -fuzzminimizetime 1x "$$package"; \
 		done; \
 	done

@@ -33,8 +33,8 @@ func drivers() []*driver {
 	return []*driver{&javaScript, &python, &pythonAIO, &java, &rust, &keda}
 }
 
-// callTimeout ends a call that hangs. A reply takes milliseconds.
-const callTimeout = time.Minute
+// callTimeout ends a call that hangs. A reply takes milliseconds, but the first one of Java takes as long as its compiler.
+const callTimeout = 5 * time.Minute
 
 // driver is the process of one SDK. It answers one request at a time.
 type driver struct {

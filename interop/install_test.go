@@ -13,7 +13,7 @@ import (
 
 const (
 	// installTimeout bounds the first installation or build.
-	installTimeout = 10 * time.Minute
+	installTimeout = 25 * time.Minute
 	installed      = ".complete"
 )
 

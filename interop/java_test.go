@@ -40,7 +40,13 @@ func prepareJava(ctx context.Context) (nodepkg.Command, error) {
 	dir, err := install(ctx, "interop-java", string(lock), func(ctx context.Context, dir string) error {
 		for line := range strings.Lines(string(lock)) {
 			sum, jar, _ := strings.Cut(strings.TrimSpace(line), "  ")
-			if err := download(ctx, mavenCentral+jar, sum, filepath.Join(dir, path.Base(jar))); err != nil {
+			var err error
+			for range 3 { // of dozens of downloads, one may fail
+				if err = download(ctx, mavenCentral+jar, sum, filepath.Join(dir, path.Base(jar))); err == nil {
+					break
+				}
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -109,10 +109,13 @@ func (c client) end(struck map[string]int) {
 	addCounts(struck, c.faults.Struck())
 }
 
-// plain returns a store without faults.
+// plain returns a store without faults. Its bounds are not those of the pace, since its calls must not fail on a machine that
+// is busy.
 func (b backend) plain(t testing.TB) *checkpointstore.BlobCheckpointStore {
 	t.Helper()
-	store, err := b.newStore(b.transport, b.options())
+	o := checkpointstore.BlobCheckpointStoreOptions{Timeout: 10 * time.Minute}
+	o.ClientOptions.Retry.TryTimeout = 2 * time.Minute
+	store, err := b.newStore(b.transport, o)
 	require.NoError(t, err)
 	return store
 }

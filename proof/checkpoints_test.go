@@ -264,23 +264,32 @@ func consume(t *testing.T, c config) (*checkpointMonitor, string) {
 	return m, wire
 }
 
+// checkpointVerdict is the outcome of a history of checkpoints.
+type checkpointVerdict struct {
+	config
+	*checkpointMonitor
+	wire string
+}
+
+func (v checkpointVerdict) report() string {
+	return fmt.Sprintf("%s\nCalls:\n  %s\nRequests:\n%s\nAgain: go test -run TestOneCheckpointHistory -v -checkpoints '%s'\n",
+		strings.Join(v.broken, "\n"), strings.Join(v.calls, "\n  "), v.wire, replayable(v.config))
+}
+
 // broken returns a report on the shrunk history that breaks the promise, if one of the configs does.
 func broken(t *testing.T, configs iter.Seq[config]) (report string, results map[string]int) {
 	t.Helper()
+	play := func(c config) (checkpointVerdict, bool) {
+		m, wire := consume(t, c)
+		return checkpointVerdict{c, m, wire}, len(m.broken) > 0
+	}
 	results = make(map[string]int)
 	for c := range configs {
-		m, _ := consume(t, c)
-		addCounts(results, m.results)
-		if len(m.broken) == 0 {
-			continue
+		v, isBroken := play(c)
+		addCounts(results, v.results)
+		if isBroken {
+			return shrink(c, v, 1<<20, config.smaller, play).report(), results
 		}
-		small := shrink(c, 1<<20, config.smaller, func(c config) bool {
-			m, _ := consume(t, c)
-			return len(m.broken) > 0
-		})
-		m, wire := consume(t, small)
-		return fmt.Sprintf("%s\nCalls:\n  %s\nRequests:\n%s\nAgain: go test -run TestOneCheckpointHistory -v -checkpoints '%s'\n",
-			strings.Join(m.broken, "\n"), strings.Join(m.calls, "\n  "), wire, replayable(small)), results
 	}
 	return "", results
 }

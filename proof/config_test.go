@@ -101,21 +101,22 @@ func (c config) smaller() iter.Seq[config] {
 	}
 }
 
-// shrink follows the smaller configs that fail too, until none does or it has tried enough of them.
-func shrink[C any](c C, tries int, smaller func(C) iter.Seq[C], fails func(C) bool) C {
+// shrink follows the smaller configs that fail too, until none does or it has tried enough of them. It returns the last
+// failing verdict as it was seen, since another play of the same config may order what happens at one instant differently.
+func shrink[C, V any](c C, failing V, tries int, smaller func(C) iter.Seq[C], play func(C) (v V, fails bool)) V {
 	for again := true; again; {
 		again = false
 		for s := range smaller(c) {
 			if tries--; tries < 0 {
-				return c
+				return failing
 			}
-			if fails(s) {
-				c, again = s, true
+			if v, fails := play(s); fails {
+				c, failing, again = s, v, true
 				break
 			}
 		}
 	}
-	return c
+	return failing
 }
 
 // skipUnderRace skips a test that shows that a check can fail, or that a limit exists. The race detector would take minutes.

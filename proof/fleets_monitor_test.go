@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -24,6 +26,10 @@ type monitor struct {
 	plan   fleetPlan
 	bubble string
 	began  time.Time
+
+	// storesAll makes every handler store its position after each batch: a rewind to a position that the handler has not
+	// passed in its own knowledge only shows when it stores the next one.
+	storesAll atomic.Bool
 
 	mu      sync.Mutex
 	lines   []logLine
@@ -227,6 +233,7 @@ type handlerRun struct {
 	start      time.Time
 	ctx        context.Context
 	generation int64 // the highest when it started: it started from this one or an earlier one
+	first      int64 // the sequence number that it starts from
 	next       int64 // the sequence number that comes next
 	stored     int64 // what the handler knows to be stored
 	notified   time.Time
@@ -240,7 +247,8 @@ func (r *handlerRun) String() string {
 // begins notes the start of a handler.
 func (m *monitor) begins(p *process, ctx context.Context, partition *processor.Partition) *handlerRun {
 	r := &handlerRun{monitor: m, process: p, partition: partition.PartitionID(), start: time.Now(), ctx: ctx}
-	r.next = firstAfter(partition.StartPosition())
+	r.first = firstAfter(partition.StartPosition())
+	r.next = r.first
 	r.stored = r.next - 1
 	m.mu.Lock()
 	r.generation = m.generations[r.partition]
@@ -385,7 +393,7 @@ func (m *monitor) sent(partition string, n int) {
 // unhandled returns the first event that was not handled, or not again after a rewind, or nothing.
 func (m *monitor) unhandled() string { return m.firstUnhandled(false) }
 
-// unseen is unhandled without the rewinds that only show with new events.
+// unseen is unhandled without the rewinds that only show with the next checkpoint.
 func (m *monitor) unseen() string { return m.firstUnhandled(true) }
 
 func (m *monitor) firstUnhandled(behind bool) string {
@@ -394,7 +402,7 @@ func (m *monitor) firstUnhandled(behind bool) string {
 	for _, partition := range sortedKeys(m.events) {
 		for n, e := range m.events[partition] {
 			n := int64(n)
-			if m.plan.Latest && n <= m.firstStored[partition].position {
+			if m.plan.Latest && n < m.firstPromised(partition) {
 				continue
 			}
 			if e.times == 0 {
@@ -408,6 +416,20 @@ func (m *monitor) firstUnhandled(behind bool) string {
 		}
 	}
 	return ""
+}
+
+// firstPromised returns the first event that must be handled of a partition that begins at its end. While the initial
+// position could not be stored, that is where the latest handler started: the next one would start at a later end.
+func (m *monitor) firstPromised(partition string) int64 {
+	if first, found := m.firstStored[partition]; found {
+		return first.position + 1
+	}
+	for _, r := range slices.Backward(m.runs[partition]) {
+		if r.end.IsZero() && !r.process.gate.isGone() {
+			return r.first
+		}
+	}
+	return math.MaxInt64
 }
 
 // checkReaders checks how long two processes read one partition, apart from the time in which one of them was paused.

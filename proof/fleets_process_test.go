@@ -479,7 +479,7 @@ func (p *process) work(ctx context.Context, random *rand.Rand) error {
 	return p.gate.pass()
 }
 
-// checkpoint stores the handler's position in most cases.
+// checkpoint stores the handler's position in most cases, and in all cases once the monitor says so.
 func (p *process) checkpoint(ctx context.Context, partition *processor.Partition, run *handlerRun, events []*azeventhubs.ReceivedEventData, random *rand.Rand) error {
 	update := func(e *azeventhubs.ReceivedEventData) error {
 		err := partition.UpdateCheckpoint(ctx, e, nil)
@@ -487,7 +487,11 @@ func (p *process) checkpoint(ctx context.Context, partition *processor.Partition
 		return err
 	}
 	last := events[len(events)-1]
-	switch random.IntN(8) {
+	way := random.IntN(8)
+	if p.monitor.storesAll.Load() {
+		way = 3
+	}
+	switch way {
 	case 0: // later
 		return nil
 	case 1: // concurrently with the next one

@@ -416,6 +416,7 @@ func (f *fleetRun) settle() {
 	f.await(fleetLooks, "after the last incident, without new events", f.monitor.unseen)
 	f.rewind(strconv.Itoa(int(f.plan.Seed)%f.partitions), f.plan.Seed)
 	f.await(fleetLooks, "after a rewind, without new events", f.monitor.unseen)
+	f.monitor.storesAll.Store(true)
 	for range f.partitions {
 		for id := range f.partitions {
 			f.send(strconv.Itoa(id), 1)
@@ -524,18 +525,13 @@ func (f *fleetRun) stopAll() {
 	}
 }
 
-// brokenFleet returns the verdict on the smallest failing history that shrinking a plan finds.
-func brokenFleet(t *testing.T, p fleetPlan, what string) fleetVerdict {
+// brokenFleet returns the verdict on the smallest history that shrinking a broken one finds.
+func brokenFleet(t *testing.T, v fleetVerdict, what string) fleetVerdict {
 	t.Helper()
-	fails := func(p fleetPlan) bool {
-		return playFleet(t, p).breaks(what)
-	}
-	small := shrink(p, 300, fleetPlan.smaller, fails)
-	v := playFleet(t, small)
-	for i := 0; i < 20 && !v.breaks(what); i++ {
-		v = playFleet(t, small) // the order within one instant may differ
-	}
-	return v
+	return shrink(v.plan, v, 300, fleetPlan.smaller, func(p fleetPlan) (fleetVerdict, bool) {
+		v := playFleet(t, p)
+		return v, v.breaks(what)
+	})
 }
 
 // drawFleet returns the plan of a seed.
@@ -579,7 +575,7 @@ func TestFleets(t *testing.T) {
 					if len(v.broken) > 0 {
 						next.Store(n)
 						first := strings.Join(v.broken, "\n")
-						t.Errorf("%s\n%s\nShrunk:\n%s", replayable(p), first, brokenFleet(t, p, "").report())
+						t.Errorf("%s\n%s\nShrunk:\n%s", replayable(p), first, brokenFleet(t, v, "").report())
 					}
 				}
 			})
@@ -603,12 +599,12 @@ func findDefect(t *testing.T, d defect, what string) {
 	for seed := uint64(1); seed <= 200; seed++ {
 		p := drawFleet(seed)
 		p.Defect = d
-		if !playFleet(t, p).breaks(what) {
+		v := playFleet(t, p)
+		if !v.breaks(what) {
 			continue
 		}
-		v := brokenFleet(t, p, what)
+		v = brokenFleet(t, v, what)
 		t.Logf("found in history %d, shrunk:\n%s", seed, v.report())
-		require.True(t, v.breaks(what))
 		sound := v.plan
 		sound.Defect = ""
 		require.Empty(t, playFleet(t, sound).broken, "the same history without the defect")

@@ -17,13 +17,17 @@ import (
 	"github.com/ea947076/checkpointstore/processor/processortest"
 )
 
+// patience bounds what should end soon. Only a call that nothing ends takes so long.
+const patience = 5 * time.Minute
+
 // someHub is a hub of two partitions, in memory or behind azeventhubs.
 type someHub struct {
 	client     func(t *testing.T, ownerID string) processor.EventHub
 	send       func(partition string, n int)
 	steal      func(partition string)
 	deny, hang func(partition string, on bool)
-	expand     func() // by one partition
+	expand     func()                                      // by one partition
+	opened     func(ctx context.Context, partition string) // waits for the first link to a partition
 	offset     func(sequenceNumber int64) string
 }
 
@@ -46,6 +50,11 @@ func hubInMemory() someHub {
 		},
 		hang:   h.HangPartition,
 		expand: func() { h.Expand(1) },
+		opened: func(ctx context.Context, partition string) {
+			for h.Readers()[partition] == "" && ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+		},
 		offset: func(n int64) string { return fmt.Sprint(100 * n) },
 	}
 }
@@ -81,6 +90,9 @@ func hubOfEmulator(t *testing.T) someHub {
 			require.NoError(t, e.Resume(emulator.Partition(partition)))
 		},
 		expand: func() { require.NoError(t, e.Expand(3)) },
+		opened: func(ctx context.Context, partition string) {
+			require.NoError(t, e.Await(ctx, emulator.Partition(partition), emulator.LinksOpened, 1))
+		},
 		offset: emulator.Offset,
 	}
 }
@@ -94,14 +106,17 @@ func TestTheHubInMemoryIsTrueToAzeventhubs(t *testing.T) {
 
 // exercise makes the calls and returns their results.
 func exercise(t *testing.T, h someHub) string {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var b strings.Builder
 	note := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	receive := func(what string, r processor.Receiver, n int, patience time.Duration) {
-		ctx, cancel := context.WithTimeout(ctx, patience)
+	try := func(r processor.Receiver, n int, d time.Duration) ([]*azeventhubs.ReceivedEventData, error) {
+		ctx, cancel := context.WithTimeout(ctx, d)
 		defer cancel()
-		events, err := r.ReceiveEvents(ctx, n, nil)
+		return r.ReceiveEvents(ctx, n, nil)
+	}
+	receive := func(what string, r processor.Receiver, n int, d time.Duration) {
+		events, err := try(r, n, d)
 		note("%s: %s", what, outcomeOf(events, err))
 	}
 	a, other := h.client(t, "a"), h.client(t, "b")
@@ -110,7 +125,8 @@ func exercise(t *testing.T, h someHub) string {
 		require.NoError(t, err)
 		return r
 	}
-	const soon, long = 300 * time.Millisecond, 20 * time.Second
+	// soon is for calls that only their deadline ends.
+	const soon, long = 300 * time.Millisecond, patience
 	yes := true
 	earliest := azeventhubs.StartPosition{Earliest: &yes}
 
@@ -149,14 +165,30 @@ func exercise(t *testing.T, h someHub) string {
 	}
 	latest := open(a, "1", azeventhubs.StartPosition{})
 	h.send("1", 2)
-	receive("latest, opened later", latest, 1, soon)
+	received := make(chan string, 1)
+	go func() {
+		events, err := try(latest, 1, long)
+		received <- outcomeOf(events, err)
+	}()
+	h.opened(ctx, "1") // by that call
 	h.send("1", 1)
-	receive("latest", latest, 1, long)
+	note("latest, opened later: %s", <-received)
 	require.NoError(t, latest.Close(ctx))
 
 	first := open(a, "0", earliest)
 	receive("some of what there is", first, 2, long)
-	receive("fewer than asked for", first, 10, soon)
+	var fewer []*azeventhubs.ReceivedEventData
+	for len(fewer) < 3 { // in one call, unless the deadline comes before the events
+		events, err := try(first, 10, soon)
+		fewer = append(fewer, events...)
+		if len(events) == 0 {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NoError(t, ctx.Err())
+			continue
+		}
+		require.NoError(t, err)
+	}
+	note("fewer than asked for: %s", outcomeOf(fewer, nil))
 	second := open(other, "0", earliest)
 	receive("a second receiver", second, 5, long)
 	receive("whose link was taken", first, 1, long)

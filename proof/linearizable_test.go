@@ -119,10 +119,12 @@ func addCounts[K comparable](sum, more map[K]int) {
 }
 
 // smallest returns the verdict on the smallest illegal history that shrinking this one finds.
-func smallest(t *testing.T, c config) verdict {
+func smallest(t *testing.T, illegal verdict) verdict {
 	t.Helper()
-	fails := func(c config) bool { return len(playOnFake(t, c).illegal) > 0 }
-	return playOnFake(t, shrink(c, 1<<20, config.smaller, fails))
+	return shrink(illegal.config, illegal, 1<<20, config.smaller, func(c config) (verdict, bool) {
+		v := playOnFake(t, c)
+		return v, len(v.illegal) > 0
+	})
 }
 
 // mustHold plays histories, and reports the first illegal one after shrinking it.
@@ -132,7 +134,7 @@ func mustHold(t *testing.T, configs iter.Seq[config]) tally {
 	for c := range configs {
 		v := playOnFake(t, c)
 		if len(v.illegal) > 0 {
-			t.Fatal(smallest(t, c).report())
+			t.Fatal(smallest(t, v).report())
 		}
 		seen.add(v)
 	}
@@ -145,7 +147,7 @@ func mustFail(t *testing.T, configs iter.Seq[config]) verdict {
 	t.Helper()
 	for c := range configs {
 		if v := playOnFake(t, c); len(v.illegal) > 0 {
-			small := smallest(t, c)
+			small := smallest(t, v)
 			t.Logf("found in history %d, shrunk:\n%s", c.Seed, small.report())
 			return small
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -148,7 +150,9 @@ func (w *world) shell(line string) run {
 // store returns a store that writes under the scope's spelling.
 func (w *world) store() *checkpointstore.BlobCheckpointStore {
 	w.t.Helper()
-	s, err := checkpointstore.NewBlobCheckpointStore(w.client, &checkpointstore.BlobCheckpointStoreOptions{BlobNaming: w.naming})
+	s, err := checkpointstore.NewBlobCheckpointStore(w.client, &checkpointstore.BlobCheckpointStoreOptions{
+		BlobNaming: w.naming, Timeout: 10 * time.Minute, // for 1,024 claims on a busy machine
+	})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { s.Close() })
 	return s
@@ -228,8 +232,12 @@ func (w *world) useSAS(permissions sas.ContainerPermissions) {
 	w.env["AZURE_STORAGE_SAS_TOKEN"] = query.Encode()
 }
 
+// age is how old all blobs are, by the clock of the responses.
+const age = 3 * time.Second
+
 // service is Azurite behind a proxy, which counts requests and can put the clock of
-// the responses forward.
+// the responses forward. All blobs have the same [age] before that, so that what the
+// command prints does not depend on how long a test takes.
 type service struct {
 	endpoint, connectionString string
 
@@ -252,11 +260,15 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 		},
 		ModifyResponse: func(r *http.Response) error {
 			at, err := http.ParseTime(r.Header.Get("Date"))
-			if err == nil {
-				r.Header.Set("Date", at.Add(time.Duration(s.ahead.Load())).Format(http.TimeFormat))
+			if err != nil {
+				return err
 			}
-			return nil
+			r.Header.Set("Date", at.Add(time.Duration(s.ahead.Load())).Format(http.TimeFormat))
+			return setLastModified(r, at.Add(-age))
 		},
+		// A connection that is used again may be one that Node.js is closing, after
+		// five seconds without a request.
+		Transport: &http.Transport{DisableKeepAlives: true},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { // the client went away
 			if r.Context().Err() == nil && context.Cause(r.Context()) == nil {
 				t.Errorf("proxy: %v", err)
@@ -268,4 +280,27 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 	s.endpoint = server.URL + target.Path
 	s.connectionString = strings.Replace(blobs.ConnectionString(), blobs.Endpoint(), s.endpoint, 1)
 	return s
+}
+
+var lastModified = regexp.MustCompile(`<Last-Modified>[^<]*</Last-Modified>`)
+
+// setLastModified changes when the blobs of a response were modified.
+func setLastModified(r *http.Response, at time.Time) error {
+	text := at.UTC().Format(http.TimeFormat)
+	if r.Header.Get("Last-Modified") != "" {
+		r.Header.Set("Last-Modified", text)
+	}
+	if r.Request.URL.Query().Get("comp") != "list" || r.StatusCode != http.StatusOK {
+		return nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	r.Body.Close()
+	body = lastModified.ReplaceAll(body, []byte("<Last-Modified>"+text+"</Last-Modified>"))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	r.Header.Del("Content-Length")
+	return nil
 }

@@ -2,6 +2,8 @@
 package tools
 
 import (
+	"compress/gzip"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,8 +24,7 @@ func TestGovulncheck(t *testing.T) {
 		}
 		return "file://" + filepath.ToSlash(dir)
 	}
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
+	const gone = "http://127.0.0.1:1" // nobody listens there
 	garbage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>log in</html>")) }))
 	defer garbage.Close()
 	var asked atomic.Int32
@@ -33,6 +34,22 @@ func TestGovulncheck(t *testing.T) {
 		}
 	}))
 	defer going.Close()
+	clean := os.DirFS(filepath.Join("testdata", "clean"))
+	var looked atomic.Int32
+	failingOnce := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := fs.ReadFile(clean, strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), ".gz"))
+		switch {
+		case looked.Add(1) == 2: // the first one after that of curl
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case err != nil:
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			packed := gzip.NewWriter(w)
+			_, _ = packed.Write(data)
+			_ = packed.Close()
+		}
+	}))
+	defer failingOnce.Close()
 	for name, c := range map[string]struct {
 		database string
 		args     []string
@@ -42,8 +59,9 @@ func TestGovulncheck(t *testing.T) {
 		"vulnerable":           {local("vulnerable"), []string{"."}, 1, "GO-0000-0001"},
 		"the second of two is": {local("vulnerable"), []string{"internal/tools", "."}, 1, "GO-0000-0001"},
 		"clean":                {local("clean"), []string{"."}, 0, "No vulnerabilities found."},
+		"failing once":         {failingOnce.URL, []string{"."}, 0, "No vulnerabilities found."},
 		"not there":            {local("absent"), []string{"."}, 3, "NOT CHECKED: vulnerabilities"},
-		"not reached":          {gone.URL, []string{"."}, 3, "NOT CHECKED: vulnerabilities"},
+		"not reached":          {gone, []string{"."}, 3, "NOT CHECKED: vulnerabilities"},
 		"going away":           {going.URL, []string{"."}, 3, "NOT CHECKED: vulnerabilities"},
 		"not a database":       {garbage.URL, []string{"."}, 2, "gzip"},
 		"no such directory":    {local("clean"), []string{"absent"}, 2, "No such file or directory"},

@@ -95,6 +95,10 @@ func (b *realService) SetLatency(latency time.Duration) error {
 	return nil
 }
 
+func (b *realService) Gather(int) error {
+	return errors.New("the service answers each request by itself")
+}
+
 func (b *realService) Traffic() Traffic { return Traffic{Requests: b.requests.Load()} }
 
 func (b *realService) Close() { b.server.Close() }

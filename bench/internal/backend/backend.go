@@ -35,6 +35,10 @@ type Backend interface {
 	// it refuses.
 	SetLatency(latency time.Duration) error
 
+	// Gather makes the next n requests wait until all of them are there. A back end
+	// without connections refuses.
+	Gather(n int) error
+
 	// Traffic is what came in so far.
 	Traffic() Traffic
 

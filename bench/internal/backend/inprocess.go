@@ -60,6 +60,10 @@ func (b *inProcess) SetLatency(latency time.Duration) error {
 	return nil
 }
 
+func (b *inProcess) Gather(int) error {
+	return errors.New("answers in the same process need no connection")
+}
+
 func (b *inProcess) Traffic() Traffic { return Traffic{Requests: b.requests.Load()} }
 
 func (b *inProcess) Close() {}

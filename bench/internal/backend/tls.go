@@ -19,8 +19,15 @@ type tlsServer struct {
 	answers  *answers
 	server   *httptest.Server
 	latency  atomic.Int64
+	gather   atomic.Pointer[gathering]
 	requests atomic.Int64
 	dialled  atomic.Int64
+}
+
+// gathering are requests that wait for each other.
+type gathering struct {
+	missing atomic.Int64
+	all     chan struct{} // closed when none is missing
 }
 
 // trust makes the process trust the certificate of httptest, which is the same
@@ -57,6 +64,13 @@ func (b *tlsServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if latency := time.Duration(b.latency.Load()); latency > 0 {
 		time.Sleep(latency)
 	}
+	if g := b.gather.Load(); g != nil {
+		if g.missing.Add(-1) == 0 {
+			b.gather.Store(nil)
+			close(g.all)
+		}
+		<-g.all
+	}
 	a := b.answers.to(req)
 	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
@@ -77,6 +91,13 @@ func (b *tlsServer) Drop(context.Context, Container) error { return nil }
 
 func (b *tlsServer) SetLatency(latency time.Duration) error {
 	b.latency.Store(int64(latency))
+	return nil
+}
+
+func (b *tlsServer) Gather(n int) error {
+	g := &gathering{all: make(chan struct{})}
+	g.missing.Store(int64(n))
+	b.gather.Store(g)
 	return nil
 }
 

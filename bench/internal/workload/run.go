@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ea947076/checkpointstore"
 	"github.com/ea947076/checkpointstore/bench/internal/backend"
 	"github.com/ea947076/checkpointstore/bench/internal/measure"
 	"github.com/ea947076/checkpointstore/bench/internal/subject"
@@ -207,18 +208,21 @@ func fill(ctx context.Context, w Work, on backend.Backend, c backend.Container) 
 	return nil
 }
 
-// connect makes the connections that a fleet has after its first rounds: enough for as many requests at once as the
-// store sends, each of which has to be slow enough to meet all others.
+// connect makes the connections that a fleet has after its first rounds: as many as the store sends requests at once. Each
+// of these waits for all others, so that every one has a connection of its own.
 func connect(ctx context.Context, w Work, on backend.Backend, store subject.Store, name string) error {
 	if w.Backend != backend.TLS {
 		return nil
 	}
-	if err := on.SetLatency(5 * time.Millisecond); err != nil {
+	atOnce := checkpointstore.DefaultMaxConcurrency
+	switch {
+	case name == subject.Official:
+		atOnce = 1
+	case w.Handed:
+		atOnce = checkpointstore.DefaultMaxConcurrencyOfClient
+	}
+	if err := on.Gather(atOnce); err != nil {
 		return err
 	}
-	const atOnce = 32
-	if err := claimAll(ctx, store.Claims(w.scope(backend.AbsentHub+"connect-"+name), atOnce), atOnce); err != nil {
-		return err
-	}
-	return on.SetLatency(0)
+	return claimAll(ctx, store.Claims(w.scope(backend.AbsentHub+"connect-"+name), atOnce), atOnce)
 }

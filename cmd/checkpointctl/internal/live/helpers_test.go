@@ -257,9 +257,9 @@ func scope(hub, consumerGroup string) ops.Scope {
 type countingStore struct {
 	ops.Store
 	lists, reads atomic.Int64
-	now, most    atomic.Int64 // reads that are on their way
 
-	mu sync.Mutex
+	mu        sync.Mutex
+	now, most int // reads that are on their way
 	misbehaviour
 }
 
@@ -274,6 +274,13 @@ func (s *countingStore) misbehave(m misbehaviour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.misbehaviour = m
+}
+
+// mostReads is how many reads were on their way at once.
+func (s *countingStore) mostReads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
 }
 
 func (s *countingStore) current() misbehaviour {
@@ -292,9 +299,16 @@ func (s *countingStore) ListScopes(ctx context.Context, o *checkpointstore.ListS
 
 func (s *countingStore) ListRecords(ctx context.Context, namespace, hub, consumerGroup string, o *checkpointstore.ListRecordsOptions) ([]checkpointstore.ScopeRecords, error) {
 	s.reads.Add(1)
-	s.most.Store(max(s.most.Load(), s.now.Add(1)))
-	defer s.now.Add(-1)
-	m := s.current()
+	s.mu.Lock()
+	s.now++
+	s.most = max(s.most, s.now)
+	m := s.misbehaviour
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.now--
+	}()
 	if m.delay > 0 {
 		select {
 		case <-time.After(m.delay):

@@ -80,6 +80,7 @@ func ptr[T any](v T) *T { return &v }
 
 // fakeGroup is one consumer group of the fake server.
 type fakeGroup struct {
+	now        time.Time // that of the latest round
 	row        groupRow
 	partitions []report.Partition
 	events     []eventRow
@@ -94,6 +95,7 @@ func newGroup(name string, partitions int, owners ...string) *fakeGroup {
 		Spellings: []string{"orders.servicebus.windows.net/orders/" + name}, Partitions: partitions,
 	}}
 	now := time.Now().UTC().Truncate(time.Second)
+	g.now = now
 	g.history = historyDocument{SchemaVersion: 1, Partitions: map[string]partitionHistory{}}
 	for i := range points {
 		g.history.Times = append(g.history.Times, now.Add(-time.Duration(points-1-i)*refreshInterval).Unix())
@@ -130,9 +132,9 @@ func newGroup(name string, partitions int, owners ...string) *fakeGroup {
 	return g
 }
 
-// event adds an event of so long ago.
+// event adds an event of so long before the latest round.
 func (g *fakeGroup) event(ago time.Duration, e eventRow) {
-	e.Time = time.Now().UTC().Add(-ago)
+	e.Time = g.now.Add(-ago)
 	g.events = append(g.events, e)
 	slices.SortStableFunc(g.events, func(a, b eventRow) int { return a.Time.Compare(b.Time) })
 }
@@ -192,7 +194,8 @@ type fakeServer struct {
 	version int
 	errors  []string
 	groups  []*fakeGroup
-	failure string // if it is not empty, the API's answer to everything, with status 503
+	failure string        // if it is not empty, the API's answer to everything, with status 503
+	hold    chan struct{} // until it is closed, the API does not answer, and streams are refused; nil is closed
 	streams map[chan time.Time]bool
 }
 
@@ -212,8 +215,11 @@ func (s *fakeServer) url() string { return "http://" + s.address + "/" }
 func (s *fakeServer) start() {
 	s.t.Helper()
 	listener, err := net.Listen("tcp", s.address)
-	if err != nil {
-		s.t.Fatal(err)
+	for deadline := time.Now().Add(patience); err != nil; listener, err = net.Listen("tcp", s.address) {
+		if time.Now().After(deadline) {
+			s.t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond) // a connection of somebody else has the port
 	}
 	s.address = listener.Addr().String()
 	s.server = &http.Server{Handler: s}
@@ -233,8 +239,11 @@ func (s *fakeServer) change(change func()) {
 func (s *fakeServer) round(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change()
 	s.time = s.time.Add(refreshInterval)
+	for _, g := range s.groups {
+		g.now = s.time
+	}
+	change()
 	for stream := range s.streams {
 		stream <- s.time
 	}
@@ -277,7 +286,23 @@ func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// isHeld reports whether streams are refused.
+func (s *fakeServer) isHeld() bool {
+	if s.hold == nil {
+		return false
+	}
+	select {
+	case <-s.hold:
+		return false
+	default:
+		return true
+	}
+}
+
 func (s *fakeServer) serveAPI(w http.ResponseWriter, r *http.Request) {
+	if s.hold != nil {
+		<-s.hold
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failure != "" {
@@ -323,6 +348,10 @@ func (s *fakeServer) serveAPI(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *fakeServer) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if s.isHeld() {
+		http.Error(w, "not yet", http.StatusServiceUnavailable)
+		return
+	}
 	stream := make(chan time.Time, 64)
 	s.mu.Lock()
 	failure := s.failure

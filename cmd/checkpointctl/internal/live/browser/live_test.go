@@ -206,6 +206,7 @@ func TestTableSorts(t *testing.T) {
 	}
 	p.want(firstColumn, []string{"0", "1", "2", "3"})
 	p.want(sorted("Partition"), "ascending")
+	p.want(`document.querySelectorAll(".plot canvas").length`, 4) // which move the table when they come
 	header := func(n int) string { return fmt.Sprintf("th:nth-child(%d) button", n) }
 	p.click(header(4)) // lag
 	p.want(firstColumn, []string{"5", "10", "3", "8"})
@@ -372,6 +373,20 @@ func TestServerGoneAndBack(t *testing.T) {
 	p.want(`document.querySelector("#cell-1").getAttribute("data-owner")`, "b")
 	s.round(func() { g.takeOver("c", 2) }) // and rounds come again
 	p.want(`document.querySelector("#cell-2").getAttribute("data-owner")`, "c")
+}
+
+// TestRefusedStream refuses the stream of events while the first answer of the API is on its way: the page listens later.
+func TestRefusedStream(t *testing.T) {
+	s := newServer(t, newGroup("checkout", 8, "a"))
+	s.hold = make(chan struct{})
+	p := open(t, desktop, s.url())
+	p.expect("503")
+	p.wantText("#connection", "Reconnecting")
+	close(s.hold)
+	p.wantText(".card", "checkout")
+	s.wantStreams(1)
+	s.round(func() { s.groups = append(s.groups, newGroup("later", 2, "a")) })
+	p.wantText(".card:nth-child(2)", "later")
 }
 
 // TestHiddenTab does not listen while nobody looks, so that many tabs do not use up the browser's connections.

@@ -20,7 +20,8 @@ import (
 // docs/live.png is the upper part of demo-group-1280-light.png, with 256 colours.
 const screenshotsVariable = "CHECKPOINTCTL_SCREENSHOTS"
 
-const patience = 30 * time.Second
+// patience bounds what should come soon. Only what never comes takes so long.
+const patience = 5 * time.Minute
 
 // browser is the one Chromium of this test program. Each test has a profile of its own in it.
 var browser struct {
@@ -47,7 +48,7 @@ func startBrowser() {
 		return
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(patience),
 		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("lang", "en-US"),
 		chromedp.Env("LANG=en_US.UTF-8", "LC_ALL=en_US.UTF-8", "TZ=UTC")) // with the POSIX locale uPlot does not load
 	if path != "" {

@@ -120,14 +120,16 @@ function disconnected(reason) {
 let stream = null;
 
 // listen follows the server's rounds. The browser reconnects by itself after a lost connection, but not after an answer
-// that is an error: then disconnected tries again. A hidden tab does not listen, as browsers allow a server only six
+// that is an error: then the next call of listen does. A hidden tab does not listen, as browsers allow a server only six
 // connections.
 function listen() {
   if (document.hidden || stream !== null && stream.readyState !== EventSource.CLOSED) return;
   stream?.close();
   stream = new EventSource("api/v1/events");
   stream.addEventListener("round", refresh);
-  stream.addEventListener("error", () => disconnected("The server does not answer."));
+  stream.addEventListener("error", () => {
+    if (offline.hidden) disconnected("The server does not answer."); // else it says a reason already
+  });
 }
 
 // route shows the view that the address names: #/ or #/groups/<id>.
@@ -156,7 +158,10 @@ document.addEventListener("visibilitychange", () => {
     refresh();
   }
 });
-setInterval(() => { if (all && retryTimer === 0 && !running && !document.hidden) connected(); }, 5000);
+setInterval(() => {
+  listen();
+  if (all && retryTimer === 0 && !running && !document.hidden) connected();
+}, 5000);
 addEventListener("hashchange", route);
 route();
 listen();

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ea947076/checkpointstore"
-	"github.com/ea947076/checkpointstore/memstore"
 	"github.com/ea947076/checkpointstore/processor"
 )
 
@@ -135,23 +134,30 @@ func TestNewTenureWaitsForTheHandlerOfTheLastOne(t *testing.T) {
 // To the store, a claim on a record that somebody deleted or wrote begins a new
 // tenure, in which a handler of the old one must not write.
 func TestRecordThatSomebodyChangedEndsTheTenure(t *testing.T) {
-	for name, change := range map[string]func(f *fleet, o *owner){
-		"deleted": func(f *fleet, o *owner) {
-			f.eye = memstore.New()
-			o.store.set(func(s *faultyStore) { s.CheckpointStore = f.eye.Share() })
-		},
-		"written again under the same owner id": func(f *fleet, _ *owner) { f.claimAs("a", ids(4)...) },
+	remove := func(f *fleet, ids ...string) {
+		records := f.records()
+		for _, id := range ids {
+			require.NoError(f.t, f.eye.DeleteOwnership(f.t.Context(), records[id], nil))
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(f *fleet)
+		ended  int
+	}{
+		"all deleted":                           {func(f *fleet) { remove(f, ids(4)...) }, 4},
+		"one deleted":                           {func(f *fleet) { remove(f, "2") }, 1},
+		"written again under the same owner id": {func(f *fleet) { f.claimAs("a", ids(4)...) }, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 4, func(t *testing.T, f *fleet) {
 				causes := make(chan error, 8)
 				a := f.start("a", func(s *settings) { s.handler = reporting(causes) })
 				pass(opening)
-				change(f, a)
+				c.change(f)
 				pass(roundTime)
-				require.Equal(t, ids(4), f.of("a"), "claimed again within a round, as all handlers have returned")
-				require.Len(t, causes, 4)
-				for range 4 {
+				require.Equal(t, ids(4), f.of("a"), "claimed again within a round, as the handlers have returned")
+				require.Len(t, causes, c.ended)
+				for range c.ended {
 					require.ErrorIs(t, <-causes, processor.ErrPartitionLost)
 				}
 				require.Empty(t, a.log.at(slog.LevelWarn), "a loss is no failure")

@@ -109,6 +109,31 @@ func TestTargets(t *testing.T) {
 	require.Empty(t, Targets(nil))
 }
 
+// One round in which net/http replaced a connection is no miss. A store that keeps too few connections dials in every round.
+func TestConnectionsAreDialledInMostRounds(t *testing.T) {
+	for _, c := range []struct {
+		dialled []float64
+		met     bool
+	}{
+		{[]float64{0, 0, 0}, true},
+		{[]float64{0, 22, 0}, true},
+		{[]float64{1, 0, 1}, false},
+		{[]float64{0.1, 0.1, 0.1}, false},
+	} {
+		row := sampled(workload.Work{Backend: backend.TLS, Kind: workload.Renew, Records: 32}, values{0, 7, 7})
+		var series measure.Series
+		for _, n := range c.dialled {
+			series = append(series, measure.Sample{Dialled: n})
+		}
+		row.Series[subject.Ours] = series
+		for _, target := range Targets([]workload.Row{row}) {
+			if strings.Contains(target.Text, "no connection") {
+				require.Equal(t, c.met, target.Met, "%v", c.dialled)
+			}
+		}
+	}
+}
+
 // A store that reads two spellings is known to send more requests.
 func TestTwoSpellingsAreNoMiss(t *testing.T) {
 	w := workload.Work{Backend: backend.InProcess, Kind: workload.ListCheckpoints, Records: 1024, Default: true}
@@ -147,8 +172,9 @@ func TestUpdateDrawsWhatTheTableSays(t *testing.T) {
 }
 
 func TestWhereTellsTheVersionsAndNoMore(t *testing.T) {
-	text := where("go run .", time.Now())
-	require.Contains(t, text, strconv.Itoa(time.Now().UTC().Year()))
+	now := time.Now()
+	text := where("go run .", now)
+	require.Contains(t, text, strconv.Itoa(now.UTC().Year()))
 	host, err := os.Hostname()
 	require.NoError(t, err)
 	require.NotContains(t, text, host)

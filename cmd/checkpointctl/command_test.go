@@ -96,10 +96,15 @@ func TestFormatsHaveNoProse(t *testing.T) {
 func TestStatusRequests(t *testing.T) {
 	w := newWorld(t)
 	fill(t, w, 1024)
+	w.service.keepsLists.Store(true)
 	for group, lists := range map[string]int64{"$Default": 2, "$default": 1} {
+		args := []string{"status", "-n", w.scope.FullyQualifiedNamespace, "-e", w.scope.EventHubName, "-g", group, "-o", "jsonl"}
+		// The first run may send a list again, which takes Azurite seconds on a busy machine. The second has the answers at once.
+		first := w.run(args...)
+		require.Zero(t, first.status, first.stderr)
 		w.service.lists.Store(0)
 		w.service.others.Store(0)
-		got := w.run("status", "-n", w.scope.FullyQualifiedNamespace, "-e", w.scope.EventHubName, "-g", group, "-o", "jsonl")
+		got := w.run(args...)
 		require.Zero(t, got.status, got.stderr)
 		require.Equal(t, 1024, strings.Count(got.stdout, "\n"))
 		require.Equal(t, lists, w.service.lists.Load(), group)

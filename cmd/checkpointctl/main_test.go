@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -243,6 +244,9 @@ type service struct {
 
 	lists, others atomic.Int64
 	ahead         atomic.Int64 // time.Duration
+
+	keepsLists atomic.Bool // whether a list is asked of Azurite once, and answered from memory after that
+	kept       sync.Map    // responses as bytes, by the query of the request
 }
 
 func newService(t testing.TB, blobs *azurite.Server) *service {
@@ -268,7 +272,7 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 		},
 		// A connection that is used again may be one that Node.js is closing, after
 		// five seconds without a request.
-		Transport: &http.Transport{DisableKeepAlives: true},
+		Transport: &keeping{s, &http.Transport{DisableKeepAlives: true}},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { // the client went away
 			if r.Context().Err() == nil && context.Cause(r.Context()) == nil {
 				t.Errorf("proxy: %v", err)
@@ -280,6 +284,35 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 	s.endpoint = server.URL + target.Path
 	s.connectionString = strings.Replace(blobs.ConnectionString(), blobs.Endpoint(), s.endpoint, 1)
 	return s
+}
+
+// keeping sends requests to Azurite, and keeps lists if the service does.
+type keeping struct {
+	*service
+	azurite http.RoundTripper
+}
+
+func (k *keeping) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !k.keepsLists.Load() || r.URL.Query().Get("comp") != "list" {
+		return k.azurite.RoundTrip(r)
+	}
+	if response, found := k.kept.Load(r.URL.RawQuery); found {
+		return http.ReadResponse(bufio.NewReader(bytes.NewReader(response.([]byte))), r)
+	}
+	// A client that gives up ends its request; the list is there for its next try.
+	response, err := k.azurite.RoundTrip(r.Clone(context.WithoutCancel(r.Context())))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	whole, err := httputil.DumpResponse(response, true)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode == http.StatusOK {
+		k.kept.Store(r.URL.RawQuery, whole)
+	}
+	return http.ReadResponse(bufio.NewReader(bytes.NewReader(whole)), r)
 }
 
 var lastModified = regexp.MustCompile(`<Last-Modified>[^<]*</Last-Modified>`)

@@ -129,7 +129,7 @@ func (f *fleet) logf(format string, args ...any) {
 }
 
 func (f *fleet) run(ctx context.Context, stores ...checkpointstore.CheckpointStore) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // bounds a hang
 	defer cancel()
 	alice, bob, carol := f.owner("alice", stores[0]), f.owner("bob", stores[1]), f.owner("carol", stores[2])
 	f.logf("three owners share %d partitions", partitions)

@@ -299,7 +299,7 @@ func TestTheCheckFindsAHeapThatGrows(t *testing.T) {
 	require.False(t, grows(flat))
 	leak := slices.Clone(flat)
 	for i := range leak {
-		leak[i] += uint64(i) * 1 << 20
+		leak[i] += uint64(i) << 20
 	}
 	require.True(t, grows(leak))
 }

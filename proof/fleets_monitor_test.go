@@ -400,9 +400,10 @@ func (m *monitor) firstUnhandled(behind bool) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, partition := range sortedKeys(m.events) {
+		promised := m.firstPromised(partition)
 		for n, e := range m.events[partition] {
 			n := int64(n)
-			if m.plan.Latest && n < m.firstPromised(partition) {
+			if n < promised {
 				continue
 			}
 			if e.times == 0 {
@@ -418,9 +419,12 @@ func (m *monitor) firstUnhandled(behind bool) string {
 	return ""
 }
 
-// firstPromised returns the first event that must be handled of a partition that begins at its end. While the initial
+// firstPromised returns the first event of a partition that must be handled. If handlers begin at the end, and while the initial
 // position could not be stored, that is where the latest handler started: the next one would start at a later end.
 func (m *monitor) firstPromised(partition string) int64 {
+	if !m.plan.Latest {
+		return 0
+	}
 	if first, found := m.firstStored[partition]; found {
 		return first.position + 1
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -236,17 +235,13 @@ func (w *world) useSAS(permissions sas.ContainerPermissions) {
 // age is how old all blobs are, by the clock of the responses.
 const age = 3 * time.Second
 
-// service is Azurite behind a proxy, which counts requests and can put the clock of
-// the responses forward. All blobs have the same [age] before that, so that what the
-// command prints does not depend on how long a test takes.
+// service is Azurite behind a proxy, which can put the clock of the responses forward.
+// All blobs have the same [age] before that, so that what the command prints does not
+// depend on how long a test takes.
 type service struct {
 	endpoint, connectionString string
 
-	lists, others atomic.Int64
-	ahead         atomic.Int64 // time.Duration
-
-	keepsLists atomic.Bool // whether a list is asked of Azurite once, and answered from memory after that
-	kept       sync.Map    // responses as bytes, by the query of the request
+	ahead atomic.Int64 // time.Duration
 }
 
 func newService(t testing.TB, blobs *azurite.Server) *service {
@@ -256,11 +251,6 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
-			if r.In.URL.Query().Get("comp") == "list" {
-				s.lists.Add(1)
-			} else {
-				s.others.Add(1)
-			}
 		},
 		ModifyResponse: func(r *http.Response) error {
 			at, err := http.ParseTime(r.Header.Get("Date"))
@@ -272,7 +262,7 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 		},
 		// A connection that is used again may be one that Node.js is closing, after
 		// five seconds without a request.
-		Transport: &keeping{s, &http.Transport{DisableKeepAlives: true}},
+		Transport: &http.Transport{DisableKeepAlives: true},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { // the client went away
 			if r.Context().Err() == nil && context.Cause(r.Context()) == nil {
 				t.Errorf("proxy: %v", err)
@@ -284,35 +274,6 @@ func newService(t testing.TB, blobs *azurite.Server) *service {
 	s.endpoint = server.URL + target.Path
 	s.connectionString = strings.Replace(blobs.ConnectionString(), blobs.Endpoint(), s.endpoint, 1)
 	return s
-}
-
-// keeping sends requests to Azurite, and keeps lists if the service does.
-type keeping struct {
-	*service
-	azurite http.RoundTripper
-}
-
-func (k *keeping) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !k.keepsLists.Load() || r.URL.Query().Get("comp") != "list" {
-		return k.azurite.RoundTrip(r)
-	}
-	if response, found := k.kept.Load(r.URL.RawQuery); found {
-		return http.ReadResponse(bufio.NewReader(bytes.NewReader(response.([]byte))), r)
-	}
-	// A client that gives up ends its request; the list is there for its next try.
-	response, err := k.azurite.RoundTrip(r.Clone(context.WithoutCancel(r.Context())))
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	whole, err := httputil.DumpResponse(response, true)
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode == http.StatusOK {
-		k.kept.Store(r.URL.RawQuery, whole)
-	}
-	return http.ReadResponse(bufio.NewReader(bytes.NewReader(whole)), r)
 }
 
 var lastModified = regexp.MustCompile(`<Last-Modified>[^<]*</Last-Modified>`)
